@@ -1,0 +1,3 @@
+//! brownout.toml and profiles: model, validation with file, line and column, JSON Schema.
+
+pub mod duration;
