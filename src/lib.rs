@@ -5,3 +5,5 @@ pub mod config;
 pub mod fault;
 pub mod measure;
 pub mod protocol;
+pub mod proxy;
+mod sys;

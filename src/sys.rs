@@ -2,7 +2,10 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::Arc;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// Bytes that were written to a TCP socket and not yet acknowledged by its peer (Linux: SIOCOUTQ, tcp(7)).
 ///
@@ -36,4 +39,14 @@ pub(crate) fn unacknowledged(socket: &impl AsFd) -> io::Result<usize> {
         )
     };
     if rc == 0 { Ok(usize::try_from(bytes).unwrap_or(0)) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Watches a descriptor for readability, on the runtime of the calling thread.
+///
+/// # Errors
+/// What the registration with the system's poller returns.
+pub(crate) fn watch(fd: Arc<OwnedFd>) -> io::Result<AsyncFd<Arc<OwnedFd>>> {
+    // SAFETY: what is behind an `Arc<OwnedFd>` stays the same open descriptor until the last clone is dropped, and the
+    // `AsyncFd` holds one.
+    unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }.map_err(|error| error.into_parts().1)
 }

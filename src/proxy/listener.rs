@@ -10,8 +10,7 @@ use super::upstream::is_exhaustion;
 use super::worker::Worker;
 use crate::config::Listen;
 use crate::fault::action::Refuse;
-use crate::measure::Counter;
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
@@ -19,8 +18,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -64,7 +61,7 @@ impl Dispatch {
 /// A socket that listens.
 #[derive(Debug)]
 pub(crate) struct Bound {
-    socket: Socket,
+    socket: Arc<OwnedFd>,
     /// Where it really listens: port 0 is resolved.
     pub(crate) address: Listen,
 }
@@ -99,7 +96,7 @@ pub(crate) fn bind(listen: &Listen) -> io::Result<Bound> {
     };
     socket.set_nonblocking(true)?;
     socket.listen(BACKLOG)?;
-    Ok(Bound { socket, address })
+    Ok(Bound { socket: Arc::new(socket.into()), address })
 }
 
 /// Removes a socket file that nobody listens on any more: what a killed process left.
@@ -226,7 +223,7 @@ impl Accepting {
     /// Accepts until the listener is to stop or to close. Returns it in that case.
     async fn accept(&mut self, bound: Bound) -> Option<Bound> {
         let unix = matches!(bound.address, Listen::Unix(_));
-        let listener = match AsyncFd::with_interest(&bound.socket, Interest::READABLE) {
+        let listener = match crate::sys::watch(Arc::clone(&bound.socket)) {
             Ok(listener) => listener,
             Err(error) => {
                 self.complain(&error, "cannot watch the listener");
@@ -270,12 +267,12 @@ impl Accepting {
     }
 
     /// Accepts some connections. An error is worth a pause; errors that concern one connection only are passed over.
-    fn accept_batch(&self, socket: &Socket, unix: bool) -> io::Result<()> {
+    fn accept_batch(&self, socket: &OwnedFd, unix: bool) -> io::Result<()> {
         for _ in 0..BATCH {
             if self.is_full() {
                 return Ok(());
             }
-            match socket.accept() {
+            match SockRef::from(socket).accept() {
                 Ok((accepted, from)) => self.hand_over(accepted, unix, from.as_socket()),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Err(e),
                 Err(e) if concerns_one(&e) => {}

@@ -279,6 +279,11 @@ impl Relay {
         }
     }
 
+    /// The sockets, once there is nothing left to relay.
+    pub(crate) fn into_sockets(self) -> (Stream, Stream) {
+        (self.client, self.upstream)
+    }
+
     /// The session is over: what it still had outstanding is counted.
     pub(crate) fn account(&mut self, end: End, local: &mut Local) {
         let now = clock::now();

@@ -3,6 +3,7 @@
 use super::clock;
 use super::event::{Event, EventBus};
 use super::upstream::Upstream;
+use crate::config::ProxyConfig;
 use crate::fault::Plan;
 use crate::measure::{Gauges, ProxyId};
 use crate::protocol::{Catalog, Protocol};
@@ -54,23 +55,21 @@ pub(crate) struct Shared {
 pub(crate) const CLOSING: u64 = u64::MAX;
 
 impl Shared {
-    #[allow(clippy::too_many_arguments)]
     pub(crate) fn new(
         id: ProxyId,
-        name: Arc<str>,
+        config: &ProxyConfig,
         catalog: Catalog,
         upstream: Upstream,
-        connect_timeout: Duration,
         user_timeout: Option<Duration>,
         cut_on_desync: bool,
         process: Arc<Process>,
     ) -> Self {
         Self {
             id,
-            name,
+            name: config.name.as_str().into(),
             catalog,
             upstream,
-            connect_timeout,
+            connect_timeout: config.connect_timeout,
             user_timeout,
             cut_on_desync,
             process,
@@ -141,6 +140,11 @@ pub(crate) struct Levels {
 }
 
 impl Levels {
+    /// Sessions open now.
+    pub(crate) fn open(&self) -> u32 {
+        self.open.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn opened(&self) {
         self.open.fetch_add(1, Ordering::Relaxed);
     }

@@ -66,17 +66,16 @@ mod alarm {
     use std::io;
     use std::os::fd::OwnedFd;
     use std::sync::Arc;
-    use tokio::io::Interest;
     use tokio::io::unix::AsyncFd;
 
     /// One timerfd, watched by the runtime.
     #[derive(Debug, Clone)]
-    pub(crate) struct Alarm(Arc<AsyncFd<OwnedFd>>);
+    pub(crate) struct Alarm(Arc<AsyncFd<Arc<OwnedFd>>>);
 
     impl Alarm {
         pub(super) fn new() -> io::Result<Self> {
             let fd = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
-            Ok(Self(Arc::new(AsyncFd::with_interest(fd, Interest::READABLE)?)))
+            Ok(Self(Arc::new(crate::sys::watch(Arc::new(fd))?)))
         }
 
         /// Goes off once, `ns` nanoseconds (at least 1) from now.
@@ -88,7 +87,7 @@ mod alarm {
             let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
             let spec = Itimerspec { it_interval: zero, it_value: value };
             // Fails only for a bad descriptor or an invalid time; neither can be.
-            let _ = timerfd_settime(&*self.0, TimerfdTimerFlags::empty(), &spec);
+            let _ = timerfd_settime(self.0.get_ref(), TimerfdTimerFlags::empty(), &spec);
         }
 
         /// Waits until it goes off.
