@@ -68,8 +68,13 @@ impl Library {
             folder: Some(folder.to_owned()),
             ..Self::default()
         };
-        let mut files = Vec::new();
-        library.collect(folder, 0, &mut files);
+        let (mut files, problems) = toml_files(folder);
+        for problem in problems {
+            library.broken.push(Broken {
+                name: problem.path.clone(),
+                problems: problem.into(),
+            });
+        }
         files.sort();
         for path in files.iter().take(MAX_PROFILES) {
             library.add_file(folder, path);
@@ -140,30 +145,6 @@ impl Library {
         Err(Problems::of_file(name, "there is no such profile", &remedy))
     }
 
-    /// The folder's files, bounded in depth and number, so that links in circles end.
-    fn collect(&mut self, folder: &Path, depth: usize, files: &mut Vec<PathBuf>) {
-        let entries = match std::fs::read_dir(folder) {
-            Ok(entries) => entries,
-            Err(e) => return self.refuse(folder, &format!("it cannot be read: {e}"), ""),
-        };
-        for entry in entries.flatten() {
-            let path = entry.path();
-            let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
-            if hidden || files.len() > MAX_PROFILES {
-                continue;
-            }
-            if path.is_dir() {
-                if depth < MAX_DEPTH {
-                    self.collect(&path, depth + 1, files);
-                } else {
-                    self.refuse(&path, "it is more than 8 folders deep", "move it up, or break the circle of links");
-                }
-            } else if path.extension().is_some_and(|e| e == "toml") {
-                files.push(path);
-            }
-        }
-    }
-
     fn add_file(&mut self, folder: &Path, path: &Path) {
         let relative = path.strip_prefix(folder).unwrap_or(path).with_extension("");
         let parts: Option<Vec<&str>> = relative.components().map(|c| c.as_os_str().to_str()).collect();
@@ -198,6 +179,41 @@ impl Library {
             problems: Problem::of_file(&origin, message, remedy).into(),
         });
     }
+}
+
+/// Every `*.toml` below a folder, hidden ones left out, and what could not be looked at. Bounded in depth and number, so that
+/// links in circles end.
+pub(crate) fn toml_files(folder: &Path) -> (Vec<PathBuf>, Vec<Problem>) {
+    let mut files = Vec::new();
+    let mut problems = Vec::new();
+    let mut folders = vec![(folder.to_owned(), 0)];
+    while let Some((folder, depth)) = folders.pop() {
+        let refuse = |message: &str, remedy| Problem::of_file(&folder.display().to_string(), message, remedy);
+        if depth > MAX_DEPTH {
+            problems.push(refuse("it is more than 8 folders deep", "move it up, or break the circle of links"));
+            continue;
+        }
+        let entries = match std::fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(e) => {
+                problems.push(refuse(&format!("it cannot be read: {e}"), ""));
+                continue;
+            }
+        };
+        for entry in entries.flatten() {
+            let path = entry.path();
+            let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+            if hidden || files.len() > MAX_PROFILES {
+                continue;
+            }
+            if path.is_dir() {
+                folders.push((path, depth + 1));
+            } else if path.extension().is_some_and(|e| e == "toml") {
+                files.push(path);
+            }
+        }
+    }
+    (files, problems)
 }
 
 #[cfg(test)]

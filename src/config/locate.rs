@@ -97,6 +97,7 @@ impl<'t> Document<'t> {
     /// Reads what stands at `at`, and reports everything in it that serde refuses. `None` if too little remains.
     pub(crate) fn read<T: DeserializeOwned>(&mut self, at: &[Step]) -> Option<T> {
         let mut node = descend(&self.root, at)?.clone();
+        let mut removed: Vec<Vec<Step>> = Vec::new();
         loop {
             let error = match T::deserialize(ValueDeserializer::from(node.clone())) {
                 Ok(value) => return Some(value),
@@ -106,8 +107,12 @@ impl<'t> Document<'t> {
             let mut path = find(&node, &span, error.message());
             let value = descend(&node, &path);
             let (message, remedy) = plain(error.message(), &path, value.map(Spanned::get_ref));
-            let field = dotted(&[at, &path].concat());
-            self.push(span, &field, &message, &remedy);
+            let is_consequence = quoted_after(error.message(), "missing field ")
+                .is_some_and(|name| removed.contains(&[&path[..], &[Step::Key(name.into())]].concat()));
+            if !is_consequence {
+                let field = dotted(&[at, &path].concat());
+                self.push(span, &field, &message, &remedy);
+            }
             // An element cannot be taken out of an array without renumbering its neighbours: the whole array goes.
             while matches!(path.last(), Some(Step::Index(_))) {
                 path.pop();
@@ -115,6 +120,7 @@ impl<'t> Document<'t> {
             if self.is_full() || !remove(&mut node, &path) {
                 return None;
             }
+            removed.push(path);
         }
     }
 

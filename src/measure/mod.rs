@@ -39,7 +39,7 @@ pub struct Slo {
         with = "crate::config::duration::option",
         skip_serializing_if = "Option::is_none"
     )]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<crate::config::duration::Text>")]
     pub mean: Option<Duration>,
     /// Limit of the 95th percentile.
     #[serde(
@@ -47,7 +47,7 @@ pub struct Slo {
         with = "crate::config::duration::option",
         skip_serializing_if = "Option::is_none"
     )]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<crate::config::duration::Text>")]
     pub p95: Option<Duration>,
     /// Limit of the 99th percentile.
     #[serde(
@@ -55,7 +55,7 @@ pub struct Slo {
         with = "crate::config::duration::option",
         skip_serializing_if = "Option::is_none"
     )]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<crate::config::duration::Text>")]
     pub p99: Option<Duration>,
 }
 
