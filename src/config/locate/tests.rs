@@ -38,7 +38,10 @@ fn places_of_every_way_to_write_a_table() {
         let mut document = Document::parse(text, "f").unwrap();
         let _: Option<Root> = document.read(&[]);
         let problems = document.into_problems();
-        let places: Vec<String> = problems.iter().map(|p| format!("{}:{} {}", p.line, p.column, p.field)).collect();
+        let places: Vec<String> = problems
+            .iter()
+            .map(|p| format!("{}:{} {}", p.line, p.column, p.field))
+            .collect();
         assert_eq!(places, [place], "{text}");
     }
 }
@@ -49,9 +52,21 @@ fn what_is_not_there_is_reported_at_what_is_around_it() {
     for field in ["t[0].y.w", "t[0].q", "t[7].x", "nothing", ""] {
         document.report(field, "m", "");
     }
-    let places: Vec<String> =
-        document.into_problems().iter().map(|p| format!("{}:{} {}", p.line, p.column, p.field)).collect();
-    assert_eq!(places, ["1:1 nothing", "1:1 ", "2:1 t[0].q", "2:1 t[7].x", "4:1 t[0].y.w"]);
+    let places: Vec<String> = document
+        .into_problems()
+        .iter()
+        .map(|p| format!("{}:{} {}", p.line, p.column, p.field))
+        .collect();
+    assert_eq!(
+        places,
+        [
+            "1:1 nothing",
+            "1:1 ",
+            "2:1 t[0].q",
+            "2:1 t[7].x",
+            "4:1 t[0].y.w"
+        ]
+    );
 }
 
 #[test]
@@ -63,7 +78,11 @@ fn all_syntax_errors_and_nothing_else() {
 
 #[test]
 fn names_in_messages_may_hold_anything() {
-    let (message, remedy) = plain("unknown field `a`, expected b`, expected one of `x`, `y`", &[], None);
+    let (message, remedy) = plain(
+        "unknown field `a`, expected b`, expected one of `x`, `y`",
+        &[],
+        None,
+    );
     assert_eq!(message, "unknown field `a`, expected b`");
     assert_eq!(remedy, "expected x or y");
     let (message, _) = plain("unknown field `", &[], None);

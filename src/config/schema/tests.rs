@@ -3,10 +3,22 @@
 use super::*;
 use serde_json::{Map, Value, json};
 
-const EXAMPLE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/brownout.example.toml"));
+const EXAMPLE: &str = include_str!(concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/brownout.example.toml"
+));
 
 /// Keywords that assert nothing.
-const NOTES: [&str; 8] = ["$schema", "$defs", "title", "description", "examples", "default", "format", "$comment"];
+const NOTES: [&str; 8] = [
+    "$schema",
+    "$defs",
+    "title",
+    "description",
+    "examples",
+    "default",
+    "format",
+    "$comment",
+];
 
 struct Validator<'s> {
     root: &'s Value,
@@ -23,10 +35,19 @@ impl Validator<'_> {
         };
         let rules = rules.iter().filter(|(k, _)| !NOTES.contains(&k.as_str()));
         let all = schema.as_object().unwrap();
-        rules.flat_map(|(keyword, rule)| self.keyword(keyword, rule, all, value, at)).collect()
+        rules
+            .flat_map(|(keyword, rule)| self.keyword(keyword, rule, all, value, at))
+            .collect()
     }
 
-    fn keyword(&self, keyword: &str, rule: &Value, all: &Map<String, Value>, value: &Value, at: &str) -> Vec<String> {
+    fn keyword(
+        &self,
+        keyword: &str,
+        rule: &Value,
+        all: &Map<String, Value>,
+        value: &Value,
+        at: &str,
+    ) -> Vec<String> {
         let ok = match keyword {
             "$ref" => {
                 let pointer = rule.as_str().unwrap().strip_prefix('#').unwrap();
@@ -35,26 +56,38 @@ impl Validator<'_> {
             "anyOf" | "oneOf" => {
                 let fits = |s: &&Value| self.check(s, value, at).is_empty();
                 let fitting = rule.as_array().unwrap().iter().filter(fits).count();
-                if keyword == "anyOf" { fitting >= 1 } else { fitting == 1 }
+                if keyword == "anyOf" {
+                    fitting >= 1
+                } else {
+                    fitting == 1
+                }
             }
             "properties" => {
                 let given = value.as_object().into_iter().flatten();
                 let known = given.filter_map(|(k, v)| rule.get(k).map(|s| (k, v, s)));
-                return known.flat_map(|(k, v, s)| self.check(s, v, &format!("{at}.{k}"))).collect();
+                return known
+                    .flat_map(|(k, v, s)| self.check(s, v, &format!("{at}.{k}")))
+                    .collect();
             }
             "additionalProperties" => {
                 let known = all.get("properties").and_then(Value::as_object);
                 let given = value.as_object().into_iter().flatten();
                 let others = given.filter(|(k, _)| known.is_none_or(|p| !p.contains_key(*k)));
-                return others.flat_map(|(k, v)| self.check(rule, v, &format!("{at}.{k}"))).collect();
+                return others
+                    .flat_map(|(k, v)| self.check(rule, v, &format!("{at}.{k}")))
+                    .collect();
             }
             "items" => {
                 let items = value.as_array().into_iter().flatten().enumerate();
-                return items.flat_map(|(i, v)| self.check(rule, v, &format!("{at}[{i}]"))).collect();
+                return items
+                    .flat_map(|(i, v)| self.check(rule, v, &format!("{at}[{i}]")))
+                    .collect();
             }
             "required" => {
                 let keys = rule.as_array().unwrap().iter().map(|k| k.as_str().unwrap());
-                value.as_object().is_none_or(|o| keys.into_iter().all(|k| o.contains_key(k)))
+                value
+                    .as_object()
+                    .is_none_or(|o| keys.into_iter().all(|k| o.contains_key(k)))
             }
             "type" => match rule {
                 Value::Array(types) => types.iter().any(|t| is_type(t, value)),
@@ -68,7 +101,9 @@ impl Validator<'_> {
             }
             "minimum" => value.as_f64().is_none_or(|n| n >= rule.as_f64().unwrap()),
             "maximum" => value.as_f64().is_none_or(|n| n <= rule.as_f64().unwrap()),
-            "maxItems" => value.as_array().is_none_or(|a| a.len() as u64 <= rule.as_u64().unwrap()),
+            "maxItems" => value
+                .as_array()
+                .is_none_or(|a| a.len() as u64 <= rule.as_u64().unwrap()),
             other => panic!("the validator of this test does not know {other:?}"),
         };
         if ok {
@@ -103,7 +138,13 @@ fn properties(schema: &Value, found: &mut Vec<(String, Value)>) {
         Value::Object(object) => {
             for (key, value) in object {
                 if key == "properties" {
-                    found.extend(value.as_object().unwrap().iter().map(|(k, v)| (k.clone(), v.clone())));
+                    found.extend(
+                        value
+                            .as_object()
+                            .unwrap()
+                            .iter()
+                            .map(|(k, v)| (k.clone(), v.clone())),
+                    );
                 }
                 properties(value, found);
             }
@@ -122,7 +163,10 @@ fn the_example_fits_and_has_every_key() {
     assert!(all.len() > 20, "{all:?}");
     for (key, _) in all {
         let word = regex_lite::Regex::new(&format!(r"(?m)(^|[\s{{\[,]){key}( =|\])")).unwrap();
-        assert!(word.is_match(EXAMPLE), "brownout.example.toml does not show `{key}`");
+        assert!(
+            word.is_match(EXAMPLE),
+            "brownout.example.toml does not show `{key}`"
+        );
     }
 }
 
@@ -146,7 +190,12 @@ fn every_key_of_the_example_is_explained_above_it() {
 #[test]
 fn every_built_in_profile_fits() {
     for builtin in crate::config::Library::builtin().iter() {
-        assert_eq!(refusals(&profile(), &builtin.source), [""; 0], "{}", builtin.name);
+        assert_eq!(
+            refusals(&profile(), &builtin.source),
+            [""; 0],
+            "{}",
+            builtin.name
+        );
     }
 }
 
@@ -156,7 +205,12 @@ fn every_property_is_described() {
         let mut all = Vec::new();
         properties(schema.as_value(), &mut all);
         for (key, value) in all {
-            assert!(value.get("description").is_some_and(|d| !d.as_str().unwrap().is_empty()), "{key}: {value}");
+            assert!(
+                value
+                    .get("description")
+                    .is_some_and(|d| !d.as_str().unwrap().is_empty()),
+                "{key}: {value}"
+            );
         }
     }
 }
@@ -169,10 +223,16 @@ fn durations_have_a_pattern_and_null_is_nowhere() {
     }
     let wrong = ["5", "ms", "5 5", "five ms"];
     for text in wrong {
-        assert!(!refusals(&config(), &format!("drain_deadline = '{text}'")).is_empty(), "{text}");
+        assert!(
+            !refusals(&config(), &format!("drain_deadline = '{text}'")).is_empty(),
+            "{text}"
+        );
     }
     for text in ["5ms", "1m 30s", "0.5ms", "250us", "2 days"] {
-        assert_eq!(refusals(&config(), &format!("drain_deadline = '{text}'")), [""; 0]);
+        assert_eq!(
+            refusals(&config(), &format!("drain_deadline = '{text}'")),
+            [""; 0]
+        );
     }
 }
 
@@ -194,8 +254,16 @@ fn refuses_what_the_parser_refuses() {
         assert!(crate::config::Config::parse(toml, "t").is_err(), "{toml}");
         assert!(!refusals(&config(), toml).is_empty(), "{toml}");
     }
-    for toml in ["[[fault]]\naction = 'melt'", "[[fault]]\nproxy = 'a'", "fault = 1", "[[fault]]\naction = 'stall'\nttl = 5"] {
-        assert!(crate::config::Profile::parse("p", toml, "t").is_err(), "{toml}");
+    for toml in [
+        "[[fault]]\naction = 'melt'",
+        "[[fault]]\nproxy = 'a'",
+        "fault = 1",
+        "[[fault]]\naction = 'stall'\nttl = 5",
+    ] {
+        assert!(
+            crate::config::Profile::parse("p", toml, "t").is_err(),
+            "{toml}"
+        );
         assert!(!refusals(&profile(), toml).is_empty(), "{toml}");
     }
 }
@@ -203,6 +271,14 @@ fn refuses_what_the_parser_refuses() {
 #[test]
 fn the_validator_can_refuse() {
     let root = json!({ "type": "object", "additionalProperties": false });
-    assert_eq!(Validator { root: &root }.check(&root, &json!({ "a": 1 }), "").len(), 1);
-    assert_eq!(Validator { root: &root }.check(&root, &json!(1), "").len(), 1);
+    assert_eq!(
+        Validator { root: &root }
+            .check(&root, &json!({ "a": 1 }), "")
+            .len(),
+        1
+    );
+    assert_eq!(
+        Validator { root: &root }.check(&root, &json!(1), "").len(),
+        1
+    );
 }
