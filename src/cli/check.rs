@@ -63,7 +63,7 @@ pub fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<
         match args.output {
             Output::Json => {}
             Output::Text if verdict.ok => {
-                writeln!(out, "{}: ok: {}", verdict.path, verdict.summary)?
+                writeln!(out, "{}: ok: {}", verdict.path, verdict.summary)?;
             }
             Output::Text => writeln!(err, "{}", verdict.problems)?,
         }

@@ -100,12 +100,13 @@ mod tests {
     use super::*;
 
     fn config(proxies: &[(&str, &str, &str, &str)]) -> Config {
-        let text: String = proxies
+        let text = proxies
             .iter()
             .map(|(name, listen, upstream, more)| {
                 format!("[[proxy]]\nname = '{name}'\nprotocol = 'http'\nlisten = '{listen}'\nupstream = '{upstream}'\n{more}\n")
             })
-            .collect();
+            .collect::<Vec<String>>()
+            .concat();
         Config::parse(&text, "t").unwrap()
     }
 

@@ -47,7 +47,7 @@ pub(crate) struct File {
     /// What happens to a session whose bytes cannot be decoded: `pass` lets them flow on and counts it, `cut` closes it.
     /// Default: pass.
     pub(crate) on_desync: Option<OnDesync>,
-    /// How long sent bytes may stay unacknowledged before the connection counts as dead (TCP_USER_TIMEOUT, Linux only).
+    /// How long sent bytes may stay unacknowledged before the connection counts as dead (`TCP_USER_TIMEOUT`, Linux only).
     /// Default: the system's.
     #[serde(default, with = "duration::option")]
     #[schemars(with = "Option<duration::Text>")]

@@ -72,7 +72,7 @@ pub struct Config {
     pub max_sessions: Option<NonZeroU32>,
     /// What happens to a session that cannot be decoded.
     pub on_desync: OnDesync,
-    /// TCP_USER_TIMEOUT of both sides; `None`: the system's.
+    /// `TCP_USER_TIMEOUT` of both sides; `None`: the system's.
     pub tcp_user_timeout: Option<Duration>,
 }
 

@@ -336,7 +336,8 @@ fn bounds() {
                     "[[proxy]]\nname = 'p{i}'\nprotocol = 'tcp'\nlisten = 0\nupstream = 'h:1'\n"
                 )
             })
-            .collect()
+            .collect::<Vec<String>>()
+            .concat()
     };
     assert_eq!(
         Config::parse(&many(MAX_PROXIES), "b")
@@ -362,7 +363,10 @@ fn bounds() {
         "{:?}",
         problems(&deep)[0]
     );
-    let wrong: String = (0..500).map(|i| format!("k{i} = 1\n")).collect();
+    let wrong = (0..500)
+        .map(|i| format!("k{i} = 1\n"))
+        .collect::<Vec<String>>()
+        .concat();
     let reported = problems(&wrong);
     assert_eq!(reported.len(), problem::MAX_PROBLEMS + 1);
     assert_eq!(

@@ -9,7 +9,7 @@ fn problems(text: &str) -> Vec<String> {
 }
 
 fn proxies() -> Vec<ProxyConfig> {
-    let text: String = [
+    let text = [
         ("redis", "redis"),
         ("db", "postgres"),
         ("web", "http"),
@@ -23,7 +23,8 @@ fn proxies() -> Vec<ProxyConfig> {
             i + 1
         )
     })
-    .collect();
+    .collect::<Vec<String>>()
+    .concat();
     Config::parse(&text, "b.toml").unwrap().proxies
 }
 
@@ -107,7 +108,7 @@ fn one_wrong_thing_each() {
             "3:26: fault[0].delay.distribution: unknown distribution \"gauss\"; expected fixed, uniform, normal, lognormal or pareto",
         ),
         (
-            "[[fault]]\naction = 'latency'\ndelay = { distribution = 'uniform', mim = '1ms' }",
+            "[[fault]]\naction = 'latency'\ndelay = { distribution = 'uniform', mim = '1ms', max = '2ms' }",
             "3:37: fault[0].delay.mim: unknown field `mim`; did you mean `min`?",
         ),
         (
