@@ -81,7 +81,8 @@ impl Listen {
                 let bound = listen.ip();
                 listen.port() == *port
                     && hosts.iter().any(|ip| {
-                        *ip == bound || (bound.is_unspecified() && (ip.is_loopback() || ip.is_unspecified()))
+                        *ip == bound
+                            || (bound.is_unspecified() && (ip.is_loopback() || ip.is_unspecified()))
                     })
             }
             _ => false,
@@ -111,14 +112,19 @@ impl FromStr for Listen {
         match host {
             "" | "*" => Err(AddressError::new(
                 format!("{} does not say which address", quoted(text)),
-                format!("write 127.0.0.1:{port} for this machine only, or 0.0.0.0:{port} for every interface"),
+                format!(
+                    "write 127.0.0.1:{port} for this machine only, or 0.0.0.0:{port} for every interface"
+                ),
             )),
             "localhost" => Ok(Self::Tcp(SocketAddr::new(
                 IpAddr::V4(Ipv4Addr::LOCALHOST),
                 port,
             ))),
             _ => Err(AddressError::new(
-                format!("{} is a name, and a proxy listens on an address", quoted(host)),
+                format!(
+                    "{} is a name, and a proxy listens on an address",
+                    quoted(host)
+                ),
                 EXPECTED,
             )),
         }
@@ -161,7 +167,10 @@ impl FromStr for Upstream {
         if text.starts_with('/') {
             return Err(AddressError::new(
                 format!("{} is a path", quoted(text)),
-                format!("for a unix socket write {}", quoted(&format!("unix:{text}"))),
+                format!(
+                    "for a unix socket write {}",
+                    quoted(&format!("unix:{text}"))
+                ),
             ));
         }
         let (host, port_text) = host_and_port(text, EXPECTED)?;
@@ -243,7 +252,9 @@ fn refuse_url(text: &str, example: &str) -> Result<(), AddressError> {
         "https" | "wss" => Some(443),
         _ => None,
     };
-    let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    let has_port = host
+        .rsplit_once(':')
+        .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
     let keep = match default_port {
         _ if host.is_empty() => example.to_owned(),
         Some(port) if !has_port => format!("{host}:{port}"),
@@ -267,7 +278,10 @@ fn host_and_port<'t>(text: &'t str, expected: &str) -> Result<(&'t str, &'t str)
     }
     match text.rsplit_once(':') {
         Some((host, _)) if host.contains(':') => Err(AddressError::new(
-            format!("{} is ambiguous: an IPv6 address stands in brackets", quoted(text)),
+            format!(
+                "{} is ambiguous: an IPv6 address stands in brackets",
+                quoted(text)
+            ),
             "expected `[v6]:port`, like \"[::1]:6379\"",
         )),
         Some((host, port)) => Ok((host, port)),
@@ -293,7 +307,10 @@ fn port(text: &str) -> Result<u16, AddressError> {
 /// An IPv6 address, with a zone where it is link-local (RFC 4007, section 11).
 fn is_ipv6(text: &str) -> bool {
     let (addr, zone) = text.split_once('%').unwrap_or((text, "0"));
-    let zone_ok = !zone.is_empty() && zone.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    let zone_ok = !zone.is_empty()
+        && zone
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
     zone_ok && addr.parse::<Ipv6Addr>().is_ok()
 }
 
@@ -302,7 +319,8 @@ fn is_host(text: &str) -> bool {
     let label = |l: &str| {
         (1..=63).contains(&l.len())
             && !l.starts_with('-')
-            && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+            && l.bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
     };
     is_ipv6(text) || (text.len() <= MAX_HOST && text.trim_end_matches('.').split('.').all(label))
 }

@@ -31,7 +31,10 @@ pub struct Changes {
 impl Changes {
     /// Whether the two configurations are the same.
     pub fn is_empty(&self) -> bool {
-        self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty() && self.restart.is_empty()
+        self.added.is_empty()
+            && self.removed.is_empty()
+            && self.changed.is_empty()
+            && self.restart.is_empty()
     }
 }
 
@@ -67,7 +70,10 @@ impl Config {
             ("drain_deadline", self.drain_deadline != new.drain_deadline),
             ("max_sessions", self.max_sessions != new.max_sessions),
             ("on_desync", self.on_desync != new.on_desync),
-            ("tcp_user_timeout", self.tcp_user_timeout != new.tcp_user_timeout),
+            (
+                "tcp_user_timeout",
+                self.tcp_user_timeout != new.tcp_user_timeout,
+            ),
         ]
         .into_iter()
         .filter_map(|(key, differs)| differs.then_some(key))
@@ -94,12 +100,13 @@ mod tests {
     use super::*;
 
     fn config(proxies: &[(&str, &str, &str, &str)]) -> Config {
-        let text: String = proxies
+        let text = proxies
             .iter()
             .map(|(name, listen, upstream, more)| {
                 format!("[[proxy]]\nname = '{name}'\nprotocol = 'http'\nlisten = '{listen}'\nupstream = '{upstream}'\n{more}\n")
             })
-            .collect();
+            .collect::<Vec<String>>()
+            .concat();
         Config::parse(&text, "t").unwrap()
     }
 

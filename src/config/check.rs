@@ -4,7 +4,8 @@ use super::file::{File, ProxyTable};
 use super::locate::Document;
 use super::problem::Problems;
 use super::{
-    ADMIN_PORT, CONNECT_TIMEOUT, Config, DRAIN_DEADLINE, MAX_PROXIES, MAX_ROUTES, MAX_WORKERS, ProxyConfig,
+    ADMIN_PORT, CONNECT_TIMEOUT, Config, DRAIN_DEADLINE, MAX_PROXIES, MAX_ROUTES, MAX_WORKERS,
+    ProxyConfig,
 };
 use crate::measure::Slo;
 use crate::protocol::Protocol;
@@ -40,7 +41,11 @@ fn complete(document: &mut Document<'_>, file: File) -> Config {
     let workers = at_least_one(document, "workers", file.workers);
     if workers.is_some_and(|n| n.get() > MAX_WORKERS) {
         let message = format!("{} is too many threads", file.workers.unwrap_or_default());
-        document.report("workers", &message, "expected 1 to 256; one for each core is best");
+        document.report(
+            "workers",
+            &message,
+            "expected 1 to 256; one for each core is best",
+        );
     }
     nonzero(document, "tcp_user_timeout", file.tcp_user_timeout);
     let profiles = folder(document, "profiles", file.profiles);
@@ -48,14 +53,21 @@ fn complete(document: &mut Document<'_>, file: File) -> Config {
     let max_sessions = at_least_one(document, "max_sessions", file.max_sessions);
     let admin = file.admin.and_then(|a| a.listen).unwrap_or(default.admin);
     if !admin.is_local() {
-        let message = format!("{admin} can be reached from other machines, and the endpoint asks for no password");
-        let remedy = format!("listen on 127.0.0.1:{ADMIN_PORT}, [::1]:{ADMIN_PORT} or a unix socket");
+        let message = format!(
+            "{admin} can be reached from other machines, and the endpoint asks for no password"
+        );
+        let remedy =
+            format!("listen on 127.0.0.1:{ADMIN_PORT}, [::1]:{ADMIN_PORT} or a unix socket");
         document.report("admin.listen", &message, &remedy);
     }
     let tables = file.proxy.unwrap_or_default();
     if tables.len() > MAX_PROXIES {
         let message = format!("there are {} proxies", tables.len());
-        document.report(&format!("proxy[{MAX_PROXIES}]"), &message, "expected at most 256 in one process");
+        document.report(
+            &format!("proxy[{MAX_PROXIES}]"),
+            &message,
+            "expected at most 256 in one process",
+        );
     }
     let mut indices = Vec::new();
     let mut proxies = Vec::new();
@@ -120,10 +132,14 @@ fn clashes(config: &Config) -> Vec<Clash> {
                 remedy: "expected a name of its own",
             });
         }
-        let taken = earlier.iter().find(|p| p.listen.collides_with(&this.listen));
+        let taken = earlier
+            .iter()
+            .find(|p| p.listen.collides_with(&this.listen));
         let by = match taken {
             Some(other) => Some(format!("proxy {:?} listens there", other.name)),
-            None if config.admin.collides_with(&this.listen) => Some("the admin endpoint listens there".into()),
+            None if config.admin.collides_with(&this.listen) => {
+                Some("the admin endpoint listens there".into())
+            }
             None => None,
         };
         if let Some(by) = by {
@@ -134,18 +150,26 @@ fn clashes(config: &Config) -> Vec<Clash> {
                 remedy: "expected an address of its own",
             });
         }
-        let own = config.proxies.iter().find(|p| p.listen.is_reached_by(&this.upstream));
+        let own = config
+            .proxies
+            .iter()
+            .find(|p| p.listen.is_reached_by(&this.upstream));
         let whose = match own {
             Some(other) if other.name == this.name => Some("this proxy itself listens".into()),
             Some(other) => Some(format!("proxy {:?} listens", other.name)),
-            None if config.admin.is_reached_by(&this.upstream) => Some("the admin endpoint listens".into()),
+            None if config.admin.is_reached_by(&this.upstream) => {
+                Some("the admin endpoint listens".into())
+            }
             None => None,
         };
         if let Some(whose) = whose {
             found.push(Clash {
                 proxy: i,
                 key: "upstream",
-                message: format!("{} is where {whose}: connections would go round in circles", this.upstream),
+                message: format!(
+                    "{} is where {whose}: connections would go round in circles",
+                    this.upstream
+                ),
                 remedy: "expected the address of the real server",
             });
         }
@@ -160,16 +184,32 @@ fn proxy(document: &mut Document<'_>, index: usize, table: ProxyTable) -> Option
     {
         let shown: String = name.chars().take(80).collect();
         let message = format!("{shown:?} cannot be a name");
-        document.report(&at("name"), &message, "expected 1 to 64 of a-z, 0-9, `_`, `.` and `-`");
+        document.report(
+            &at("name"),
+            &message,
+            "expected 1 to 64 of a-z, 0-9, `_`, `.` and `-`",
+        );
     }
     for (key, missing, example) in [
         ("name", table.name.is_none(), "name = \"redis\""),
         ("protocol", table.protocol.is_none(), "protocol = \"redis\""),
-        ("listen", table.listen.is_none(), "listen = \"127.0.0.1:26379\""),
-        ("upstream", table.upstream.is_none(), "upstream = \"localhost:6379\""),
+        (
+            "listen",
+            table.listen.is_none(),
+            "listen = \"127.0.0.1:26379\"",
+        ),
+        (
+            "upstream",
+            table.upstream.is_none(),
+            "upstream = \"localhost:6379\"",
+        ),
     ] {
         if missing && !document.is_reported(&at(key)) {
-            document.report(&at(key), &format!("`{key}` is missing"), &format!("add {example}"));
+            document.report(
+                &at(key),
+                &format!("`{key}` is missing"),
+                &format!("add {example}"),
+            );
         }
     }
     let slo = table.slo.unwrap_or_default();
@@ -193,7 +233,9 @@ fn proxy(document: &mut Document<'_>, index: usize, table: ProxyTable) -> Option
 /// Whether a proxy may have this name.
 pub(super) fn is_name(name: &str) -> bool {
     (1..=64).contains(&name.len())
-        && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' | b'-'))
+        && name
+            .bytes()
+            .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' | b'-'))
 }
 
 fn check_slo(document: &mut Document<'_>, at: &str, slo: Slo) {
@@ -208,7 +250,12 @@ fn check_slo(document: &mut Document<'_>, at: &str, slo: Slo) {
     }
 }
 
-fn check_routes(document: &mut Document<'_>, at: &str, routes: &[String], protocol: Option<Protocol>) {
+fn check_routes(
+    document: &mut Document<'_>,
+    at: &str,
+    routes: &[String],
+    protocol: Option<Protocol>,
+) {
     if let Some(protocol) = protocol
         && protocol != Protocol::Http
         && !routes.is_empty()
@@ -219,14 +266,22 @@ fn check_routes(document: &mut Document<'_>, at: &str, routes: &[String], protoc
     }
     if routes.len() > MAX_ROUTES {
         let message = format!("there are {} routes", routes.len());
-        document.report(at, &message, "expected at most 256; put variable parts in braces, like /modules/{id}");
+        document.report(
+            at,
+            &message,
+            "expected at most 256; put variable parts in braces, like /modules/{id}",
+        );
     }
     for (index, route) in routes.iter().enumerate().take(MAX_ROUTES) {
         let field = format!("{at}[{index}]");
         if let Err((message, remedy)) = route_is_valid(route) {
             document.report(&field, message, remedy);
         } else if routes[..index].contains(route) {
-            document.report(&field, "this route stands here for the second time", "keep one of them");
+            document.report(
+                &field,
+                "this route stands here for the second time",
+                "keep one of them",
+            );
         }
     }
 }
@@ -248,10 +303,13 @@ fn route_is_valid(route: &str) -> Result<(), (&'static str, &'static str)> {
     }
     let whole = |s: &str| {
         let name = s.strip_prefix('{').and_then(|s| s.strip_suffix('}'));
-        name.map_or(!s.contains(['{', '}']), |n| !n.is_empty() && !n.contains(['{', '}']))
+        name.map_or(!s.contains(['{', '}']), |n| {
+            !n.is_empty() && !n.contains(['{', '}'])
+        })
     };
     if !route.split('/').all(whole) {
-        let remedy = "expected braces around a whole segment with a name in them, like \"/modules/{id}\"";
+        let remedy =
+            "expected braces around a whole segment with a name in them, like \"/modules/{id}\"";
         return Err(("a variable part is a whole segment", remedy));
     }
     Ok(())
@@ -259,11 +317,19 @@ fn route_is_valid(route: &str) -> Result<(), (&'static str, &'static str)> {
 
 fn nonzero(document: &mut Document<'_>, field: &str, value: Option<Duration>) {
     if value == Some(Duration::ZERO) {
-        document.report(field, "it is zero", "expected more than zero, or leave it out");
+        document.report(
+            field,
+            "it is zero",
+            "expected more than zero, or leave it out",
+        );
     }
 }
 
-fn at_least_one(document: &mut Document<'_>, field: &str, value: Option<u32>) -> Option<NonZeroU32> {
+fn at_least_one(
+    document: &mut Document<'_>,
+    field: &str,
+    value: Option<u32>,
+) -> Option<NonZeroU32> {
     let value = value?;
     let nonzero = NonZeroU32::new(value);
     if nonzero.is_none() {
@@ -274,7 +340,11 @@ fn at_least_one(document: &mut Document<'_>, field: &str, value: Option<u32>) ->
 
 fn folder(document: &mut Document<'_>, field: &str, value: Option<PathBuf>) -> Option<PathBuf> {
     if value.as_ref().is_some_and(|p| p.as_os_str().is_empty()) {
-        document.report(field, "the path is empty", "expected a folder, or leave it out");
+        document.report(
+            field,
+            "the path is empty",
+            "expected a folder, or leave it out",
+        );
     }
     value
 }

@@ -23,7 +23,7 @@ pub enum OnDesync {
 
 /// The configuration of `brownout run`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 #[schemars(title = "brownout.toml")]
 pub(crate) struct File {
     /// Threads that carry sessions, 1 to 256. Default: one for each core.
@@ -37,7 +37,7 @@ pub(crate) struct File {
     /// Folder for HdrHistogram logs (`.hlog`), relative to this file. Default: none are written.
     pub(crate) hlog: Option<PathBuf>,
     /// How long sessions may go on after SIGTERM before they are cut; `0s` cuts at once. Default: 30s.
-    #[serde(with = "duration::option")]
+    #[serde(default, with = "duration::option")]
     #[schemars(with = "Option<duration::Text>")]
     pub(crate) drain_deadline: Option<Duration>,
     /// Sessions held at once, over all proxies; more are accepted when one ends. Default: as many as the limit of file
@@ -47,21 +47,20 @@ pub(crate) struct File {
     /// What happens to a session whose bytes cannot be decoded: `pass` lets them flow on and counts it, `cut` closes it.
     /// Default: pass.
     pub(crate) on_desync: Option<OnDesync>,
-    /// How long sent bytes may stay unacknowledged before the connection counts as dead (TCP_USER_TIMEOUT, Linux only).
+    /// How long sent bytes may stay unacknowledged before the connection counts as dead (`TCP_USER_TIMEOUT`, Linux only).
     /// Default: the system's.
-    #[serde(with = "duration::option")]
+    #[serde(default, with = "duration::option")]
     #[schemars(with = "Option<duration::Text>")]
     pub(crate) tcp_user_timeout: Option<Duration>,
     /// The admin endpoint: API, dashboard, metrics.
     pub(crate) admin: Option<AdminTable>,
     /// One table for each proxy.
-    #[schemars(with = "Vec<ProxyTable>")]
     pub(crate) proxy: Option<Vec<ProxyTable>>,
 }
 
 /// The admin endpoint.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct AdminTable {
     /// Where it listens: a loopback address, or a unix socket. Default: 127.0.0.1:8474, which is Toxiproxy's port.
     pub(crate) listen: Option<Listen>,
@@ -69,7 +68,7 @@ pub(crate) struct AdminTable {
 
 /// A listen address, its upstream, and what is spoken there.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct ProxyTable {
     /// Its name in profiles, metrics and reports: 1 to 64 of a-z, 0-9, `_`, `.` and `-`; unique.
     #[schemars(required, regex(pattern = "^[a-z0-9_.-]{1,64}$"))]
@@ -93,7 +92,7 @@ pub(crate) struct ProxyTable {
     #[schemars(range(min = 1))]
     pub(crate) pool: Option<u32>,
     /// How long connecting to the upstream may take. Default: 5s.
-    #[serde(with = "duration::option")]
+    #[serde(default, with = "duration::option")]
     #[schemars(with = "Option<duration::Text>")]
     pub(crate) connect_timeout: Option<Duration>,
 }

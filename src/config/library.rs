@@ -56,7 +56,10 @@ impl Library {
     pub fn builtin() -> Self {
         let mut library = Self::default();
         for (name, text) in BUILTIN {
-            library.add(name, Profile::parse(name, text, &format!("built-in {name}.toml")));
+            library.add(
+                name,
+                Profile::parse(name, text, &format!("built-in {name}.toml")),
+            );
         }
         library
     }
@@ -68,14 +71,23 @@ impl Library {
             folder: Some(folder.to_owned()),
             ..Self::default()
         };
-        let mut files = Vec::new();
-        library.collect(folder, 0, &mut files);
+        let (mut files, problems) = toml_files(folder);
+        for problem in problems {
+            library.broken.push(Broken {
+                name: problem.path.clone(),
+                problems: problem.into(),
+            });
+        }
         files.sort();
         for path in files.iter().take(MAX_PROFILES) {
             library.add_file(folder, path);
         }
         if files.len() > MAX_PROFILES {
-            library.refuse(folder, "there are more than 1000 profiles in it", "the rest was not read");
+            library.refuse(
+                folder,
+                "there are more than 1000 profiles in it",
+                "the rest was not read",
+            );
         }
         library
     }
@@ -98,7 +110,11 @@ impl Library {
             return Ok(Self::open(folder));
         }
         let beside = Path::new(PROFILES_DIR);
-        let found = if beside.is_dir() { Self::open(beside) } else { Self::default() };
+        let found = if beside.is_dir() {
+            Self::open(beside)
+        } else {
+            Self::default()
+        };
         if found.profiles.is_empty() {
             return Ok(Self::builtin());
         }
@@ -140,37 +156,20 @@ impl Library {
         Err(Problems::of_file(name, "there is no such profile", &remedy))
     }
 
-    /// The folder's files, bounded in depth and number, so that links in circles end.
-    fn collect(&mut self, folder: &Path, depth: usize, files: &mut Vec<PathBuf>) {
-        let entries = match std::fs::read_dir(folder) {
-            Ok(entries) => entries,
-            Err(e) => return self.refuse(folder, &format!("it cannot be read: {e}"), ""),
-        };
-        for entry in entries.flatten() {
-            let path = entry.path();
-            let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
-            if hidden || files.len() > MAX_PROFILES {
-                continue;
-            }
-            if path.is_dir() {
-                if depth < MAX_DEPTH {
-                    self.collect(&path, depth + 1, files);
-                } else {
-                    self.refuse(&path, "it is more than 8 folders deep", "move it up, or break the circle of links");
-                }
-            } else if path.extension().is_some_and(|e| e == "toml") {
-                files.push(path);
-            }
-        }
-    }
-
     fn add_file(&mut self, folder: &Path, path: &Path) {
         let relative = path.strip_prefix(folder).unwrap_or(path).with_extension("");
-        let parts: Option<Vec<&str>> = relative.components().map(|c| c.as_os_str().to_str()).collect();
+        let parts: Option<Vec<&str>> = relative
+            .components()
+            .map(|c| c.as_os_str().to_str())
+            .collect();
         let name = parts.unwrap_or_default().join("/");
         let valid = |c: char| c.is_ascii_alphanumeric() || "_.-/".contains(c);
         if name.is_empty() || !name.chars().all(valid) {
-            return self.refuse(path, "its name cannot be typed everywhere", "name it with a-z, 0-9, `_`, `.` and `-`");
+            return self.refuse(
+                path,
+                "its name cannot be typed everywhere",
+                "name it with a-z, 0-9, `_`, `.` and `-`",
+            );
         }
         let loaded = Profile::load(path).map(|profile| Profile {
             name: name.clone(),
@@ -198,6 +197,46 @@ impl Library {
             problems: Problem::of_file(&origin, message, remedy).into(),
         });
     }
+}
+
+/// Every `*.toml` below a folder, hidden ones left out, and what could not be looked at. Bounded in depth and number, so that
+/// links in circles end.
+pub(crate) fn toml_files(folder: &Path) -> (Vec<PathBuf>, Vec<Problem>) {
+    let mut files = Vec::new();
+    let mut problems = Vec::new();
+    let mut folders = vec![(folder.to_owned(), 0)];
+    while let Some((folder, depth)) = folders.pop() {
+        let refuse = |message: &str, remedy| {
+            Problem::of_file(&folder.display().to_string(), message, remedy)
+        };
+        if depth > MAX_DEPTH {
+            problems.push(refuse(
+                "it is more than 8 folders deep",
+                "move it up, or break the circle of links",
+            ));
+            continue;
+        }
+        let entries = match std::fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(e) => {
+                problems.push(refuse(&format!("it cannot be read: {e}"), ""));
+                continue;
+            }
+        };
+        for entry in entries.flatten() {
+            let path = entry.path();
+            let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+            if hidden || files.len() > MAX_PROFILES {
+                continue;
+            }
+            if path.is_dir() {
+                folders.push((path, depth + 1));
+            } else if path.extension().is_some_and(|e| e == "toml") {
+                files.push(path);
+            }
+        }
+    }
+    (files, problems)
 }
 
 #[cfg(test)]

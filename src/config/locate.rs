@@ -4,6 +4,7 @@
 use super::problem::{MAX_PROBLEMS, Problem, Problems};
 use super::suggest::{nearest, one_of};
 use serde::de::DeserializeOwned;
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::ops::Range;
 use toml::Spanned;
@@ -57,6 +58,8 @@ pub(crate) struct Document<'t> {
     text: &'t str,
     root: Spanned<DeValue<'t>>,
     problems: Vec<(usize, Problem)>,
+    /// Fields that are not missing: reported under their own name, or meant by a misspelt one.
+    known: HashSet<String>,
 }
 
 impl<'t> Document<'t> {
@@ -69,6 +72,7 @@ impl<'t> Document<'t> {
             text,
             root: Spanned::new(span, DeValue::Table(table.into_inner())),
             problems: Vec::new(),
+            known: HashSet::new(),
         };
         for error in errors {
             let (message, remedy) = syntax(error.message());
@@ -91,7 +95,12 @@ impl<'t> Document<'t> {
 
     /// How many elements the array under this key has; `None` if it is none, or not there.
     pub(crate) fn len_of(&self, key: &str) -> Option<usize> {
-        self.root.get_ref().get(key)?.get_ref().as_array().map(|a| a.len())
+        self.root
+            .get_ref()
+            .get(key)?
+            .get_ref()
+            .as_array()
+            .map(|a| a.len())
     }
 
     /// Reads what stands at `at`, and reports everything in it that serde refuses. `None` if too little remains.
@@ -106,12 +115,20 @@ impl<'t> Document<'t> {
             let mut path = find(&node, &span, error.message());
             let value = descend(&node, &path);
             let (message, remedy) = plain(error.message(), &path, value.map(Spanned::get_ref));
-            let field = dotted(&[at, &path].concat());
-            self.push(span, &field, &message, &remedy);
+            let field = |path: &[Step]| dotted(&[at, path].concat());
+            let is_known = |name: &str| self.known.contains(&field(&below(&path, name)));
+            if !quoted_after(error.message(), "missing field ").is_some_and(is_known) {
+                if let Some((_, near)) = misspelt(error.message()) {
+                    let parent = path.split_last().map_or(&path[..], |(_, parent)| parent);
+                    self.known.insert(field(&below(parent, near)));
+                }
+                self.push(span, &field(&path), &message, &remedy);
+            }
             // An element cannot be taken out of an array without renumbering its neighbours: the whole array goes.
             while matches!(path.last(), Some(Step::Index(_))) {
                 path.pop();
             }
+            self.known.insert(dotted(&[at, &path].concat()));
             if self.is_full() || !remove(&mut node, &path) {
                 return None;
             }
@@ -130,9 +147,9 @@ impl<'t> Document<'t> {
         self.push(span, field, message, remedy);
     }
 
-    /// Whether something was already reported of this field: what is missing for that reason is not missing.
+    /// Whether something was already reported of this field, or of a misspelling of it: then it is not missing.
     pub(crate) fn is_reported(&self, field: &str) -> bool {
-        self.problems.iter().any(|(_, p)| p.field == field)
+        self.known.contains(field)
     }
 
     /// Whether nothing was reported.
@@ -166,11 +183,15 @@ impl<'t> Document<'t> {
                 .field(field)
                 .at(self.text, span.clone());
             self.problems.push((span.start, problem));
+            self.known.insert(field.to_owned());
         }
     }
 }
 
-fn descend<'n, 't>(root: &'n Spanned<DeValue<'t>>, at: &[Step]) -> Option<&'n Spanned<DeValue<'t>>> {
+fn descend<'n, 't>(
+    root: &'n Spanned<DeValue<'t>>,
+    at: &[Step],
+) -> Option<&'n Spanned<DeValue<'t>>> {
     at.iter().try_fold(root, |node, step| match step {
         Step::Key(key) => node.get_ref().get(key.as_str()),
         Step::Index(index) => node.get_ref().get(*index),
@@ -192,7 +213,12 @@ fn find(root: &Spanned<DeValue<'_>>, span: &Range<usize>, message: &str) -> Vec<
     best
 }
 
-fn search(node: &Spanned<DeValue<'_>>, span: &Range<usize>, path: &mut Vec<Step>, best: &mut Vec<Step>) {
+fn search(
+    node: &Spanned<DeValue<'_>>,
+    span: &Range<usize>,
+    path: &mut Vec<Step>,
+    best: &mut Vec<Step>,
+) {
     let mut visit = |step: Step, key: Option<Range<usize>>, value: &Spanned<DeValue<'_>>| {
         path.push(step);
         if (key.as_ref() == Some(span) || value.span() == *span) && path.len() > best.len() {
@@ -204,7 +230,11 @@ fn search(node: &Spanned<DeValue<'_>>, span: &Range<usize>, path: &mut Vec<Step>
     match node.get_ref() {
         DeValue::Table(table) => {
             for (key, value) in table {
-                visit(Step::Key(key.get_ref().to_string()), Some(key.span()), value);
+                visit(
+                    Step::Key(key.get_ref().to_string()),
+                    Some(key.span()),
+                    value,
+                );
             }
         }
         DeValue::Array(array) => {
@@ -239,6 +269,10 @@ fn remove(root: &mut Spanned<DeValue<'_>>, path: &[Step]) -> bool {
     }
 }
 
+fn below(path: &[Step], key: &str) -> Vec<Step> {
+    [path, &[Step::Key(key.to_owned())]].concat()
+}
+
 /// A message of the TOML parser, as (message, remedy).
 fn syntax(message: &str) -> (String, String) {
     match message.split_once(", expected ") {
@@ -255,10 +289,9 @@ fn syntax(message: &str) -> (String, String) {
 /// A message of serde, as (message, remedy) for people.
 fn plain(message: &str, path: &[Step], value: Option<&DeValue<'_>>) -> (String, String) {
     if let Some(name) = quoted_after(message, "unknown field ") {
-        let known = expected_names(message);
-        let remedy = match nearest(name, known.iter().copied()) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!("expected {}", one_of(&known)),
+        let remedy = match misspelt(message) {
+            Some((_, near)) => format!("did you mean `{near}`?"),
+            None => format!("expected {}", one_of(&expected_names(message))),
         };
         return (format!("unknown field `{name}`"), remedy);
     }
@@ -276,14 +309,20 @@ fn plain(message: &str, path: &[Step], value: Option<&DeValue<'_>>) -> (String, 
         return (format!("unknown {noun} {name:?}"), remedy);
     }
     if let Some(name) = quoted_after(message, "missing field ") {
-        return (format!("`{name}` is missing"), format!("add `{name} = ...`"));
+        return (
+            format!("`{name}` is missing"),
+            format!("add `{name} = ...`"),
+        );
     }
     if message == "wanted string or table" {
         let found = value.map_or("something else", DeValue::type_str);
         return (format!("found {found}"), "expected a string".into());
     }
     for prefix in ["invalid type: ", "invalid value: ", "invalid length "] {
-        if let Some((found, expected)) = message.strip_prefix(prefix).and_then(|m| m.rsplit_once(", expected ")) {
+        if let Some((found, expected)) = message
+            .strip_prefix(prefix)
+            .and_then(|m| m.rsplit_once(", expected "))
+        {
             return found_expected(found, expected, path);
         }
     }
@@ -291,6 +330,12 @@ fn plain(message: &str, path: &[Step], value: Option<&DeValue<'_>>) -> (String, 
         Some((what, remedy)) => (what.into(), remedy.into()),
         None => (message.into(), String::new()),
     }
+}
+
+/// The key that does not exist and the one that was meant, where the message is about that.
+fn misspelt(message: &str) -> Option<(&str, &str)> {
+    let name = quoted_after(message, "unknown field ")?;
+    Some((name, nearest(name, expected_names(message))?))
 }
 
 /// What serde found and expected, in the words of TOML.
@@ -302,7 +347,9 @@ fn found_expected(found: &str, expected: &str, path: &[Step]) -> (String, String
     };
     let expected = match expected {
         "a sequence" if found == "a table" => match path.last() {
-            Some(Step::Key(key)) => format!("double brackets, which begin one of several: [[{key}]]"),
+            Some(Step::Key(key)) => {
+                format!("double brackets, which begin one of several: [[{key}]]")
+            }
             _ => "an array".into(),
         },
         "a sequence" => "an array".into(),
@@ -313,14 +360,20 @@ fn found_expected(found: &str, expected: &str, path: &[Step]) -> (String, String
         other if other.starts_with("struct ") => "a table".into(),
         other => other.into(),
     };
-    (format!("found {}", found.replace('`', "")), format!("expected {expected}"))
+    (
+        format!("found {}", found.replace('`', "")),
+        format!("expected {expected}"),
+    )
 }
 
 /// The name in backticks after `prefix`, where the message begins with it.
 fn quoted_after<'m>(message: &'m str, prefix: &str) -> Option<&'m str> {
     let rest = message.strip_prefix(prefix)?.strip_prefix('`')?;
     // The name itself may hold a backtick; what follows it does not.
-    let end = rest.rfind("`, expected ").or_else(|| rest.rfind("`, there are no ")).or_else(|| rest.rfind('`'))?;
+    let end = rest
+        .rfind("`, expected ")
+        .or_else(|| rest.rfind("`, there are no "))
+        .or_else(|| rest.rfind('`'))?;
     rest.get(..end)
 }
 
@@ -328,7 +381,9 @@ fn quoted_after<'m>(message: &'m str, prefix: &str) -> Option<&'m str> {
 fn expected_names(message: &str) -> Vec<&str> {
     message
         .rsplit_once("`, expected ")
-        .map_or_else(Vec::new, |(_, list)| list.split('`').skip(1).step_by(2).collect())
+        .map_or_else(Vec::new, |(_, list)| {
+            list.split('`').skip(1).step_by(2).collect()
+        })
 }
 
 #[cfg(test)]

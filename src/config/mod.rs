@@ -9,6 +9,7 @@ mod changes;
 mod check;
 pub mod duration;
 mod file;
+pub mod kind;
 mod library;
 mod locate;
 pub mod problem;
@@ -21,6 +22,8 @@ pub mod suggest;
 pub use address::{AddressError, Listen, Upstream};
 pub use changes::{Change, Changes};
 pub use file::OnDesync;
+pub use kind::Kind;
+pub(crate) use library::toml_files;
 pub use library::{Broken, Library};
 pub use problem::{Problem, Problems};
 pub use profile::Profile;
@@ -69,7 +72,7 @@ pub struct Config {
     pub max_sessions: Option<NonZeroU32>,
     /// What happens to a session that cannot be decoded.
     pub on_desync: OnDesync,
-    /// TCP_USER_TIMEOUT of both sides; `None`: the system's.
+    /// `TCP_USER_TIMEOUT` of both sides; `None`: the system's.
     pub tcp_user_timeout: Option<Duration>,
 }
 
@@ -98,10 +101,7 @@ impl Default for Config {
     /// No proxies, and the defaults that the example file tells.
     fn default() -> Self {
         Self {
-            admin: Listen::Tcp(SocketAddr::new(
-                IpAddr::V4(Ipv4Addr::LOCALHOST),
-                ADMIN_PORT,
-            )),
+            admin: Listen::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), ADMIN_PORT)),
             proxies: Vec::new(),
             workers: None,
             seed: None,

@@ -58,10 +58,10 @@ impl Problem {
     /// The same problem, located at a range of bytes of the text.
     #[must_use]
     pub(crate) fn at(mut self, text: &str, span: std::ops::Range<usize>) -> Self {
-        let start = text.floor_char_boundary(span.start.min(text.len()));
+        let start = char_boundary(text, span.start);
         let line_start = text[..start].rfind('\n').map_or(0, |i| i + 1);
         let line_end = text[start..].find('\n').map_or(text.len(), |i| start + i);
-        let end = text.floor_char_boundary(span.end.clamp(start, line_end));
+        let end = char_boundary(text, span.end.clamp(start, line_end));
         self.line = text[..line_start].matches('\n').count() + 1;
         self.column = text[line_start..start].chars().count() + 1;
         self.width = text[start..end].trim_end().chars().count().max(1);
@@ -108,6 +108,15 @@ impl Problems {
     }
 }
 
+impl<'p> IntoIterator for &'p Problems {
+    type Item = &'p Problem;
+    type IntoIter = std::slice::Iter<'p, Problem>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
 impl From<Problem> for Problems {
     fn from(problem: Problem) -> Self {
         Self(vec![problem])
@@ -148,6 +157,15 @@ fn write_excerpt(f: &mut fmt::Formatter<'_>, problem: &Problem) -> fmt::Result {
         write!(f, "\n {gutter} | {pad}{carets}")?;
     }
     Ok(())
+}
+
+/// The nearest place at or before `at` where a character begins.
+fn char_boundary(text: &str, at: usize) -> usize {
+    let last = at.min(text.len());
+    (0..=last)
+        .rev()
+        .find(|&i| text.is_char_boundary(i))
+        .unwrap_or_default()
 }
 
 /// Text that is safe on a terminal: no control characters, and not endless.

@@ -1,12 +1,13 @@
 //! A profile: a named file of faults.
 
+use super::ProxyConfig;
 use super::locate::{Document, Step};
 use super::problem::Problems;
 use super::read;
-use super::ProxyConfig;
-use crate::fault::FaultSpec;
+use crate::fault::{Fault, FaultSpec};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ mod against;
 const MAX_FAULTS: usize = 256;
 
 /// A valid profile.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Profile {
     /// Its name: the file's, without `.toml`; in a [`Library`](super::Library) with the folders above it (`redis/slow`).
     pub name: String,
@@ -24,8 +25,8 @@ pub struct Profile {
     pub description: String,
     /// Seed of its faults that have none of their own.
     pub seed: Option<u64>,
-    /// The faults, in the order of the file, each known to compile.
-    pub faults: Vec<FaultSpec>,
+    /// The faults, in the order of the file.
+    pub faults: Vec<Fault>,
     /// Sections that are there for `brownout test` only.
     pub ignored: Vec<&'static str>,
     /// The file, as problems name it.
@@ -117,9 +118,8 @@ impl Profile {
     pub fn check_against(&self, proxies: &[ProxyConfig]) -> Result<(), Problems> {
         let mut document = Document::parse(&self.source, &self.origin)?;
         for (index, fault) in self.faults.iter().enumerate() {
-            if let Err(mismatch) = against::check(fault, proxies) {
-                let field = format!("fault[{index}].{}", mismatch.field);
-                document.report(&field, &mismatch.message, &mismatch.remedy);
+            if let Err(error) = against::check(fault, &format!("fault[{index}]"), proxies) {
+                document.report(&error.path, &error.message, &error.remedy);
             }
         }
         if document.is_clean() {
@@ -130,11 +130,16 @@ impl Profile {
     }
 }
 
-fn faults(document: &mut Document<'_>, required: bool) -> Vec<FaultSpec> {
+/// The faults as far as they are valid; everything else is reported.
+fn faults(document: &mut Document<'_>, required: bool) -> Vec<Fault> {
     let has_key = document.keys().iter().any(|k| k == "fault");
     let Some(count) = document.len_of("fault") else {
         if has_key {
-            document.report("fault", "found something else than a list of faults", "begin each with [[fault]]");
+            document.report(
+                "fault",
+                "found something else than a list of faults",
+                "begin each with [[fault]]",
+            );
         } else if required {
             document.report("", "there is no fault in it", "add a [[fault]]");
         }
@@ -142,34 +147,44 @@ fn faults(document: &mut Document<'_>, required: bool) -> Vec<FaultSpec> {
     };
     if count > MAX_FAULTS {
         let message = format!("there are {count} faults");
-        document.report(&format!("fault[{MAX_FAULTS}]"), &message, "expected at most 256 in one profile");
+        document.report(
+            &format!("fault[{MAX_FAULTS}]"),
+            &message,
+            "expected at most 256 in one profile",
+        );
     }
-    let mut faults: Vec<FaultSpec> = Vec::new();
+    let mut names = HashSet::new();
+    let mut faults = Vec::new();
     for index in 0..count.min(MAX_FAULTS) {
+        let path = format!("fault[{index}]");
         let at = [Step::Key("fault".into()), Step::Index(index)];
         let Some(spec) = document.read::<FaultSpec>(&at) else {
             continue;
         };
-        for error in compile_errors(&spec) {
-            let field = format!("fault[{index}].{}", error.path);
-            if !document.is_reported(&field) {
-                document.report(field.trim_end_matches('.'), &error.message, &error.remedy);
+        match spec.compile(&path) {
+            Ok(fault) => faults.push(fault),
+            Err(errors) => {
+                // What serde refused and took out is not missing.
+                let (_, new): (Vec<_>, Vec<_>) = errors
+                    .into_iter()
+                    .partition(|e| document.is_reported(&e.path));
+                for error in new {
+                    document.report(&error.path, &error.message, &error.remedy);
+                }
             }
         }
-        if let Some(name) = &spec.name
-            && faults.iter().any(|f| f.name.as_ref() == Some(name))
+        if let Some(name) = spec.name
+            && !names.insert(name.clone())
         {
             let message = format!("{name:?} is the name of an earlier fault");
-            document.report(&format!("fault[{index}].name"), &message, "expected a name of its own");
+            document.report(
+                &format!("{path}.name"),
+                &message,
+                "expected a name of its own",
+            );
         }
-        faults.push(spec);
     }
     faults
-}
-
-fn compile_errors(spec: &FaultSpec) -> Vec<crate::fault::FieldError> {
-    let _ = spec;
-    Vec::new()
 }
 
 /// The comment before the first line that is none, without its marks.

@@ -16,7 +16,9 @@ pub fn text(path: &Path) -> Result<String, Problems> {
     let refuse = |message: &str, remedy: &str| Problems::of_file(&origin, message, remedy);
     let failed = |e: &std::io::Error| match e.kind() {
         std::io::ErrorKind::NotFound => refuse("there is no such file", "check the path"),
-        std::io::ErrorKind::PermissionDenied => refuse("it may not be read", "check its permissions"),
+        std::io::ErrorKind::PermissionDenied => {
+            refuse("it may not be read", "check its permissions")
+        }
         _ => refuse(&format!("it cannot be read: {e}"), ""),
     };
     // Looked at before it is opened: opening a named pipe would wait for a writer.
@@ -30,7 +32,9 @@ pub fn text(path: &Path) -> Result<String, Problems> {
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(|e| failed(&e))?;
     // One byte more than allowed shows that there is more, whatever the size was when it was looked at.
-    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(|e| failed(&e))?;
+    file.take(MAX_FILE + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|e| failed(&e))?;
     if bytes.len() as u64 > MAX_FILE {
         return Err(refuse("it is larger than 1 MiB", "is it the right file?"));
     }
@@ -41,7 +45,11 @@ pub fn text(path: &Path) -> Result<String, Problems> {
             }
             Ok(text)
         }
-        Err(e) => Err(not_utf8(&origin, e.as_bytes(), e.utf8_error().valid_up_to())),
+        Err(e) => Err(not_utf8(
+            &origin,
+            e.as_bytes(),
+            e.utf8_error().valid_up_to(),
+        )),
     }
 }
 
@@ -71,7 +79,10 @@ mod tests {
         assert_eq!(of("plain", b"a = 1"), Ok("a = 1".into()));
         assert_eq!(of("bom", b"\xef\xbb\xbfa = 1"), Ok("a = 1".into()));
         let largest = vec![b'#'; MAX_FILE as usize];
-        assert_eq!(of("largest", &largest).map(|t| t.len()), Ok(MAX_FILE as usize));
+        assert_eq!(
+            of("largest", &largest).map(|t| t.len()),
+            Ok(MAX_FILE as usize)
+        );
     }
 
     #[test]
@@ -87,7 +98,13 @@ mod tests {
         );
         let shown = |path: &str| text(Path::new(path)).unwrap_err().to_string();
         assert_eq!(shown("/"), "/: it is a directory; name a file in it");
-        assert_eq!(shown("/nowhere"), "/nowhere: there is no such file; check the path");
-        assert_eq!(shown("/dev/null"), "/dev/null: it is not a plain file; name a file");
+        assert_eq!(
+            shown("/nowhere"),
+            "/nowhere: there is no such file; check the path"
+        );
+        assert_eq!(
+            shown("/dev/null"),
+            "/dev/null: it is not a plain file; name a file"
+        );
     }
 }

@@ -7,7 +7,10 @@ use schemars::{JsonSchema, Schema, generate::SchemaSettings};
 /// A profile: faults, and what `brownout test` does with them.
 #[derive(JsonSchema)]
 #[schemars(title = "profile", deny_unknown_fields)]
-#[expect(dead_code, reason = "only its schema is used; profiles are read piece by piece")]
+#[expect(
+    dead_code,
+    reason = "only its schema is used; profiles are read piece by piece"
+)]
 struct ProfileFile {
     /// What it is for. Default: the comment at the top of the file.
     description: Option<String>,
@@ -41,7 +44,8 @@ pub fn profile() -> Schema {
 
 /// TOML has no null: what is optional is left out, so its schema is that of what is there.
 fn of<T: JsonSchema>() -> Schema {
-    let settings = SchemaSettings::draft2020_12().with_transform(schemars::transform::RecursiveTransform(without_null));
+    let settings = SchemaSettings::draft2020_12()
+        .with_transform(schemars::transform::RecursiveTransform(without_null));
     settings.into_generator().into_root_schema_for::<T>()
 }
 
@@ -56,7 +60,10 @@ fn without_null(schema: &mut Schema) {
             object.insert("type".into(), only);
         }
     }
-    if object.get("default").is_some_and(serde_json::Value::is_null) {
+    if object
+        .get("default")
+        .is_some_and(serde_json::Value::is_null)
+    {
         object.remove("default");
     }
     let Some(serde_json::Value::Array(any)) = object.get_mut("anyOf") else {

@@ -35,7 +35,10 @@ impl ProxyConfig {
         let Some((before, upstream)) = text.split_once('=') else {
             return Err(ShorthandError {
                 message: format!("{} has no `=`", shown(text)),
-                remedy: format!("expected [NAME@]LISTEN=UPSTREAM, like {}", example(protocol)),
+                remedy: format!(
+                    "expected [NAME@]LISTEN=UPSTREAM, like {}",
+                    example(protocol)
+                ),
             });
         };
         let (name, listen) = before.split_once('@').unwrap_or((protocol.name(), before));
@@ -68,7 +71,9 @@ impl ProxyConfig {
         let mut added: Vec<Self> = Vec::new();
         for (protocol, text) in words {
             let mut proxy = Self::from_shorthand(protocol, text)?;
-            let is_named = text.split_once('=').is_some_and(|(before, _)| before.contains('@'));
+            let is_named = text
+                .split_once('=')
+                .is_some_and(|(before, _)| before.contains('@'));
             if !is_named {
                 let taken = |name: &str| existing.iter().chain(&added).any(|p| p.name == name);
                 let mut number = 2_usize;
@@ -109,7 +114,8 @@ mod tests {
         assert_eq!(plain.name, "redis");
         assert_eq!(plain.listen.to_string(), "127.0.0.1:26379");
         assert_eq!(plain.upstream.to_string(), "localhost:6379");
-        let named = ProxyConfig::from_shorthand(Protocol::Http, "api@[::1]:0=unix:/run/a=b.sock").unwrap();
+        let named =
+            ProxyConfig::from_shorthand(Protocol::Http, "api@[::1]:0=unix:/run/a=b.sock").unwrap();
         assert_eq!(named.name, "api");
         assert_eq!(named.listen.to_string(), "[::1]:0");
         assert_eq!(named.upstream.to_string(), "unix:/run/a=b.sock");
@@ -133,11 +139,26 @@ mod tests {
     #[test]
     fn says_what_is_wrong() {
         for (text, message) in [
-            ("26379", "\"26379\" has no `=`; expected [NAME@]LISTEN=UPSTREAM, like 26379=localhost:6379"),
-            ("a b@1=h:1", "\"a b\" cannot be a name; expected 1 to 64 of a-z, 0-9, `_`, `.` and `-` before the `@`"),
-            ("@1=h:1", "\"\" cannot be a name; expected 1 to 64 of a-z, 0-9, `_`, `.` and `-` before the `@`"),
-            ("99999=h:1", "\"99999\" is not a port; expected a number from 0 to 65535"),
-            ("1=redis://:pw@h/0", "a URL is not an address; write only host and port: \"h:6379\""),
+            (
+                "26379",
+                "\"26379\" has no `=`; expected [NAME@]LISTEN=UPSTREAM, like 26379=localhost:6379",
+            ),
+            (
+                "a b@1=h:1",
+                "\"a b\" cannot be a name; expected 1 to 64 of a-z, 0-9, `_`, `.` and `-` before the `@`",
+            ),
+            (
+                "@1=h:1",
+                "\"\" cannot be a name; expected 1 to 64 of a-z, 0-9, `_`, `.` and `-` before the `@`",
+            ),
+            (
+                "99999=h:1",
+                "\"99999\" is not a port; expected a number from 0 to 65535",
+            ),
+            (
+                "1=redis://:pw@h/0",
+                "a URL is not an address; write only host and port: \"h:6379\"",
+            ),
         ] {
             let error = ProxyConfig::from_shorthand(Protocol::Redis, text).unwrap_err();
             assert_eq!(error.to_string(), message, "{text}");

@@ -51,7 +51,7 @@ pub struct Slo {
         with = "crate::config::duration::option",
         skip_serializing_if = "Option::is_none"
     )]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<crate::config::duration::Text>")]
     pub mean: Option<Duration>,
     /// Limit of the 95th percentile.
     #[serde(
@@ -59,7 +59,7 @@ pub struct Slo {
         with = "crate::config::duration::option",
         skip_serializing_if = "Option::is_none"
     )]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<crate::config::duration::Text>")]
     pub p95: Option<Duration>,
     /// Limit of the 99th percentile.
     #[serde(
@@ -67,7 +67,7 @@ pub struct Slo {
         with = "crate::config::duration::option",
         skip_serializing_if = "Option::is_none"
     )]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<crate::config::duration::Text>")]
     pub p99: Option<Duration>,
 }
 
