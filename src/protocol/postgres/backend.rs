@@ -75,7 +75,6 @@ impl Answer {
             match self.step {
                 Step::Skip => return,
                 Step::Tag if byte == 0 => self.step = Step::Skip,
-                Step::Tag => self.extend(byte),
                 Step::Ready => self.ready = byte,
                 Step::Field => {
                     self.field = byte;
@@ -85,7 +84,7 @@ impl Answer {
                     self.field_end();
                     self.begin(Step::Field);
                 }
-                Step::Value => self.extend(byte),
+                Step::Tag | Step::Value => self.extend(byte),
                 Step::Pid => {
                     self.extend(byte);
                     if self.have == 4 {
@@ -187,11 +186,7 @@ impl Side for Back {
         match kind {
             b'1' | b'2' | b'T' | b'n' => d.part_end(at, out),
             b'C' => d.command_complete(at, out),
-            b'I' | b's' => {
-                if d.pending.front().is_some_and(|e| e.kind == Kind::Execute) {
-                    d.finish(Status::OK, at, out);
-                }
-            }
+            b'I' | b's' => d.execute_end(at, out),
             b'G' | b'W' => {
                 if let Some(entry) = d.pending.front_mut() {
                     entry.copy_in = true;
@@ -338,7 +333,17 @@ impl Decoder {
             let changes = self.block.complete(tag);
             self.transaction(changes, at, out);
         }
-        if entry.kind == Kind::Execute {
+        self.execute_end(at, out);
+    }
+
+    /// A statement completed: an Execute has no other.
+    #[inline]
+    fn execute_end(&mut self, at: usize, out: &mut Vec<Located>) {
+        if self
+            .pending
+            .front()
+            .is_some_and(|e| e.kind == Kind::Execute)
+        {
             self.finish(Status::OK, at, out);
         }
     }

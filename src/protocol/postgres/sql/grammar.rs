@@ -302,12 +302,13 @@ impl Grammar {
         }
         let outside = self.depth == self.base;
         match (self.goal, token) {
-            (Goal::With, Token::Word { word, .. }) => {
-                if word != RECURSIVE {
-                    self.goal = Goal::WithHead;
-                }
-            }
-            (Goal::With, Token::Quoted { .. }) => self.goal = Goal::WithHead,
+            (
+                Goal::With,
+                Token::Word {
+                    word: RECURSIVE, ..
+                },
+            ) => {}
+            (Goal::With, Token::Word { .. } | Token::Quoted { .. }) => self.goal = Goal::WithHead,
             (Goal::WithHead, Token::Word { word: AS, .. }) if outside => self.goal = Goal::WithAs,
             // The comma was one of SEARCH ... BY a, b: not a name, but the rest of the clause.
             (Goal::WithHead, Token::Word { .. }) if outside => {
