@@ -11,7 +11,7 @@ class ServerCalls:
 
     def __init__(self, brownout, server):
         self._server = server
-        self._counting = Counting(brownout, "redis")
+        self._counting = Counting(brownout, "redis", handshakes=True)
         self._before = server.calls()
 
     def expect_equal(self, ignore=()):
