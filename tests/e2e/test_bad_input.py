@@ -1,7 +1,9 @@
 """What goes wrong in practice, and what brownout says and does about it."""
 
+import contextlib
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -178,20 +180,20 @@ TLS_HELLO = bytes.fromhex("16030100c8010000c40303") + bytes(range(190))
 HTTP_REQUEST = b"GET / HTTP/1.1\r\nHost: redis\r\n\r\n"
 
 
-@pytest.mark.parametrize(
-    ("sent", "reason"),
-    [
-        (TLS_HELLO, "wrong_protocol"),
-        (HTTP_REQUEST, "wrong_protocol"),
-        (b"*2000000000\r\n$3\r\nGET\r\n", None),
-        (b"*2\r\n$9223372036854775807\r\n", None),
-        (b"*1\r\n$-5\r\n", None),
-        (b"*1\r\n:3\r\n", None),
-        (b"*1\r\n" * 10_000, None),
-        (os.urandom(4096), None),
-    ],
-    ids=["tls", "http", "array-length", "bulk-length", "negative", "not-bulk", "nested", "random"],
-)
+# What is sent, and the reason of the loss: "" for any, None where the decoder may follow as Redis itself does.
+ON_REDIS = {
+    "tls": (TLS_HELLO, "wrong_protocol"),
+    "http": (HTTP_REQUEST, "wrong_protocol"),
+    "array-length": (b"*2000000000\r\n$3\r\nGET\r\n", None),
+    "bulk-length": (b"*2\r\n$9223372036854775807\r\n", ""),
+    "negative": (b"*1\r\n$-5\r\n", ""),
+    "not-bulk": (b"*1\r\n:3\r\n", ""),
+    "nested": (b"*1\r\n" * 10_000, ""),
+    "random": (random.Random(1).randbytes(4096), None),
+}
+
+
+@pytest.mark.parametrize(("sent", "reason"), ON_REDIS.values(), ids=ON_REDIS)
 def test_on_a_redis_port(brownout, redis_at, redis_server, sent, reason):
     """Redis answers them as it does, the client sees exactly that, and the decoder says that it gave up."""
 
@@ -202,13 +204,15 @@ def test_on_a_redis_port(brownout, redis_at, redis_server, sent, reason):
         with dial(at) as s:
             s.sendall(sent)
             time.sleep(0.2)
-            s.shutdown(socket.SHUT_WR)
+            with contextlib.suppress(OSError):
+                s.shutdown(socket.SHUT_WR)
             return read_to_end(s)
 
     before = lost()
     direct, proxied = answer(redis_server), answer(redis_at)
     assert proxied == direct
-    eventually("the loss to be counted", lambda: lost() == before + 1 or None)
+    if reason is not None:
+        eventually("the loss to be counted", lambda: lost() == before + 1 or None)
     with redis.Redis(redis_at.host, redis_at.port) as r:
         assert r.ping(), "other sessions are decoded as before"
 
@@ -231,7 +235,8 @@ def test_on_a_postgres_port(brownout, postgres_at, postgres_server, sent):
         with dial(at) as s:
             s.sendall(sent)
             time.sleep(0.2)
-            s.shutdown(socket.SHUT_WR)
+            with contextlib.suppress(OSError):
+                s.shutdown(socket.SHUT_WR)
             return read_to_end(s)
 
     assert answer(postgres_at) == answer(postgres_server)
@@ -253,7 +258,8 @@ def test_on_a_web_port(brownout, web_at, web_server, sent):
     def answer(at):
         with dial(at) as s:
             s.sendall(sent)
-            s.shutdown(socket.SHUT_WR)
+            with contextlib.suppress(OSError):
+                s.shutdown(socket.SHUT_WR)
             return read_to_end(s)[0]
 
     assert answer(web_at) == answer(web_server)
