@@ -2,6 +2,7 @@
 //! faults from profiles, and proves whether the services behind it survive.
 
 pub mod config;
+pub mod demo;
 pub mod fault;
 pub mod measure;
 pub mod protocol;
