@@ -1,0 +1,4 @@
+//! `brownout demo`: embedded upstreams, a sample service, load, and the table of targets.
+
+pub mod redis_server;
+pub mod server;
