@@ -2,7 +2,10 @@
 //! faults from profiles, and proves whether the services behind it survive.
 
 pub mod cli;
+pub mod admin;
+pub mod cli;
 pub mod config;
+pub mod demo;
 pub mod demo;
 pub mod fault;
 pub mod measure;

@@ -2,7 +2,7 @@
 
 use crate::fault::action::ErrorReply;
 use crate::protocol::http1::BodyLeft;
-use crate::protocol::{Catalog, Class, Decoder, Operation, Status, http1, postgres, redis};
+use crate::protocol::{Catalog, Class, Decoder, Operation, Status, http1, postgres};
 use bytes::Bytes;
 
 /// The largest request body that is read to its end before an injected response; a longer one is answered and cut off.
@@ -35,6 +35,9 @@ pub(crate) fn of(
     request: &[u8],
 ) -> Treatment {
     match (error, decoder) {
+        (ErrorReply::Postgres { sqlstate, message, fatal }, Decoder::Postgres(d)) => {
+            postgres_error(d, catalog, exchange, (operation, class), request, (sqlstate, message, *fatal))
+        }
         (ErrorReply::Http { status, headers, body }, Decoder::Http(d)) => {
             let (close, early) = match d.request_body_left() {
                 _ if d.closes(exchange) => (true, true),
@@ -54,3 +57,37 @@ pub(crate) fn of(
     }
 }
 
+fn postgres_error(
+    decoder: &postgres::Decoder,
+    catalog: &Catalog,
+    exchange: u64,
+    (operation, class): (Operation, Class),
+    request: &[u8],
+    (sqlstate, message, fatal): (&str, &str, bool),
+) -> Treatment {
+    let status = <[u8; 5]>::try_from(sqlstate.as_bytes()).map_or(Status::CLOSED, postgres::of_sqlstate);
+    if fatal || class == Class::Handshake {
+        let reply = postgres::inject::error_response(sqlstate, message, true);
+        return Treatment::Answer { reply, status, close: true, early: true };
+    }
+    match decoder.transaction_status() {
+        b'E' => return Treatment::Skip("the transaction has failed already"),
+        b'T' => return Treatment::Skip("inside a transaction"),
+        _ if decoder.in_flight() > 1 => return Treatment::Skip("other statements are in flight"),
+        _ => {}
+    }
+    if decoder.is_simple(exchange) {
+        let reply = postgres::inject::error_and_ready(sqlstate, message, b'I');
+        return Treatment::Answer { reply, status, close: false, early: false };
+    }
+    match postgres::inject::last_message(request) {
+        Some(execute) if catalog.operation_name(operation) != "PREPARE" => {
+            let mut replaced = Vec::with_capacity(request.len() + 64);
+            replaced.extend_from_slice(&request[..execute]);
+            replaced.extend_from_slice(&postgres::inject::execute_missing_portal());
+            let error = postgres::inject::error_response(sqlstate, message, false);
+            Treatment::Substitute { request: replaced.into(), error }
+        }
+        _ => Treatment::Skip("not a statement"),
+    }
+}
