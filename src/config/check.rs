@@ -71,7 +71,7 @@ fn complete(document: &mut Document<'_>, file: File) -> Config {
     }
     let mut indices = Vec::new();
     let mut proxies = Vec::new();
-    for (index, table) in tables.into_iter().enumerate() {
+    for (index, table) in tables.into_iter().enumerate().take(MAX_PROXIES) {
         if let Some(proxy) = proxy(document, index, table) {
             indices.push(index);
             proxies.push(proxy);
@@ -87,6 +87,7 @@ fn complete(document: &mut Document<'_>, file: File) -> Config {
         drain_deadline: file.drain_deadline.unwrap_or(DRAIN_DEADLINE),
         max_sessions,
         on_desync: file.on_desync.unwrap_or_default(),
+        base: PathBuf::new(),
         tcp_user_timeout: file.tcp_user_timeout,
     };
     for clash in clashes(&config) {

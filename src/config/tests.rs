@@ -376,6 +376,58 @@ fn bounds() {
 }
 
 #[test]
+fn no_file_is_too_much() {
+    let million = 1 << 20;
+    for (what, text) in [
+        ("brackets", "[".repeat(million)),
+        (
+            "an array of arrays",
+            format!("a = {}", "[".repeat(million - 4)),
+        ),
+        ("inline tables", "a={".repeat(million / 3)),
+        (
+            "a dotted key",
+            format!("{}a = 1", "a.".repeat(million / 2 - 3)),
+        ),
+        (
+            "a dotted header",
+            format!("[{}a]", "a.".repeat(million / 2 - 2)),
+        ),
+        ("dotted keys", "a.a.a.a.a.a.a.b = 1\n".repeat(million / 20)),
+        (
+            "unknown keys",
+            (0..million / 16)
+                .map(|i| format!("k{i} = 1\n"))
+                .collect::<Vec<_>>()
+                .concat(),
+        ),
+        (
+            "proxies",
+            "[[proxy]]\nname = 'a'\nprotocol = 'tcp'\nlisten = 1\nupstream = 'h:1'\n"
+                .repeat(million / 70),
+        ),
+        ("broken proxies", "[[proxy]]\nx = 1\n".repeat(million / 16)),
+        (
+            "routes",
+            format!("{GOOD}routes = [{}]", "'/a',".repeat(million / 6)),
+        ),
+        (
+            "a name",
+            format!("[[proxy]]\nname = '{}'\n", "n".repeat(million - 30)),
+        ),
+        (
+            "a line",
+            format!("{GOOD}x = '{}'\n", "n".repeat(million - 200)),
+        ),
+    ] {
+        let problems = Config::parse(&text, "b.toml").unwrap_err();
+        assert!(problems.0.len() <= problem::MAX_PROBLEMS + 1, "{what}");
+        assert!(problems.to_string().len() < 200_000, "{what}");
+        let _ = Profile::parse("p", &text, "p.toml").unwrap_err();
+    }
+}
+
+#[test]
 fn paths_are_taken_from_the_folder_of_the_file() {
     let dir = std::env::temp_dir().join(format!("brownout-config-{}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
