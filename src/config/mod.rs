@@ -7,6 +7,7 @@
 pub mod address;
 mod changes;
 mod check;
+mod clash;
 pub mod duration;
 mod file;
 pub mod kind;
@@ -126,7 +127,7 @@ impl Config {
     pub fn load(path: &Path) -> Result<Self, Problems> {
         let text = read::text(path)?;
         let mut config = Self::parse(&text, &path.display().to_string())?;
-        config.base = path.parent().unwrap_or(Path::new("")).to_owned();
+        config.base = path.parent().map(Path::to_path_buf).unwrap_or_default();
         for dir in [&mut config.profiles, &mut config.hlog] {
             *dir = dir.take().map(|d| config.base.join(d));
         }
