@@ -1,4 +1,5 @@
 //! `brownout demo`: embedded upstreams, a sample service, load, and the table of targets.
 
+pub mod postgres_server;
 pub mod redis_server;
 pub mod server;
