@@ -1,8 +1,11 @@
 //! `brownout`: a transparent TCP proxy that understands the protocols it carries, measures every request inline, injects
 //! faults from profiles, and proves whether the services behind it survive.
 
+pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod fault;
 pub mod measure;
 pub mod protocol;
+pub mod proxy;
+mod sys;

@@ -1,87 +1,137 @@
-//! What a fault does.
+//! What a fault does: one file an action, and the table that joins them.
+//!
+//! An action's file has its parameters (the keys of [`FaultSpec`] that belong to it), the check that makes it of a spec, and
+//! its [`Effect`] on a session of a protocol.
 
+use super::plan::Ending;
+use super::problems::Problems;
+use super::spec::{ActionKind, FaultSpec};
+use crate::protocol::Protocol;
 use std::time::Duration;
+
+mod disconnect;
+mod error;
+mod latency;
+mod refuse;
+mod stall;
+mod timeout;
+
+pub use disconnect::{CloseHow, Disconnect, When};
+pub use error::{ErrorAction, ErrorReply};
+pub use latency::{Distribution, Latency};
+pub use refuse::{Refusal, Refuse};
+pub use timeout::Timeout;
+
+/// How long a fault stays switched on if nobody says otherwise.
+pub const DEFAULT_TTL: Duration = Duration::from_secs(15 * 60);
+
+/// The longest time that a fault may stay switched on.
+pub const MAX_TTL: Duration = Duration::from_secs(12 * 60 * 60);
+
+/// The longest delay of one exchange; longer draws are cut to it.
+pub const MAX_DELAY: Duration = Duration::from_secs(60 * 60);
 
 /// What a fault does, checked.
 #[derive(Debug, Clone)]
 pub enum Action {
-    /// Placeholder of the skeleton.
+    /// Holds the request or the reply.
+    Latency(Latency),
+    /// Forwards nothing more on the session and keeps its connections.
     Stall,
+    /// As `Stall`, then closes.
+    Timeout(Timeout),
+    /// Closes the session before, after or inside an exchange.
+    Disconnect(Disconnect),
+    /// Turns new connections away.
+    Refuse(Refusal),
+    /// Answers with the protocol's own error.
+    Error(ErrorAction),
 }
 
-/// How a connection is closed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CloseHow {
-    /// An orderly end: FIN after every byte that was due.
-    Fin,
-    /// A reset, after every byte that was due was delivered.
-    Rst,
+/// What an action comes to on a session of one protocol.
+#[derive(Debug, Clone)]
+pub enum Effect {
+    /// An exchange takes longer; other faults may act on it too.
+    Delay(Latency),
+    /// An exchange ends otherwise than it would have.
+    End(Ending),
+    /// A connection is turned away.
+    Refuse(Refusal),
 }
 
-/// Where in the exchange a disconnect happens.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum When {
-    /// Before the request is forwarded: the server sees nothing of it.
-    Before,
-    /// After the request was forwarded, before any byte of the reply: the server saw it.
-    After,
-    /// After this many bytes of the reply; all of it if it is shorter, then close.
-    InsideBytes(u64),
-    /// After this share (0 to 1) of the reply, where its length is known from what is held (at most 1 MiB); else of its first MiB.
-    InsideShare(f64),
+impl Action {
+    /// The keys that belong to an action.
+    pub(super) const fn parameters(kind: ActionKind) -> &'static [&'static str] {
+        match kind {
+            ActionKind::Latency => latency::PARAMETERS,
+            ActionKind::Stall => stall::PARAMETERS,
+            ActionKind::Timeout => timeout::PARAMETERS,
+            ActionKind::Disconnect => disconnect::PARAMETERS,
+            ActionKind::Refuse => refuse::PARAMETERS,
+            ActionKind::Error => error::PARAMETERS,
+        }
+    }
+
+    /// The action of a spec; `None` after at least one problem was added.
+    pub(super) fn compile(spec: &FaultSpec, problems: &mut Problems<'_>) -> Option<Self> {
+        match spec.action {
+            ActionKind::Latency => Latency::compile(spec, problems).map(Self::Latency),
+            ActionKind::Stall => Some(Self::Stall),
+            ActionKind::Timeout => Timeout::compile(spec, problems).map(Self::Timeout),
+            ActionKind::Disconnect => Disconnect::compile(spec, problems).map(Self::Disconnect),
+            ActionKind::Refuse => Refusal::compile(spec, problems).map(Self::Refuse),
+            ActionKind::Error => ErrorAction::compile(spec, problems).map(Self::Error),
+        }
+    }
+
+    /// What it comes to on this protocol.
+    ///
+    /// # Errors
+    /// The action means nothing there.
+    pub fn effect(&self, protocol: Protocol) -> Result<Effect, NotApplicable> {
+        Ok(match self {
+            Self::Latency(latency) => Effect::Delay(latency.clone()),
+            Self::Stall => Effect::End(Ending::Stall),
+            Self::Timeout(timeout) => Effect::End(timeout.ending()),
+            Self::Disconnect(disconnect) => Effect::End(Ending::Disconnect(*disconnect)),
+            Self::Refuse(refusal) => Effect::Refuse(*refusal),
+            Self::Error(error) => Effect::End(Ending::Error(error.reply(protocol)?)),
+        })
+    }
 }
 
-/// Closes the session around an exchange.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Disconnect {
-    /// FIN or RST; to client and upstream alike.
-    pub how: CloseHow,
-    /// Where in the exchange.
-    pub when: When,
+/// Why an action means nothing on a protocol.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}; {remedy}")]
+pub struct NotApplicable {
+    /// The key that is at odds with the protocol.
+    pub field: &'static str,
+    /// What is wrong.
+    pub message: String,
+    /// What would be accepted.
+    pub remedy: String,
 }
 
-/// How a new connection is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refuse {
-    /// No listener: the client's connect fails with ECONNREFUSED.
-    Closed,
-    /// Accepted, then reset.
-    Reset,
-    /// Accepted, never answered; ends when the fault does, or when the client gives up.
-    Silent,
+/// Which keys of a spec that belong to one action or another are given.
+pub(super) fn given(spec: &FaultSpec) -> impl Iterator<Item = &'static str> {
+    [
+        ("delay", spec.delay.is_some()),
+        ("on", spec.on.is_some()),
+        ("floor", spec.floor.is_some()),
+        ("close_after", spec.close_after.is_some()),
+        ("how", spec.how.is_some()),
+        ("when", spec.when.is_some()),
+        ("bytes", spec.bytes.is_some()),
+        ("share", spec.share.is_some()),
+        ("existing", spec.existing.is_some()),
+        ("preset", spec.preset.is_some()),
+        ("code", spec.code.is_some()),
+        ("message", spec.message.is_some()),
+        ("close", spec.close.is_some()),
+        ("status", spec.status.is_some()),
+        ("headers", spec.headers.is_some()),
+        ("body", spec.body.is_some()),
+    ]
+    .into_iter()
+    .filter_map(|(name, given)| given.then_some(name))
 }
-
-/// The protocol's own error reply, as configured; each protocol encodes it.
-#[derive(Debug, Clone, PartialEq)]
-pub enum ErrorReply {
-    /// `-CODE message`.
-    Redis {
-        /// First word: `LOADING`.
-        code: String,
-        /// The rest of the line.
-        message: String,
-        /// Close after it (ERR max number of clients reached).
-        close: bool,
-    },
-    /// ErrorResponse with severity ERROR, or FATAL and then FIN.
-    Postgres {
-        /// Five characters: `40001`.
-        sqlstate: String,
-        /// The primary message.
-        message: String,
-        /// FATAL: the connection ends after it.
-        fatal: bool,
-    },
-    /// A whole response.
-    Http {
-        /// 400 to 599.
-        status: u16,
-        /// Header lines beside Content-Length, Connection and Date.
-        headers: Vec<(String, String)>,
-        /// The body.
-        body: String,
-    },
-}
-
-/// Placeholder of the skeleton.
-pub const DEFAULT_TTL: Duration = Duration::from_secs(15 * 60);

@@ -5,16 +5,26 @@
 //! live; a [`Plan`] is the compiled list of one proxy, shared with its sessions, asked once per exchange.
 
 pub mod action;
+pub mod active;
+pub mod arguments;
+pub mod compile;
 pub mod dice;
 pub mod gate;
 pub mod glob;
+mod index;
 pub mod matcher;
+pub(crate) mod nearest;
+pub mod network;
 pub mod plan;
+pub mod preset;
+mod problems;
 pub mod schedule;
 pub mod spec;
 pub mod store;
 
 pub use action::Action;
+pub use active::{ActiveFault, Source};
+pub use compile::Fault;
 pub use plan::{Decision, Plan, Subject};
 pub use spec::{FaultSpec, FieldError};
-pub use store::Store;
+pub use store::{Store, StoreError};

@@ -1,10 +1,26 @@
 //! The compiled faults of one proxy, and the one question that the data path asks of them.
+//!
+//! Faults are asked in the order in which they were switched on; those of a profile in the order of its file. What several of
+//! them do to one exchange is put together like this:
+//!
+//! - Delays of the same side add up. Floors do not: the highest counts.
+//! - The first one that ends the exchange (stall, timeout, disconnect, error) does so. Later ones that would end it too are
+//!   not asked: their gates do not count the exchange.
+//! - A delay of the request comes before the end, a delay of the reply applies to an injected error as to a real reply.
+//! - A fault that only delays is asked whether or not another ends the exchange.
 
-use super::action::{Disconnect, ErrorReply, Refuse};
-use crate::protocol::{Class, Operation};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use super::action::{Disconnect, Effect, ErrorReply, Refusal, Refuse};
+use super::active::ActiveFault;
+use super::dice::{Dice, Purpose};
+use super::gate::Asked;
+use super::index::{Candidates, OperationIndex};
+use super::schedule::State;
+use super::spec::{Existing, Scope};
+use crate::protocol::{Catalog, Class, Operation};
 
 /// What is known of an exchange when it is identified.
 #[derive(Debug, Clone, Copy)]
@@ -55,47 +71,267 @@ pub enum Ending {
 
 /// The compiled faults of one proxy. Immutable but for the counters of gates, which are atomics.
 #[derive(Debug, Default)]
-pub struct Plan {}
+pub struct Plan {
+    entries: Vec<Entry>,
+    /// `None`: nothing is in it.
+    catalog: Option<Catalog>,
+    index: OperationIndex,
+}
+
+/// One fault, as it is on this proxy.
+#[derive(Debug)]
+struct Entry {
+    active: Arc<ActiveFault>,
+    dice: Dice,
+    effect: Effect,
+}
 
 impl Plan {
+    /// The plan of a proxy: those of `faults` that act on it and mean something on its protocol, in this order.
+    pub fn new<'a>(
+        proxy: &str,
+        catalog: &Catalog,
+        faults: impl IntoIterator<Item = &'a Arc<ActiveFault>>,
+    ) -> Self {
+        let entries: Vec<Entry> = faults
+            .into_iter()
+            .filter(|active| active.fault().acts_on(proxy))
+            .filter_map(|active| {
+                Some(Entry {
+                    effect: active.fault().effect(catalog.protocol()).ok()?,
+                    dice: active.dice().on_proxy(proxy),
+                    active: Arc::clone(active),
+                })
+            })
+            .collect();
+        if entries.is_empty() {
+            return Self::default();
+        }
+        Self {
+            entries,
+            catalog: Some(catalog.clone()),
+            index: OperationIndex::new(),
+        }
+    }
+
     /// Whether nothing is in it: the data path takes its fast way.
     pub fn is_empty(&self) -> bool {
-        true
+        self.entries.is_empty()
     }
 
     /// Whether some fault in it looks at arguments of this operation (key, header): the data path then holds the request until it
     /// is complete, or until 64 KiB of it are there, before it asks.
-    pub fn needs_arguments(&self, _operation: Operation, _class: Class) -> bool {
-        false
+    pub fn needs_arguments(&self, operation: Operation, class: Class) -> bool {
+        self.candidates(operation, class)
+            .is_some_and(|candidates| candidates.needs_arguments)
     }
 
     /// What to do with this exchange. To be asked exactly once for each: gates count.
-    pub fn decide(&self, _subject: &Subject<'_>) -> Decision {
-        Decision::default()
+    pub fn decide(&self, subject: &Subject<'_>) -> Decision {
+        let mut decision = Decision::default();
+        if let Some(candidates) = self.candidates(subject.operation, subject.class) {
+            for at in &candidates.entries {
+                self.entries[usize::from(*at)].act(subject, candidates, &mut decision);
+            }
+        }
+        decision
     }
 
     /// What to do with a new session, asked at accept, before the upstream is contacted: the first `refuse` fault that hits.
+    /// To be asked exactly once for each. [`Refuse::Closed`] is for a connection that was made before the listener was closed.
     pub fn refuse(
         &self,
-        _session: u64,
-        _client: Option<IpAddr>,
-        _now: Instant,
+        session: u64,
+        client: Option<IpAddr>,
+        now: Instant,
     ) -> Option<(Refuse, Arc<str>)> {
-        None
+        self.refusals().find_map(|(entry, refusal)| {
+            entry
+                .turns_away(session, client, now)
+                .then(|| (refusal.how, Arc::clone(entry.active.name())))
+        })
     }
 
     /// Whether a `refuse` with `how = "closed"` is in force now: the listener is to be closed.
-    pub fn listener_closed(&self, _now: Instant) -> bool {
-        false
+    pub fn listener_closed(&self, now: Instant) -> bool {
+        self.refusals()
+            .any(|(entry, refusal)| refusal.how == Refuse::Closed && entry.in_force(now))
     }
 
     /// Whether a `refuse` that cuts existing sessions is in force now.
-    pub fn cuts_existing(&self, _now: Instant) -> Option<Arc<str>> {
-        None
+    pub fn cuts_existing(&self, now: Instant) -> Option<Arc<str>> {
+        self.refusals()
+            .find(|(entry, refusal)| refusal.existing == Existing::Cut && entry.in_force(now))
+            .map(|(entry, _)| Arc::clone(entry.active.name()))
     }
 
-    /// The next moment after `now` at which a schedule switches something on or off, where there is one.
-    pub fn next_change(&self, _now: Instant) -> Option<Instant> {
-        None
+    /// Whether a fault of this name is in force now: what it holds is held on.
+    pub fn in_force(&self, fault: &str, now: Instant) -> bool {
+        self.entries.iter().any(|entry| &**entry.active.name() == fault && entry.in_force(now))
+    }
+
+    /// Whether some fault in it answers with errors: the data path may then need requests whole.
+    pub fn has_errors(&self) -> bool {
+        self.entries.iter().any(|entry| matches!(entry.effect, Effect::End(Ending::Error(_))))
+    }
+
+    /// Whether a `refuse` with `how = "silent"` is in force now: connections that it keeps unanswered stay so.
+    pub fn refuses_silently(&self, now: Instant) -> bool {
+        self.refusals().any(|(entry, refusal)| refusal.how == Refuse::Silent && entry.in_force(now))
+    }
+
+    /// The next moment after `now` at which a schedule or the end of a time to live switches something on or off, where there
+    /// is one.
+    pub fn next_change(&self, now: Instant) -> Option<Instant> {
+        self.entries
+            .iter()
+            .filter_map(|entry| entry.active.next_change(now))
+            .min()
+    }
+
+    /// The data path could not carry out a decision of this fault in the state in which the session is.
+    pub fn skipped(&self, fault: &str) {
+        if let Some(entry) = self.entries.iter().find(|e| &**e.active.name() == fault) {
+            entry.active.tally().skip();
+        }
+    }
+
+    /// A session has ended: what gates with `scope = "session"` remember of it can go. Without this call the oldest go when
+    /// there are too many.
+    pub fn session_ended(&self, session: u64) {
+        for entry in &self.entries {
+            if entry.active.fault().gates().remembers() {
+                entry.active.counts().forget(entry.dice, session);
+            }
+        }
+    }
+
+    /// The faults that are about this operation; computed when it is first seen.
+    #[inline]
+    fn candidates(&self, operation: Operation, class: Class) -> Option<&Candidates> {
+        let catalog = self.catalog.as_ref()?;
+        Some(self.index.get(operation, class, || {
+            let name = catalog.operation_name(operation);
+            Class::ALL.map(|class| self.covering(&name, class))
+        }))
+    }
+
+    fn covering(&self, operation: &str, class: Class) -> Candidates {
+        let mut candidates = Candidates {
+            protocol: self.catalog.as_ref().map(Catalog::protocol),
+            ..Candidates::default()
+        };
+        for (at, entry) in (0_u16..).zip(&self.entries) {
+            let matcher = entry.active.fault().matcher();
+            let exchange = !matches!(entry.effect, Effect::Refuse(_));
+            if exchange && matcher.covers(operation, class) {
+                candidates.entries.push(at);
+                candidates.needs_arguments |= matcher.needs_arguments();
+            }
+        }
+        candidates
+    }
+
+    fn refusals(&self) -> impl Iterator<Item = (&Entry, &Refusal)> {
+        self.entries.iter().filter_map(|entry| match &entry.effect {
+            Effect::Refuse(refusal) => Some((entry, refusal)),
+            Effect::Delay(_) | Effect::End(_) => None,
+        })
     }
 }
+
+impl Entry {
+    /// Adds to the decision what this fault does to an exchange whose operation it is about.
+    fn act(&self, subject: &Subject<'_>, candidates: &Candidates, decision: &mut Decision) {
+        let State::On(strength) = self.active.state(subject.now) else {
+            return;
+        };
+        let matcher = self.active.fault().matcher();
+        let is_meant = matcher.takes_client(subject.client)
+            && candidates
+                .protocol
+                .is_some_and(|protocol| matcher.takes_request(protocol, subject.request));
+        if !is_meant {
+            return;
+        }
+        self.active.tally().matched();
+        let ends = matches!(self.effect, Effect::End(_));
+        if ends && decision.end.is_some() {
+            return;
+        }
+        let asked = Asked {
+            dice: self.dice,
+            session: subject.session,
+            exchange: Some(subject.exchange),
+            elapsed: self.active.elapsed(subject.now),
+        };
+        let offered = if ends {
+            self.in_ramp(strength, &asked)
+        } else {
+            strength > 0.0
+        };
+        if !offered || !self.passes(&asked) {
+            return;
+        }
+        match &self.effect {
+            Effect::Delay(latency) => {
+                let draw = self
+                    .dice
+                    .exchange(subject.session, subject.exchange, Purpose::Delay);
+                latency.apply(draw, strength, decision);
+            }
+            Effect::End(ending) => decision.end = Some(ending.clone()),
+            Effect::Refuse(_) => return,
+        }
+        self.active.tally().hit();
+        decision.faults.push(Arc::clone(self.active.name()));
+    }
+
+    /// Whether this `refuse` hits a new session.
+    fn turns_away(&self, session: u64, client: Option<IpAddr>, now: Instant) -> bool {
+        let State::On(strength) = self.active.state(now) else {
+            return false;
+        };
+        if !self.active.fault().matcher().takes_client(client) {
+            return false;
+        }
+        self.active.tally().matched();
+        let asked = Asked {
+            dice: self.dice,
+            session,
+            exchange: None,
+            elapsed: self.active.elapsed(now),
+        };
+        let hit = self.in_ramp(strength, &asked) && self.passes(&asked);
+        if hit {
+            self.active.tally().hit();
+        }
+        hit
+    }
+
+    fn passes(&self, asked: &Asked) -> bool {
+        let gates = self.active.fault().gates();
+        gates.pass(self.active.counts(), asked)
+    }
+
+    /// Whether a ramp at this strength offers it to the gates.
+    fn in_ramp(&self, strength: f64, asked: &Asked) -> bool {
+        if strength >= 1.0 {
+            return true;
+        }
+        let draw = match (self.active.fault().gates().scope, asked.exchange) {
+            (Scope::Exchange, Some(exchange)) => {
+                self.dice.exchange(asked.session, exchange, Purpose::Ramp)
+            }
+            _ => self.dice.session(asked.session, Purpose::Ramp),
+        };
+        draw.hits(strength)
+    }
+
+    fn in_force(&self, now: Instant) -> bool {
+        self.active.state(now) != State::Off
+    }
+}
+
+#[cfg(test)]
+mod tests;

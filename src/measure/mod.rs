@@ -4,12 +4,24 @@
 //! swapped for an empty one and given to the [`Collector`], which adds it to the totals and to the windows. So nothing that
 //! reads can slow a session, and nothing is counted twice or lost.
 
+mod block;
+mod buckets;
 pub mod collector;
+pub mod delivery;
+pub mod hlog;
+mod operations;
+pub mod prometheus;
 pub mod shard;
 pub mod stats;
+mod summary;
+mod window;
 
 pub use collector::Collector;
+pub use delivery::Published;
+pub use hlog::HlogWriter;
+pub use prometheus::Exporter;
 pub use shard::Shard;
+pub use stats::Stats;
 
 use crate::protocol::{Catalog, Class, Lost, Operation, Status};
 use std::sync::Arc;
@@ -39,7 +51,7 @@ pub struct Slo {
         with = "crate::config::duration::option",
         skip_serializing_if = "Option::is_none"
     )]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<crate::config::duration::Text>")]
     pub mean: Option<Duration>,
     /// Limit of the 95th percentile.
     #[serde(
@@ -47,7 +59,7 @@ pub struct Slo {
         with = "crate::config::duration::option",
         skip_serializing_if = "Option::is_none"
     )]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<crate::config::duration::Text>")]
     pub p95: Option<Duration>,
     /// Limit of the 99th percentile.
     #[serde(
@@ -55,7 +67,7 @@ pub struct Slo {
         with = "crate::config::duration::option",
         skip_serializing_if = "Option::is_none"
     )]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<crate::config::duration::Text>")]
     pub p99: Option<Duration>,
 }
 

@@ -1,12 +1,84 @@
 //! One worker's measurements since it was last collected.
 
+use super::block::Block;
+use super::operations::{Key, Limits};
 use super::{Counter, Meta, ProxyId, Sample, Timing};
 use crate::protocol::{Class, Operation};
 use std::sync::Arc;
 
+/// Equal samples in a row: what a pipeline makes. They become one record of the histogram.
+#[derive(Clone, Copy, Debug, Default)]
+struct Run {
+    slot: usize,
+    us: u64,
+    n: u64,
+}
+
+/// What one worker measured of one proxy.
+#[derive(Debug)]
+pub(super) struct ProxyShard {
+    limits: Limits,
+    block: Block,
+    run: Run,
+    /// The key seen last and its slot: spares the lookup where one operation dominates.
+    last: Option<(Key, usize)>,
+}
+
+impl ProxyShard {
+    #[inline]
+    fn slot(&mut self, key: Key) -> usize {
+        match self.last {
+            Some((last, slot)) if last == key => slot,
+            _ => {
+                let slot = self.block.operations.slot(key);
+                self.last = Some((key, slot));
+                slot
+            }
+        }
+    }
+
+    #[inline]
+    fn completed(&mut self, sample: &Sample) {
+        let slot = self.slot(Key {
+            operation: sample.operation,
+            class: sample.class,
+        });
+        let record = self.block.operations.record(slot);
+        if let Some(us) = record.add(sample, self.limits) {
+            if self.run.us == us && self.run.slot == slot {
+                self.run.n += 1;
+            } else {
+                self.flush();
+                self.run = Run { slot, us, n: 1 };
+            }
+        }
+    }
+
+    #[inline]
+    fn flush(&mut self) {
+        if self.run.n > 0 {
+            let record = self.block.operations.record(self.run.slot);
+            record.latencies.plain.record(self.run.us, self.run.n);
+            self.run.n = 0;
+        }
+    }
+
+    /// Gives away what was measured against these limits, and is empty afterwards.
+    pub(super) fn drain(&mut self, limits: Limits, into: impl FnOnce(&Block)) {
+        self.flush();
+        if self.limits != limits {
+            self.block.operations.unjudge();
+        }
+        into(&self.block);
+        self.block.clear();
+    }
+}
+
 /// One worker's measurements since it was last collected. Not shared: no locks, no atomics.
 #[derive(Debug, Default)]
-pub struct Shard {}
+pub struct Shard {
+    proxies: Vec<Option<Box<ProxyShard>>>,
+}
 
 impl Shard {
     /// An empty shard.
@@ -15,21 +87,81 @@ impl Shard {
     }
 
     /// Makes a proxy known. To be called on every shard before anything is written for that proxy; again when its limits change.
-    pub fn register(&mut self, _proxy: ProxyId, _meta: Arc<Meta>) {}
+    /// What is written for a proxy that is not known is ignored.
+    pub fn register(&mut self, proxy: ProxyId, meta: Arc<Meta>) {
+        let limits = Limits::from(&meta.slo);
+        let index = usize::from(proxy.0);
+        if self.proxies.len() <= index {
+            self.proxies.resize_with(index + 1, || None);
+        }
+        match &mut self.proxies[index] {
+            Some(known) if known.limits == limits => {}
+            Some(known) => {
+                known.limits = limits;
+                known.block.operations.unjudge();
+            }
+            slot @ None => {
+                *slot = Some(Box::new(ProxyShard {
+                    limits,
+                    block: Block::default(),
+                    run: Run::default(),
+                    last: None,
+                }));
+            }
+        }
+    }
+
+    #[inline]
+    fn proxy(&mut self, proxy: ProxyId) -> Option<&mut ProxyShard> {
+        self.proxies.get_mut(usize::from(proxy.0))?.as_deref_mut()
+    }
 
     /// An exchange was identified and is outstanding from now on.
     #[inline]
-    pub fn started(&mut self, _proxy: ProxyId, _operation: Operation, _class: Class) {}
+    pub fn started(&mut self, proxy: ProxyId, operation: Operation, class: Class) {
+        if let Some(proxy) = self.proxy(proxy) {
+            let slot = proxy.slot(Key { operation, class });
+            proxy.block.operations.record(slot).tally.started += 1;
+        }
+    }
 
     /// An exchange that was `started` ended.
     #[inline]
-    pub fn completed(&mut self, _proxy: ProxyId, _sample: &Sample) {}
+    pub fn completed(&mut self, proxy: ProxyId, sample: &Sample) {
+        if let Some(proxy) = self.proxy(proxy) {
+            proxy.completed(sample);
+        }
+    }
 
     /// Adds `n` to a counter.
     #[inline]
-    pub fn count(&mut self, _proxy: ProxyId, _counter: Counter, _n: u64) {}
+    pub fn count(&mut self, proxy: ProxyId, counter: Counter, n: u64) {
+        if let Some(proxy) = self.proxy(proxy) {
+            proxy.block.counters.add(counter, n);
+        }
+    }
 
     /// Records a duration in nanoseconds.
     #[inline]
-    pub fn observe(&mut self, _proxy: ProxyId, _timing: Timing, _ns: u64) {}
+    pub fn observe(&mut self, proxy: ProxyId, timing: Timing, ns: u64) {
+        if let Some(proxy) = self.proxy(proxy) {
+            proxy.block.timers[timing as usize].record(ns);
+        }
+    }
+
+    /// Bytes allocated.
+    pub fn memory(&self) -> usize {
+        let proxies = self.proxies.iter().flatten();
+        self.proxies.capacity() * size_of::<Option<Box<ProxyShard>>>()
+            + proxies
+                .map(|p| size_of::<ProxyShard>() + p.block.memory())
+                .sum::<usize>()
+    }
+
+    /// What was measured, by proxy.
+    pub(super) fn proxies_mut(
+        &mut self,
+    ) -> impl Iterator<Item = (ProxyId, &mut Option<Box<ProxyShard>>)> {
+        (0..).map(ProxyId).zip(&mut self.proxies)
+    }
 }

@@ -1,24 +1,237 @@
-//! The state machine.
+//! The decoder of one session: its state, and the way into its two directions.
 
-use crate::protocol::Located;
+use super::backend::{Answer, Back};
+use super::frame::{self, Frame, Stop};
+use super::frontend::{Ask, Front};
+use super::hash;
+use super::names::Names;
+use super::operation::Known;
+use super::pending::{Entry, Kind, Pending};
+use super::sql::{Forget, Scanner};
+use super::startup::Opening;
+use super::transaction::Block;
+use crate::protocol::{Event, Located, Lost, Operation, Status};
+
+/// Prepared statements that are remembered in one session.
+pub(super) const STATEMENTS: usize = 4096;
+
+/// Named portals that are remembered in one session.
+pub(super) const PORTALS: usize = 1024;
 
 /// Decoder of one session.
 #[derive(Debug)]
-pub struct Decoder {}
+pub struct Decoder {
+    /// Before the first typed message.
+    pub(super) opening: Opening,
+    pub(super) ask_frame: Frame,
+    pub(super) answer_frame: Frame,
+    /// What the message being read is to tell.
+    pub(super) ask: Ask,
+    pub(super) answer: Answer,
+    pub(super) scanner: Scanner,
+    /// What the server owes.
+    pub(super) pending: Pending,
+    /// Whether the last entry of `pending` is a group that the client may still add to.
+    pub(super) group_open: bool,
+    /// A byte of the front exchange's reply was seen.
+    pub(super) replied: bool,
+    /// After an error in the extended protocol: the server reads on to the next Sync and answers nothing.
+    pub(super) skipping: bool,
+    /// Replication was asked for: give up once the handshake is over.
+    pub(super) replication: bool,
+    pub(super) lost: bool,
+    /// How the front exchange failed, while it has not ended.
+    pub(super) error: Status,
+    pub(super) block: Block,
+    /// The number of the next exchange.
+    pub(super) next: u64,
+    pub(super) unnamed_statement: Known,
+    pub(super) unnamed_portal: Known,
+    statements: Option<Box<Names>>,
+    portals: Option<Box<Names>>,
+}
 
 impl Decoder {
-    /// A decoder at the start of a session.
+    /// A decoder at the start of a session. It allocates nothing.
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
-        Self {}
+        Self {
+            opening: Opening::new(),
+            ask_frame: Frame::new(),
+            answer_frame: Frame::new(),
+            ask: Ask::new(),
+            answer: Answer::new(),
+            scanner: Scanner::new(),
+            pending: Pending::default(),
+            group_open: false,
+            replied: false,
+            skipping: false,
+            replication: false,
+            lost: false,
+            error: Status::OK,
+            block: Block::new(),
+            next: 0,
+            unnamed_statement: Known::UNKNOWN,
+            unnamed_portal: Known::UNKNOWN,
+            statements: None,
+            portals: None,
+        }
     }
 
     /// See [`crate::protocol::Decoder::request`].
-    pub fn request(&mut self, _bytes: &[u8], _out: &mut Vec<Located>) {}
+    pub fn request(&mut self, bytes: &[u8], out: &mut Vec<Located>) {
+        if self.lost {
+            return;
+        }
+        let read = match self.open_request(bytes, out) {
+            Ok(at) => frame::run::<Front>(self, bytes, at, out),
+            Err(stop) => Err(stop),
+        };
+        self.settle_on(read, out);
+    }
 
     /// See [`crate::protocol::Decoder::reply`].
-    pub fn reply(&mut self, _bytes: &[u8], _out: &mut Vec<Located>) {}
+    pub fn reply(&mut self, bytes: &[u8], out: &mut Vec<Located>) {
+        if self.lost {
+            return;
+        }
+        let read = match self.open_reply(bytes) {
+            Ok(at) => frame::run::<Back>(self, bytes, at, out),
+            Err(stop) => Err(stop),
+        };
+        self.settle_on(read, out);
+    }
 
-    /// See [`crate::protocol::Decoder::withhold`].
-    pub fn withhold(&mut self, _exchange: u64) {}
+    /// See [`crate::protocol::Decoder::withhold`]. For a simple Query this includes its `ReadyForQuery`; for a group of the extended
+    /// protocol it does not include that of the Sync behind it.
+    pub fn withhold(&mut self, exchange: u64) {
+        self.pending.remove(exchange);
+    }
+
+    /// The transaction status of the last `ReadyForQuery`: `b'I'` idle, `b'T'` in a transaction block, `b'E'` in a failed one.
+    pub fn transaction_status(&self) -> u8 {
+        self.block.status()
+    }
+
+    /// How many exchanges have begun whose reply has not ended. Counts them, so not for every message.
+    pub fn in_flight(&self) -> usize {
+        self.pending.exchanges()
+    }
+
+    /// Whether `exchange` is a simple Query whose reply has not ended.
+    pub fn is_simple(&self, exchange: u64) -> bool {
+        self.pending
+            .find(exchange)
+            .is_some_and(|entry| entry.kind == Kind::Query)
+    }
+
+    /// Begins an exchange at `at`.
+    #[inline]
+    pub(super) fn begin(
+        &mut self,
+        kind: Kind,
+        operation: Operation,
+        at: usize,
+        out: &mut Vec<Located>,
+    ) -> Result<(), Lost> {
+        let exchange = self.next;
+        self.pending.push(Entry {
+            exchange,
+            parts: 0,
+            operation,
+            kind,
+            copy_in: false,
+        })?;
+        self.next += 1;
+        out.push(Located {
+            at,
+            exchange,
+            event: Event::RequestBegin,
+        });
+        Ok(())
+    }
+
+    /// Expects a reply that belongs to no exchange.
+    pub(super) fn owe(&mut self, kind: Kind) -> Result<(), Lost> {
+        self.pending.push(Entry {
+            exchange: self.newest(),
+            parts: 0,
+            operation: super::operation::OTHER,
+            kind,
+            copy_in: false,
+        })
+    }
+
+    /// The newest exchange.
+    #[inline]
+    pub(super) fn newest(&self) -> u64 {
+        self.next.saturating_sub(1)
+    }
+
+    pub(super) fn statement(&self, name: u64) -> Known {
+        match (name, &self.statements) {
+            (hash::EMPTY, _) => self.unnamed_statement,
+            (_, Some(names)) => names.get(name).unwrap_or(Known::UNKNOWN),
+            _ => Known::UNKNOWN,
+        }
+    }
+
+    pub(super) fn set_statement(&mut self, name: u64, known: Known) {
+        if name == hash::EMPTY {
+            self.unnamed_statement = known;
+        } else {
+            let new = || Box::new(Names::new(STATEMENTS));
+            self.statements.get_or_insert_with(new).set(name, known);
+        }
+    }
+
+    pub(super) fn portal(&self, name: u64) -> Known {
+        match (name, &self.portals) {
+            (hash::EMPTY, _) => self.unnamed_portal,
+            (_, Some(names)) => names.get(name).unwrap_or(Known::UNKNOWN),
+            _ => Known::UNKNOWN,
+        }
+    }
+
+    pub(super) fn set_portal(&mut self, name: u64, known: Known) {
+        if name == hash::EMPTY {
+            self.unnamed_portal = known;
+        } else {
+            let new = || Box::new(Names::new(PORTALS));
+            self.portals.get_or_insert_with(new).set(name, known);
+        }
+    }
+
+    pub(super) fn forget_portal(&mut self, name: u64) {
+        if let Some(names) = &mut self.portals {
+            names.remove(name);
+        }
+    }
+
+    /// Done when the client asks for it, not when the server has agreed: what a pipeline prepares behind it must stay.
+    pub(super) fn forget(&mut self, what: Forget) {
+        match what {
+            Forget::Nothing => {}
+            Forget::One(name) => {
+                if let Some(names) = &mut self.statements {
+                    names.remove(name);
+                }
+            }
+            Forget::All => self.statements = None,
+        }
+    }
+
+    fn settle_on(&mut self, read: Result<(), Stop>, out: &mut Vec<Located>) {
+        let Err((at, lost)) = read else {
+            return;
+        };
+        let exchange = self.newest();
+        *self = Self::new();
+        self.lost = true;
+        out.push(Located {
+            at,
+            exchange,
+            event: Event::Lost(lost),
+        });
+    }
 }

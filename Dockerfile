@@ -1,0 +1,38 @@
+# syntax=docker/dockerfile:1
+# Links glibc dynamically: the runtime image brings it. A static binary for scratch is
+#   cargo build --release --target x86_64-unknown-linux-musl
+# on a machine that has that target.
+
+FROM rust:1.95-slim-bookworm AS build
+WORKDIR /build
+# The dependencies first, from the manifests alone, so that a change in src/ does not rebuild them.
+COPY Cargo.toml Cargo.lock ./
+RUN mkdir -p src benches \
+    && echo 'fn main() {}' > src/main.rs \
+    && touch src/lib.rs \
+    && for bench in $(sed -n '/^\[\[bench\]\]/,/^$/s/^name = "\(.*\)"/\1/p' Cargo.toml); do \
+           echo 'fn main() {}' > "benches/$bench.rs"; \
+       done \
+    && cargo build --release --locked --bin brownout \
+    && rm -rf src benches
+COPY src ./src
+COPY benches ./benches
+COPY profiles ./profiles
+# Copied files may be older than what was just built: cargo goes by the time of change.
+RUN find src -name '*.rs' -exec touch {} + \
+    && cargo build --release --locked --bin brownout \
+    && strip --strip-debug target/release/brownout
+
+FROM debian:bookworm-slim
+RUN useradd --system --uid 8474 --no-create-home --shell /usr/sbin/nologin brownout
+COPY --from=build /build/target/release/brownout /usr/local/bin/brownout
+COPY --from=build /build/profiles /var/lib/brownout/profiles
+# Profiles are looked for in ./profiles.
+WORKDIR /var/lib/brownout
+USER 8474:8474
+# The admin endpoint listens on the container's loopback alone: docker exec reaches it, the network does not.
+HEALTHCHECK --interval=5s --timeout=3s --start-period=5s --retries=5 \
+    CMD ["brownout", "stats", "--admin", "http://127.0.0.1:8474"]
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["brownout"]
+CMD ["run", "-c", "/etc/brownout/brownout.toml"]

@@ -1,0 +1,57 @@
+//! `brownout schema`: the JSON Schema of the files, for editors.
+
+use crate::config::schema;
+use std::io::{self, Write};
+
+/// Print the JSON Schema of a kind of file.
+///
+/// Editors that know JSON Schema then complete and check the file while it is written: save the schema, and name it in the
+/// first line of the TOML file as `#:schema ./brownout.schema.json`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// Which kind of file.
+    #[arg(value_enum)]
+    pub of: Of,
+}
+
+/// A kind of file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Of {
+    /// brownout.toml: proxies and the admin endpoint.
+    Config,
+    /// A profile: faults.
+    Profile,
+}
+
+/// Writes the schema to `out`. The exit code is always 0.
+///
+/// # Errors
+/// That `out` cannot be written to.
+pub fn run(args: &Args, out: &mut dyn Write) -> io::Result<u8> {
+    let schema = match args.of {
+        Of::Config => schema::config(),
+        Of::Profile => schema::profile(),
+    };
+    serde_json::to_writer_pretty(&mut *out, &schema)?;
+    writeln!(out)?;
+    Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prints_json() {
+        for (of, title) in [(Of::Config, "brownout.toml"), (Of::Profile, "profile")] {
+            let mut out = Vec::new();
+            assert_eq!(run(&Args { of }, &mut out).unwrap(), 0);
+            let json: serde_json::Value = serde_json::from_slice(&out).unwrap();
+            assert_eq!(json["title"], title);
+            assert_eq!(
+                json["$schema"],
+                "https://json-schema.org/draft/2020-12/schema"
+            );
+        }
+    }
+}

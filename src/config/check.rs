@@ -1,0 +1,350 @@
+//! From what is written to what is valid: what one value may be, and what values mean for each other.
+
+use super::file::{File, ProxyTable};
+use super::locate::Document;
+use super::problem::Problems;
+use super::{
+    ADMIN_PORT, CONNECT_TIMEOUT, Config, DRAIN_DEADLINE, MAX_PROXIES, MAX_ROUTES, MAX_WORKERS,
+    ProxyConfig,
+};
+use crate::measure::Slo;
+use crate::protocol::Protocol;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Characters of one route.
+const MAX_ROUTE: usize = 256;
+
+/// Reads, checks and completes a configuration.
+pub(super) fn config(text: &str, origin: &str) -> Result<Config, Problems> {
+    let mut document = Document::parse(text, origin)?;
+    if document.keys().is_empty() {
+        return Err(Problems::of_file(
+            origin,
+            "it says nothing",
+            "begin with a [[proxy]]; brownout.example.toml shows every key",
+        ));
+    }
+    let file: File = document.read(&[]).unwrap_or_default();
+    let checked = complete(&mut document, file);
+    if document.is_clean() {
+        Ok(checked)
+    } else {
+        Err(document.into_problems())
+    }
+}
+
+/// The configuration as far as it is valid; everything else is reported.
+fn complete(document: &mut Document<'_>, file: File) -> Config {
+    let default = Config::default();
+    let workers = at_least_one(document, "workers", file.workers);
+    if workers.is_some_and(|n| n.get() > MAX_WORKERS) {
+        let message = format!("{} is too many threads", file.workers.unwrap_or_default());
+        document.report(
+            "workers",
+            &message,
+            "expected 1 to 256; one for each core is best",
+        );
+    }
+    nonzero(document, "tcp_user_timeout", file.tcp_user_timeout);
+    let profiles = folder(document, "profiles", file.profiles);
+    let hlog = folder(document, "hlog", file.hlog);
+    let max_sessions = at_least_one(document, "max_sessions", file.max_sessions);
+    let admin = file.admin.and_then(|a| a.listen).unwrap_or(default.admin);
+    if !admin.is_local() {
+        let message = format!(
+            "{admin} can be reached from other machines, and the endpoint asks for no password"
+        );
+        let remedy =
+            format!("listen on 127.0.0.1:{ADMIN_PORT}, [::1]:{ADMIN_PORT} or a unix socket");
+        document.report("admin.listen", &message, &remedy);
+    }
+    let tables = file.proxy.unwrap_or_default();
+    if tables.len() > MAX_PROXIES {
+        let message = format!("there are {} proxies", tables.len());
+        document.report(
+            &format!("proxy[{MAX_PROXIES}]"),
+            &message,
+            "expected at most 256 in one process",
+        );
+    }
+    let mut indices = Vec::new();
+    let mut proxies = Vec::new();
+    for (index, table) in tables.into_iter().enumerate() {
+        if let Some(proxy) = proxy(document, index, table) {
+            indices.push(index);
+            proxies.push(proxy);
+        }
+    }
+    let config = Config {
+        admin,
+        proxies,
+        workers,
+        seed: file.seed,
+        profiles,
+        hlog,
+        drain_deadline: file.drain_deadline.unwrap_or(DRAIN_DEADLINE),
+        max_sessions,
+        on_desync: file.on_desync.unwrap_or_default(),
+        tcp_user_timeout: file.tcp_user_timeout,
+    };
+    for clash in clashes(&config) {
+        let field = format!("proxy[{}].{}", indices[clash.proxy], clash.key);
+        document.report(&field, &clash.message, clash.remedy);
+    }
+    config
+}
+
+/// Checks the proxies of a finished configuration against each other.
+pub(super) fn together(config: &Config, origin: &str) -> Result<(), Problems> {
+    let problems: Vec<_> = clashes(config)
+        .into_iter()
+        .map(|clash| {
+            let field = format!("{}.{}", config.proxies[clash.proxy].name, clash.key);
+            super::Problem::of_file(origin, &clash.message, clash.remedy).field(&field)
+        })
+        .collect();
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(Problems(problems))
+    }
+}
+
+/// What a proxy cannot have since something else has it.
+struct Clash {
+    proxy: usize,
+    key: &'static str,
+    message: String,
+    remedy: &'static str,
+}
+
+fn clashes(config: &Config) -> Vec<Clash> {
+    let mut found = Vec::new();
+    for (i, this) in config.proxies.iter().enumerate() {
+        let earlier = &config.proxies[..i];
+        if earlier.iter().any(|p| p.name == this.name) {
+            found.push(Clash {
+                proxy: i,
+                key: "name",
+                message: format!("{:?} is the name of an earlier proxy", this.name),
+                remedy: "expected a name of its own",
+            });
+        }
+        let taken = earlier
+            .iter()
+            .find(|p| p.listen.collides_with(&this.listen));
+        let by = match taken {
+            Some(other) => Some(format!("proxy {:?} listens there", other.name)),
+            None if config.admin.collides_with(&this.listen) => {
+                Some("the admin endpoint listens there".into())
+            }
+            None => None,
+        };
+        if let Some(by) = by {
+            found.push(Clash {
+                proxy: i,
+                key: "listen",
+                message: format!("{} is taken: {by}", this.listen),
+                remedy: "expected an address of its own",
+            });
+        }
+        let own = config
+            .proxies
+            .iter()
+            .find(|p| p.listen.is_reached_by(&this.upstream));
+        let whose = match own {
+            Some(other) if other.name == this.name => Some("this proxy itself listens".into()),
+            Some(other) => Some(format!("proxy {:?} listens", other.name)),
+            None if config.admin.is_reached_by(&this.upstream) => {
+                Some("the admin endpoint listens".into())
+            }
+            None => None,
+        };
+        if let Some(whose) = whose {
+            found.push(Clash {
+                proxy: i,
+                key: "upstream",
+                message: format!(
+                    "{} is where {whose}: connections would go round in circles",
+                    this.upstream
+                ),
+                remedy: "expected the address of the real server",
+            });
+        }
+    }
+    found
+}
+
+fn proxy(document: &mut Document<'_>, index: usize, table: ProxyTable) -> Option<ProxyConfig> {
+    let at = |key: &str| format!("proxy[{index}].{key}");
+    if let Some(name) = &table.name
+        && !is_name(name)
+    {
+        let shown: String = name.chars().take(80).collect();
+        let message = format!("{shown:?} cannot be a name");
+        document.report(
+            &at("name"),
+            &message,
+            "expected 1 to 64 of a-z, 0-9, `_`, `.` and `-`",
+        );
+    }
+    for (key, missing, example) in [
+        ("name", table.name.is_none(), "name = \"redis\""),
+        ("protocol", table.protocol.is_none(), "protocol = \"redis\""),
+        (
+            "listen",
+            table.listen.is_none(),
+            "listen = \"127.0.0.1:26379\"",
+        ),
+        (
+            "upstream",
+            table.upstream.is_none(),
+            "upstream = \"localhost:6379\"",
+        ),
+    ] {
+        if missing && !document.is_reported(&at(key)) {
+            document.report(
+                &at(key),
+                &format!("`{key}` is missing"),
+                &format!("add {example}"),
+            );
+        }
+    }
+    let slo = table.slo.unwrap_or_default();
+    check_slo(document, &at("slo"), slo);
+    let routes = table.routes.unwrap_or_default();
+    check_routes(document, &at("routes"), &routes, table.protocol);
+    let pool = at_least_one(document, &at("pool"), table.pool);
+    nonzero(document, &at("connect_timeout"), table.connect_timeout);
+    Some(ProxyConfig {
+        name: table.name?,
+        protocol: table.protocol?,
+        listen: table.listen?,
+        upstream: table.upstream?,
+        slo,
+        routes,
+        pool,
+        connect_timeout: table.connect_timeout.unwrap_or(CONNECT_TIMEOUT),
+    })
+}
+
+/// Whether a proxy may have this name.
+pub(super) fn is_name(name: &str) -> bool {
+    (1..=64).contains(&name.len())
+        && name
+            .bytes()
+            .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' | b'-'))
+}
+
+fn check_slo(document: &mut Document<'_>, at: &str, slo: Slo) {
+    for (key, limit) in [("mean", slo.mean), ("p95", slo.p95), ("p99", slo.p99)] {
+        nonzero(document, &format!("{at}.{key}"), limit);
+    }
+    if let (Some(p95), Some(p99)) = (slo.p95, slo.p99)
+        && p95 > p99
+    {
+        let message = format!("a p95 of {p95:?} is above the p99 of {p99:?}");
+        document.report(&format!("{at}.p95"), &message, "expected p95 <= p99");
+    }
+}
+
+fn check_routes(
+    document: &mut Document<'_>,
+    at: &str,
+    routes: &[String],
+    protocol: Option<Protocol>,
+) {
+    if let Some(protocol) = protocol
+        && protocol != Protocol::Http
+        && !routes.is_empty()
+    {
+        let message = format!("a proxy that speaks {} has no routes", protocol.name());
+        document.report(at, &message, "remove them, or write protocol = \"http\"");
+        return;
+    }
+    if routes.len() > MAX_ROUTES {
+        let message = format!("there are {} routes", routes.len());
+        document.report(
+            at,
+            &message,
+            "expected at most 256; put variable parts in braces, like /modules/{id}",
+        );
+    }
+    for (index, route) in routes.iter().enumerate().take(MAX_ROUTES) {
+        let field = format!("{at}[{index}]");
+        if let Err((message, remedy)) = route_is_valid(route) {
+            document.report(&field, message, remedy);
+        } else if routes[..index].contains(route) {
+            document.report(
+                &field,
+                "this route stands here for the second time",
+                "keep one of them",
+            );
+        }
+    }
+}
+
+/// A route is a path of segments; a segment is literal text or `{name}`.
+fn route_is_valid(route: &str) -> Result<(), (&'static str, &'static str)> {
+    if route.len() > MAX_ROUTE {
+        return Err(("the route is too long", "expected at most 256 bytes"));
+    }
+    if !route.starts_with('/') {
+        let remedy = "expected a path that begins with a slash, like \"/modules/{id}\"; methods are counted by themselves";
+        return Err(("a route is a path", remedy));
+    }
+    if route.contains(['?', '#']) || !route.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err((
+            "a route has no query, fragment, space or letter beyond ASCII",
+            "expected a path as it is sent, like \"/modules/{id}\"",
+        ));
+    }
+    let whole = |s: &str| {
+        let name = s.strip_prefix('{').and_then(|s| s.strip_suffix('}'));
+        name.map_or(!s.contains(['{', '}']), |n| {
+            !n.is_empty() && !n.contains(['{', '}'])
+        })
+    };
+    if !route.split('/').all(whole) {
+        let remedy =
+            "expected braces around a whole segment with a name in them, like \"/modules/{id}\"";
+        return Err(("a variable part is a whole segment", remedy));
+    }
+    Ok(())
+}
+
+fn nonzero(document: &mut Document<'_>, field: &str, value: Option<Duration>) {
+    if value == Some(Duration::ZERO) {
+        document.report(
+            field,
+            "it is zero",
+            "expected more than zero, or leave it out",
+        );
+    }
+}
+
+fn at_least_one(
+    document: &mut Document<'_>,
+    field: &str,
+    value: Option<u32>,
+) -> Option<NonZeroU32> {
+    let value = value?;
+    let nonzero = NonZeroU32::new(value);
+    if nonzero.is_none() {
+        document.report(field, "it is zero", "expected at least 1, or leave it out");
+    }
+    nonzero
+}
+
+fn folder(document: &mut Document<'_>, field: &str, value: Option<PathBuf>) -> Option<PathBuf> {
+    if value.as_ref().is_some_and(|p| p.as_os_str().is_empty()) {
+        document.report(
+            field,
+            "the path is empty",
+            "expected a folder, or leave it out",
+        );
+    }
+    value
+}

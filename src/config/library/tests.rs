@@ -1,0 +1,141 @@
+use super::*;
+
+/// A folder of its own, removed at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str, files: &[(&str, &str)]) -> Self {
+        let root =
+            std::env::temp_dir().join(format!("brownout-library-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&root).unwrap();
+        for (file, text) in files {
+            let path = root.join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        Self(root)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+const FAULT: &str = "# What for.\n[[fault]]\naction = 'stall'\n";
+
+#[test]
+fn every_built_in_profile_is_valid_and_explains_itself() {
+    let library = Library::builtin();
+    assert_eq!(library.broken(), []);
+    let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/profiles"))
+        .unwrap()
+        .count();
+    assert_eq!(
+        library.iter().count(),
+        files,
+        "profiles/ and the built-in list differ"
+    );
+    for profile in library.iter() {
+        for part in ["built well", "Look for:", "In `brownout stats`:"] {
+            assert!(
+                profile.description.contains(part),
+                "{}: no {part:?}",
+                profile.name
+            );
+        }
+        assert!(
+            profile.summary().ends_with('.'),
+            "{}: {}",
+            profile.name,
+            profile.summary()
+        );
+    }
+}
+
+#[test]
+fn the_built_in_profiles_act_on_the_example() {
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/brownout.example.toml");
+    let config = Config::load(Path::new(example)).unwrap();
+    for profile in Library::builtin().iter() {
+        assert_eq!(
+            profile.check_against(&config.proxies),
+            Ok(()),
+            "{}",
+            profile.name
+        );
+    }
+    assert_eq!(Library::of(&config).unwrap().iter().count(), 10);
+}
+
+#[test]
+fn names_are_paths_and_broken_files_stop_nobody() {
+    let folder = Folder::new(
+        "names",
+        &[
+            ("a.toml", FAULT),
+            ("redis/slow.toml", FAULT),
+            ("redis/broken.toml", "[[fault]]\naction = 'melt'\n"),
+            ("odd name.toml", FAULT),
+            ("notes.md", "no profile"),
+            (".hidden.toml", "nor this"),
+        ],
+    );
+    let library = Library::open(&folder.0);
+    let names: Vec<&str> = library.iter().map(|p| p.name.as_str()).collect();
+    assert_eq!(names, ["a", "redis/slow"]);
+    let broken: Vec<&str> = library.broken().iter().map(|b| b.name.as_str()).collect();
+    assert_eq!(broken.len(), 2, "{broken:?}");
+    assert!(broken.contains(&"redis/broken"));
+    assert!(
+        library.get("redis/broken").unwrap_err().0[0]
+            .message
+            .contains("melt")
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn circles_of_links_end() {
+    let folder = Folder::new("circle", &[("a.toml", FAULT)]);
+    std::os::unix::fs::symlink(&folder.0, folder.0.join("again")).unwrap();
+    let library = Library::open(&folder.0);
+    assert_eq!(library.iter().count(), MAX_DEPTH + 1);
+    assert!(
+        library.broken()[0]
+            .problems
+            .to_string()
+            .contains("more than 8 folders deep")
+    );
+}
+
+#[test]
+fn unknown_names_get_the_nearest() {
+    let library = Library::builtin();
+    assert_eq!(library.get("redis-slow").unwrap().name, "redis-slow");
+    assert_eq!(
+        library.get("redis-slwo").unwrap_err().to_string(),
+        "redis-slwo: there is no such profile; did you mean `redis-slow`?"
+    );
+    assert!(
+        library
+            .get("xyz")
+            .unwrap_err()
+            .to_string()
+            .contains("there are api-errors, api-slow")
+    );
+}
+
+#[test]
+fn a_named_folder_has_to_be_there() {
+    let config = Config {
+        profiles: Some(PathBuf::from("/nowhere/profiles")),
+        ..Config::default()
+    };
+    assert_eq!(
+        Library::of(&config).unwrap_err().to_string(),
+        "/nowhere/profiles: there is no such folder of profiles; \
+         create it, or leave `profiles` out of the configuration for the built-in ones"
+    );
+}

@@ -1,0 +1,110 @@
+//! `refuse`: new connections are turned away. It acts on connections, so of a match only `client` means something to it.
+
+use crate::fault::problems::Problems;
+use crate::fault::spec::{Existing, FaultSpec, How, MatchSpec, Scope};
+
+/// The keys that belong to it.
+pub(super) const PARAMETERS: &[&str] = &["how", "existing"];
+
+/// How a new connection is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refuse {
+    /// No listener: the client's connect fails with ECONNREFUSED.
+    Closed,
+    /// Accepted, then reset.
+    Reset,
+    /// Accepted, never answered; ends when the fault does, or when the client gives up.
+    Silent,
+}
+
+/// Turns new connections away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refusal {
+    /// How.
+    pub how: Refuse,
+    /// What becomes of the sessions that are open when it comes into force.
+    pub existing: Existing,
+}
+
+impl Refusal {
+    pub(super) fn compile(spec: &FaultSpec, problems: &mut Problems<'_>) -> Option<Self> {
+        let how = match spec.how {
+            None | Some(How::Closed) => Some(Refuse::Closed),
+            Some(How::Reset) => Some(Refuse::Reset),
+            Some(How::Silent) => Some(Refuse::Silent),
+            Some(other) => {
+                problems.add(
+                    "how",
+                    format!("`{}` is a way to disconnect, not to refuse", other.name()),
+                    "write \"closed\", \"reset\" or \"silent\"",
+                );
+                None
+            }
+        };
+        let existing = spec.existing.unwrap_or_default();
+        reject_exchange_matches(&spec.matching, problems);
+        if spec.scope == Some(Scope::Exchange) {
+            problems.add(
+                "scope",
+                "`refuse` acts on connections, not on exchanges",
+                "leave `scope` out",
+            );
+        }
+        // A listener is closed, and sessions are cut, for all or for none.
+        if how == Some(Refuse::Closed) {
+            reject_selection(
+                spec,
+                problems,
+                "a listener is closed for every client or for none",
+                "leave it out, or write how = \"reset\"",
+            );
+        } else if existing == Existing::Cut {
+            reject_selection(
+                spec,
+                problems,
+                "`existing = \"cut\"` closes every open session",
+                "leave it out, or write existing = \"keep\"",
+            );
+        }
+        Some(Self {
+            how: how?,
+            existing,
+        })
+    }
+}
+
+/// A connection has no operation yet when it is refused.
+fn reject_exchange_matches(matching: &MatchSpec, problems: &mut Problems<'_>) {
+    let given = [
+        ("match.operation", !matching.operation.is_empty()),
+        ("match.class", !matching.class.is_empty()),
+        ("match.key", !matching.key.is_empty()),
+        ("match.route", !matching.route.is_empty()),
+        ("match.method", !matching.method.is_empty()),
+        ("match.header", matching.header.is_some()),
+    ];
+    for (field, _) in given.into_iter().filter(|(_, given)| *given) {
+        problems.add(
+            field,
+            "`refuse` acts on connections, before anything is asked on them",
+            "leave it out, or use `disconnect`",
+        );
+    }
+}
+
+/// What selects some connections and spares others.
+fn reject_selection(spec: &FaultSpec, problems: &mut Problems<'_>, why: &str, remedy: &str) {
+    let ramp = spec.schedule.and_then(|schedule| schedule.ramp);
+    let given = [
+        ("match.client", !spec.matching.client.is_empty()),
+        ("probability", spec.probability.is_some()),
+        ("every", spec.every.is_some()),
+        ("first", spec.first.is_some()),
+        ("after", spec.after.is_some()),
+        ("per_second", spec.per_second.is_some()),
+        ("schedule.ramp", ramp.is_some()),
+    ];
+    for (field, _) in given.into_iter().filter(|(_, given)| *given) {
+        problems.add(field, why, remedy);
+    }
+}

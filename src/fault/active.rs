@@ -1,0 +1,149 @@
+//! A fault that is switched on. Shared by the store and by every plan it is in, so that a new plan loses no count.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::compile::Fault;
+use super::dice::Dice;
+use super::gate::Counts;
+use super::schedule::State;
+
+/// Who switched a fault on.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// Somebody, by itself.
+    AdHoc,
+    /// It came with the profile of this name.
+    Profile(Arc<str>),
+}
+
+/// A fault and what it has done since it was switched on.
+#[derive(Debug)]
+pub struct ActiveFault {
+    name: Arc<str>,
+    source: Source,
+    fault: Fault,
+    enabled: Instant,
+    expires: Instant,
+    dice: Dice,
+    counts: Counts,
+    tally: Tally,
+}
+
+/// What a fault has done, counted.
+#[derive(Debug, Default)]
+pub struct Tally {
+    matched: AtomicU64,
+    hits: AtomicU64,
+    skipped: AtomicU64,
+}
+
+impl ActiveFault {
+    /// Switches a fault on.
+    pub(super) fn new(
+        name: Arc<str>,
+        source: Source,
+        fault: Fault,
+        enabled: Instant,
+        expires: Instant,
+        dice: Dice,
+    ) -> Self {
+        Self {
+            name,
+            source,
+            fault,
+            enabled,
+            expires,
+            dice,
+            counts: Counts::default(),
+            tally: Tally::default(),
+        }
+    }
+
+    /// Its name, unique among all that are switched on.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Who switched it on.
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// What it is.
+    pub fn fault(&self) -> &Fault {
+        &self.fault
+    }
+
+    /// When its time to live is over.
+    pub fn expires(&self) -> Instant {
+        self.expires
+    }
+
+    /// Time since it was switched on.
+    pub fn elapsed(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.enabled)
+    }
+
+    /// What it has done.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Whether and how strongly it is in force. Never beyond its time to live, even if nobody came to remove it.
+    pub fn state(&self, now: Instant) -> State {
+        if now >= self.expires {
+            return State::Off;
+        }
+        self.fault.schedule().state(self.enabled, now)
+    }
+
+    /// The first moment after `now` at which it comes into force or goes out of it.
+    pub fn next_change(&self, now: Instant) -> Option<Instant> {
+        if now >= self.expires {
+            return None;
+        }
+        let scheduled = self.fault.schedule().next_change(self.enabled, now);
+        Some(scheduled.map_or(self.expires, |at| at.min(self.expires)))
+    }
+
+    pub(super) fn dice(&self) -> Dice {
+        self.dice
+    }
+
+    pub(super) fn counts(&self) -> &Counts {
+        &self.counts
+    }
+}
+
+impl Tally {
+    /// Exchanges (or sessions) that matched while it was in force.
+    pub fn matches(&self) -> u64 {
+        self.matched.load(Ordering::Relaxed)
+    }
+
+    /// Of these, those that it acted on.
+    pub fn injected(&self) -> u64 {
+        // Skips are counted after their hits, so reading them first can only show too few.
+        let skipped = self.skips();
+        self.hits.load(Ordering::Relaxed).saturating_sub(skipped)
+    }
+
+    /// Those that it would have acted on if the state of the session had allowed it.
+    pub fn skips(&self) -> u64 {
+        self.skipped.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn matched(&self) {
+        self.matched.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn hit(&self) {
+        self.hits.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn skip(&self) {
+        self.skipped.fetch_add(1, Ordering::Relaxed);
+    }
+}

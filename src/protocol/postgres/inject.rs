@@ -1,0 +1,143 @@
+//! Messages of our own making: the errors that faults answer with, and what the server gets in place of a request.
+
+use bytes::{Bytes, BytesMut};
+use pgwire::messages::Message;
+use pgwire::messages::extendedquery::Execute;
+use pgwire::messages::response::{ErrorResponse, ReadyForQuery, TransactionStatus};
+
+/// An error that is known by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Preset {
+    /// Its condition name in the manual's appendix "PostgreSQL Error Codes".
+    pub name: &'static str,
+    /// Its SQLSTATE.
+    pub sqlstate: &'static str,
+    /// The text that PostgreSQL itself sends with it.
+    pub message: &'static str,
+    /// Whether the connection ends after it.
+    pub fatal: bool,
+}
+
+const fn preset_of(
+    name: &'static str,
+    sqlstate: &'static str,
+    message: &'static str,
+    fatal: bool,
+) -> Preset {
+    Preset {
+        name,
+        sqlstate,
+        message,
+        fatal,
+    }
+}
+
+/// Every error that a fault can ask for by name.
+#[rustfmt::skip]
+pub static PRESETS: &[Preset] = &[
+    preset_of("serialization_failure", "40001", "could not serialize access due to concurrent update", false),
+    preset_of("deadlock_detected", "40P01", "deadlock detected", false),
+    preset_of("lock_not_available", "55P03", "canceling statement due to lock timeout", false),
+    preset_of("query_canceled", "57014", "canceling statement due to statement timeout", false),
+    preset_of("admin_shutdown", "57P01", "terminating connection due to administrator command", true),
+    preset_of("cannot_connect_now", "57P03", "the database system is starting up", true),
+    preset_of("too_many_connections", "53300", "sorry, too many clients already", true),
+    preset_of("read_only_sql_transaction", "25006", "cannot execute statement in a read-only transaction", false),
+    preset_of("disk_full", "53100", "could not extend file: No space left on device", false),
+    preset_of("out_of_memory", "53200", "out of memory", false),
+    preset_of("connection_failure", "08006", "connection failure", true),
+];
+
+/// The preset of this name.
+pub fn preset(name: &str) -> Option<&'static Preset> {
+    PRESETS.iter().find(|preset| preset.name == name)
+}
+
+/// The longest message that is sent, in bytes; a longer one is cut.
+const MESSAGE_LIMIT: usize = 8 * 1024;
+
+const DETAIL: &str = "Injected by brownout.";
+
+/// A portal that no client has: see [`execute_missing_portal`].
+const MISSING_PORTAL: &str = "brownout_none";
+
+/// An `ErrorResponse` with severity ERROR, or FATAL. `sqlstate` is five characters; `message` is cut at its first NUL and at
+/// 8 KiB, so the frame is always whole.
+pub fn error_response(sqlstate: &str, message: &str, fatal: bool) -> Bytes {
+    let mut frame = BytesMut::new();
+    put_error(&mut frame, sqlstate, message, fatal);
+    frame.freeze()
+}
+
+/// An `ErrorResponse` of severity ERROR and the `ReadyForQuery` behind it, with the transaction status `status` (`b'I'`,
+/// `b'T'` or `b'E'`; anything else is taken for `b'I'`).
+pub fn error_and_ready(sqlstate: &str, message: &str, status: u8) -> Bytes {
+    let mut frame = BytesMut::new();
+    put_error(&mut frame, sqlstate, message, false);
+    let status = match status {
+        b'T' => TransactionStatus::Transaction,
+        b'E' => TransactionStatus::Error,
+        _ => TransactionStatus::Idle,
+    };
+    put(&mut frame, &ReadyForQuery::new(status));
+    frame.freeze()
+}
+
+/// An `Execute` of a portal that does not exist, to be sent in place of a client's: the server answers 34000, skips to the next
+/// Sync and aborts the transaction, as it would after a real error, and keeps its prepared statements.
+pub fn execute_missing_portal() -> Bytes {
+    let mut frame = BytesMut::new();
+    put(
+        &mut frame,
+        &Execute::new(Some(MISSING_PORTAL.to_owned()), 0),
+    );
+    frame.freeze()
+}
+
+/// Where the last message of a request begins, given the request from its `RequestBegin` to its `RequestEnd`: in the extended
+/// protocol that is the Execute. `None` where `request` is not a whole number of messages.
+pub fn last_message(request: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    while at < request.len() {
+        let length = request.get(at + 1..at + 5)?;
+        let length = u32::from_be_bytes(length.try_into().ok()?) as usize;
+        let next = at.checked_add(1)?.checked_add(length)?;
+        if length < 4 || next > request.len() {
+            return None;
+        }
+        if next == request.len() {
+            return Some(at);
+        }
+        at = next;
+    }
+    None
+}
+
+fn put_error(frame: &mut BytesMut, sqlstate: &str, message: &str, fatal: bool) {
+    let severity = if fatal { "FATAL" } else { "ERROR" };
+    let fields = [
+        (b'S', severity),
+        (b'V', severity),
+        (b'C', text(sqlstate)),
+        (b'M', text(message)),
+        (b'D', DETAIL),
+    ];
+    let fields = fields.map(|(kind, value)| (kind, value.to_owned()));
+    put(frame, &ErrorResponse::new(fields.to_vec()));
+}
+
+/// What of `value` can stand in a NUL-terminated field.
+fn text(value: &str) -> &str {
+    let value = value.split('\0').next().unwrap_or_default();
+    let mut end = value.len().min(MESSAGE_LIMIT);
+    while !value.is_char_boundary(end) {
+        end -= 1;
+    }
+    &value[..end]
+}
+
+fn put(frame: &mut BytesMut, message: &impl Message) {
+    message
+        .encode(frame)
+        .expect("encoding fails only above pgwire's length limits, and every field here is bounded far below them");
+}

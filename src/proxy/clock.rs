@@ -1,0 +1,34 @@
+//! One monotonic clock for the whole process, as nanoseconds in a `u64`: half the size of an `Instant`, and comparable across
+//! workers. Wall-clock changes and suspends do not touch it.
+
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+static START: OnceLock<Instant> = OnceLock::new();
+
+fn start() -> Instant {
+    *START.get_or_init(Instant::now)
+}
+
+/// Nanoseconds since the process first asked, plus one: 0 is free to mean "not yet".
+#[inline]
+pub(crate) fn now() -> u64 {
+    u64::try_from(start().elapsed().as_nanos()).unwrap_or(u64::MAX - 1) + 1
+}
+
+/// The `Instant` of a time that [`now`] gave.
+#[inline]
+pub(crate) fn instant(at: u64) -> Instant {
+    start() + Duration::from_nanos(at.saturating_sub(1))
+}
+
+/// The time of an `Instant`, as [`now`] would have given it.
+pub(crate) fn from_instant(at: Instant) -> u64 {
+    u64::try_from(at.saturating_duration_since(start()).as_nanos()).unwrap_or(u64::MAX - 1) + 1
+}
+
+/// A duration in nanoseconds, saturating at centuries.
+#[inline]
+pub(crate) fn nanos(d: Duration) -> u64 {
+    u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,332 @@
+//! Faults on the exchanges of one session: what stands between the decoder and the sockets while faults are loaded.
+//!
+//! The plan is asked once for each exchange, when its request is identified. Until then the bytes of that request are kept
+//! here; afterwards they lie in a [`Lane`], in order, each with the time at which it may go on. The reply is treated when it
+//! comes, at the boundaries that the decoder gives. Where nothing is held and no exchange of a piece is hit, the piece goes
+//! from the scratch buffer to the socket as on the fast way.
+
+mod reply;
+mod request;
+
+use super::clock;
+use super::lane::{Lane, Progress};
+use super::local::Local;
+use super::relay::{End, Half, Relay, Source, Way, source_of};
+use super::shared::Shared;
+use crate::fault::action::CloseHow;
+use crate::fault::{Decision, Plan};
+use crate::measure::Counter;
+use reply::Replies;
+use request::Requests;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::io::ReadBuf;
+
+/// Faults on the exchanges of one session.
+#[derive(Debug)]
+pub(crate) struct Injector {
+    plan: Arc<Plan>,
+    up: Lane,
+    down: Lane,
+    requests: Requests,
+    replies: Replies,
+    /// The session closes once all replies before this exchange were sent on.
+    closing: Option<(CloseHow, u64)>,
+    /// Nothing moves until the fault is over, or until this time.
+    stalled: Option<(Arc<Decision>, Option<u64>)>,
+    /// The wake-up already asked for.
+    armed: u64,
+}
+
+/// What [`Injector::send`] found.
+enum Sent {
+    /// The socket takes no more, or the session is about to end or to stall.
+    Wait,
+    /// More may be read.
+    Read,
+    /// Something changed: look at both directions again.
+    Again,
+}
+
+impl Injector {
+    pub(crate) fn new(plan: Arc<Plan>, shared: &Shared) -> Self {
+        Self {
+            plan,
+            up: Lane::new(Arc::clone(&shared.process)),
+            down: Lane::new(Arc::clone(&shared.process)),
+            requests: Requests::default(),
+            replies: Replies::default(),
+            closing: None,
+            stalled: None,
+            armed: u64::MAX,
+        }
+    }
+
+    /// Whether nothing is held and nothing is owed: the session can go the fast way.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.up.is_empty()
+            && self.down.is_empty()
+            && self.requests.is_idle()
+            && self.replies.is_idle()
+            && self.closing.is_none()
+            && self.stalled.is_none()
+    }
+
+    /// Another plan is in force: what faults that are gone have held goes on, in order, at once.
+    pub(crate) fn set_plan(&mut self, plan: Arc<Plan>) {
+        let now = clock::instant(clock::now());
+        let in_force = |d: &Decision| d.faults.iter().all(|f| plan.in_force(f, now));
+        self.up.free(in_force);
+        self.down.free(in_force);
+        self.requests.free(in_force);
+        self.replies.free(in_force, &mut self.down);
+        if self.stalled.as_ref().is_some_and(|(d, _)| !in_force(d)) {
+            self.stalled = None;
+        }
+        self.armed = u64::MAX;
+        self.plan = plan;
+    }
+
+    /// Moves bytes until neither direction can go on.
+    pub(crate) fn poll(
+        &mut self,
+        relay: &mut Relay,
+        cx: &mut Context<'_>,
+        local: &mut Local,
+    ) -> Poll<End> {
+        let mut wake = u64::MAX;
+        loop {
+            if self.stalled.is_some() {
+                return self.poll_stalled(relay, cx, local);
+            }
+            let mut again = self.poll_way(Way::Up, relay, cx, local, &mut wake);
+            if self.stalled.is_none() {
+                again |= self.poll_way(Way::Down, relay, cx, local, &mut wake);
+            }
+            if let Some((how, before)) = self.closing
+                && self.down.is_empty()
+                && relay.down.is_flushed()
+                && relay.meter.oldest_unanswered() >= before
+            {
+                return Poll::Ready(End::Fault(how));
+            }
+            if let Some(end) = relay.end() {
+                return Poll::Ready(end);
+            }
+            if !again && self.stalled.is_none() {
+                break;
+            }
+        }
+        self.arm(wake, relay.slot, local);
+        Poll::Pending
+    }
+
+    fn arm(&mut self, wake: u64, slot: usize, local: &mut Local) {
+        let now = clock::now();
+        if self.armed <= now {
+            self.armed = u64::MAX;
+        }
+        if wake < self.armed {
+            self.armed = wake;
+            local.timers.schedule(wake, slot, now);
+        }
+    }
+
+    /// Nothing is forwarded. The client is still read, up to the bound, to see it give up: then the session ends, as a
+    /// proxy that kept it would only leak it.
+    fn poll_stalled(
+        &mut self,
+        relay: &mut Relay,
+        cx: &mut Context<'_>,
+        local: &mut Local,
+    ) -> Poll<End> {
+        let until = self.stalled.as_ref().and_then(|(_, until)| *until);
+        if until.is_some_and(|until| until <= clock::now()) {
+            return Poll::Ready(End::Fault(CloseHow::Fin));
+        }
+        while relay.up.source == Source::Open && !self.up.is_full() {
+            let mut buffer = ReadBuf::new(&mut local.scratch);
+            match relay.client.poll_read(cx, &mut buffer) {
+                Poll::Pending => break,
+                Poll::Ready(Err(e)) => relay.up.source = source_of(&e),
+                Poll::Ready(Ok(())) if buffer.filled().is_empty() => {
+                    relay.up.source = Source::Finished;
+                }
+                Poll::Ready(Ok(())) => {
+                    let length = buffer.filled().len();
+                    if self.request(length, clock::now(), relay, local) {
+                        self.up.push_bytes(&local.scratch[..length], 0, None);
+                    }
+                }
+            }
+        }
+        match relay.up.source {
+            Source::Open => {}
+            Source::Finished => return Poll::Ready(End::Fin),
+            Source::Reset => return Poll::Ready(End::ClientReset),
+        }
+        if let Some(until) = until {
+            self.arm(until, relay.slot, local);
+        }
+        Poll::Pending
+    }
+
+    /// One direction: sends what is due, reads and decides, until it can go no further. Returns whether the other
+    /// direction may have got something to do by it.
+    fn poll_way(
+        &mut self,
+        way: Way,
+        relay: &mut Relay,
+        cx: &mut Context<'_>,
+        local: &mut Local,
+        wake: &mut u64,
+    ) -> bool {
+        let mut moved = false;
+        while !half(relay, way).done {
+            match self.send(way, relay, cx, local, wake) {
+                Sent::Wait => return moved,
+                Sent::Read => {}
+                Sent::Again => {
+                    moved = true;
+                    continue;
+                }
+            }
+            let lane = match way {
+                Way::Up => &mut self.up,
+                Way::Down => &mut self.down,
+            };
+            let full = lane.is_full();
+            if full && !lane.throttled {
+                local.shard.count(relay.shared.id, Counter::HeldLimit, 1);
+            }
+            lane.throttled = full;
+            if full || half(relay, way).source != Source::Open {
+                return moved;
+            }
+            if !self.read(way, relay, cx, local) {
+                return moved;
+            }
+            moved = true;
+        }
+        moved
+    }
+
+    /// Sends what is due in one direction.
+    fn send(
+        &mut self,
+        way: Way,
+        relay: &mut Relay,
+        cx: &mut Context<'_>,
+        local: &mut Local,
+        wake: &mut u64,
+    ) -> Sent {
+        let Relay { up, down, client, upstream, meter, shared, .. } = relay;
+        let (to, half, lane) = match way {
+            Way::Up => (upstream, up, &mut self.up),
+            Way::Down => (client, down, &mut self.down),
+        };
+        match half.poll_flush(cx, to, local) {
+            Poll::Pending => return Sent::Wait,
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(_)) => {
+                half.break_off();
+                return Sent::Again;
+            }
+        }
+        let now = clock::now();
+        let progress = lane.poll_send(cx, to, now, local, shared, |exchange| {
+            if let Some(e) = meter.get_mut(exchange) {
+                e.forwarded = now;
+            }
+        });
+        match progress {
+            Progress::Empty if half.source == Source::Open => Sent::Read,
+            Progress::Empty => {
+                // What was kept for a decision that never comes goes on before the end of the stream does.
+                let rest = match way {
+                    Way::Up => self.requests.take_kept(),
+                    Way::Down => self.replies.take_kept(),
+                };
+                if rest.is_empty() {
+                    if half.source == Source::Finished {
+                        to.finish();
+                    }
+                    half.done = true;
+                } else {
+                    lane.push_bytes(&rest, 0, None);
+                }
+                Sent::Again
+            }
+            // More can be read while the head waits for its time: delays of a pipeline run side by side.
+            Progress::Until(due) => {
+                *wake = (*wake).min(due);
+                Sent::Read
+            }
+            Progress::Blocked => Sent::Wait,
+            Progress::Failed => {
+                half.break_off();
+                Sent::Again
+            }
+            Progress::Close(how, before) => {
+                self.closing.get_or_insert((how, before));
+                lane.drop_head();
+                Sent::Wait
+            }
+            Progress::Stalled(until) => {
+                let cause = lane.drop_head().unwrap_or_default();
+                self.stalled = Some((cause, until));
+                Sent::Wait
+            }
+        }
+    }
+
+    /// Reads one piece and decides about it. `false`: nothing there.
+    fn read(
+        &mut self,
+        way: Way,
+        relay: &mut Relay,
+        cx: &mut Context<'_>,
+        local: &mut Local,
+    ) -> bool {
+        let from = match way {
+            Way::Up => &mut relay.client,
+            Way::Down => &mut relay.upstream,
+        };
+        let mut buffer = ReadBuf::new(&mut local.scratch);
+        let Poll::Ready(read) = from.poll_read(cx, &mut buffer) else {
+            return false;
+        };
+        let length = buffer.filled().len();
+        let now = clock::now();
+        match read {
+            Err(e) => half(relay, way).source = source_of(&e),
+            Ok(()) if length == 0 => {
+                half(relay, way).source = Source::Finished;
+                if way == Way::Down {
+                    relay.meter.reply_eof(now, local, &relay.shared, relay.session);
+                }
+            }
+            Ok(()) => {
+                let whole = match way {
+                    Way::Up => self.request(length, now, relay, local),
+                    Way::Down => self.reply(length, now, relay, local),
+                };
+                let (to, half) = match way {
+                    Way::Up => (&mut relay.upstream, &mut relay.up),
+                    Way::Down => (&mut relay.client, &mut relay.down),
+                };
+                if whole && half.send_scratch(cx, to, length, local).is_err() {
+                    half.break_off();
+                }
+            }
+        }
+        true
+    }
+}
+
+fn half(relay: &mut Relay, way: Way) -> &mut Half {
+    match way {
+        Way::Up => &mut relay.up,
+        Way::Down => &mut relay.down,
+    }
+}

@@ -1,0 +1,524 @@
+//! The client's side: identifies requests, asks the plan, and sends each request where its decision says.
+
+use super::super::clock;
+use super::super::event::Event as Happening;
+use super::super::lane::{Cargo, Item};
+use super::super::local::Local;
+use super::super::relay::{Relay, Way};
+use super::super::treatment::{self, Treatment};
+use super::Injector;
+use super::reply::{Answer, Reply};
+use crate::fault::action::{Disconnect, When};
+use crate::fault::plan::Ending;
+use crate::fault::{Decision, Subject};
+use crate::measure::Counter;
+use crate::protocol::tcp::{BURST, BURST_CLASS};
+use crate::protocol::{Class, Event, Located, Operation, Protocol};
+use std::sync::Arc;
+
+/// A request of which a fault looks at the arguments is kept this far before the plan is asked.
+const ARGUMENTS: usize = 64 * 1024;
+
+/// A request that is not identified by then goes on without a decision.
+const UNDECIDED: usize = 1 << 20;
+
+/// An exchange that the plan is asked about.
+type Asked = (u64, Operation, Class);
+
+/// Where request bytes go.
+#[derive(Debug, Default)]
+enum Asking {
+    /// On at once, after what is in the lane: between requests, and of requests that nothing holds.
+    #[default]
+    Plain,
+    /// On, each part at its time.
+    Held { delay: u64, cause: Arc<Decision> },
+    /// Kept: the request is not identified yet, or not far enough.
+    Undecided,
+    /// Nowhere: the request was taken out.
+    Drop,
+}
+
+/// The client's side.
+#[derive(Debug, Default)]
+pub(super) struct Requests {
+    asking: Asking,
+    /// The request that is not decided: its bytes so far.
+    undecided: Vec<u8>,
+    /// It is identified, and its arguments are awaited.
+    waiting: Option<Asked>,
+    /// Comes after the request that is passing.
+    after: Option<Item>,
+    /// The answer to the request that is being taken out, which must be read to its end first.
+    drained_answer: Option<Answer>,
+    /// Bursts so far, where they stand in for exchanges.
+    bursts: u64,
+}
+
+/// The piece that was just read.
+struct Piece<'a> {
+    bytes: &'a [u8],
+    now: u64,
+    /// Up to here its bytes were sent where they go.
+    taken: usize,
+    /// Here a request began that is not decided yet.
+    begin: Option<usize>,
+}
+
+impl Requests {
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self.asking, Asking::Plain)
+            && self.undecided.is_empty()
+            && self.after.is_none()
+            && self.drained_answer.is_none()
+    }
+
+    /// Lets everything go whose fault is not in force any more.
+    pub(super) fn free(&mut self, in_force: impl Fn(&Decision) -> bool) {
+        if let Asking::Held { cause, .. } = &self.asking
+            && !in_force(cause)
+        {
+            self.asking = Asking::Plain;
+        }
+        self.after.take_if(|i| i.cause.as_deref().is_some_and(|d| !in_force(d)));
+        if let Some(answer) = &mut self.drained_answer
+            && !in_force(&answer.cause)
+        {
+            answer.due = 0;
+        }
+    }
+
+    /// The bytes of a request that was not decided, and never will be.
+    pub(super) fn take_kept(&mut self) -> Vec<u8> {
+        if matches!(self.asking, Asking::Undecided) {
+            self.asking = Asking::Plain;
+        }
+        self.waiting = None;
+        std::mem::take(&mut self.undecided)
+    }
+}
+
+impl Injector {
+    /// A piece from the client, in the scratch buffer. `true`: it goes on whole and at once.
+    pub(super) fn request(
+        &mut self,
+        length: usize,
+        now: u64,
+        relay: &mut Relay,
+        local: &mut Local,
+    ) -> bool {
+        local.shard.count(relay.shared.id, Counter::BytesUp, length as u64);
+        if relay.meter.lost {
+            return self.burst(Way::Up, length, now, relay, local);
+        }
+        // Both are put back below: they are taken so that the rest of the local state can be borrowed beside them.
+        let scratch = std::mem::take(&mut local.scratch);
+        let mut events = std::mem::take(&mut local.events);
+        events.clear();
+        relay.meter.decoder.request(&scratch[..length], &mut events);
+        let mut piece = Piece { bytes: &scratch[..length], now, taken: 0, begin: None };
+        for event in &events {
+            let (shard, shared) = (&mut local.shard, &relay.shared);
+            if let Some(done) = relay.meter.on_request(event, now, shard, shared, relay.session) {
+                local.shard.completed(relay.shared.id, &done.sent(done.first_byte, now));
+            }
+            self.request_event(event, relay, local, &mut piece);
+        }
+        relay.meter.end_of_piece(length, 0, now, &mut local.shard, &relay.shared);
+        let whole = self.end_of_request_piece(&mut piece, relay, local);
+        if relay.meter.lost {
+            self.give_up();
+        }
+        local.events = events;
+        local.scratch = scratch;
+        whole
+    }
+
+    /// One event of the client's bytes.
+    fn request_event(
+        &mut self,
+        event: &Located,
+        relay: &mut Relay,
+        local: &mut Local,
+        piece: &mut Piece<'_>,
+    ) {
+        match event.event {
+            Event::RequestBegin => piece.begin = Some(event.at),
+            Event::RequestKnown { operation, class, .. } => {
+                let asked = (event.exchange, operation, class);
+                if self.plan.needs_arguments(operation, class) || self.needs_whole(relay) {
+                    self.requests.waiting = Some(asked);
+                } else {
+                    self.decide(asked, event.at, relay, local, piece);
+                }
+            }
+            Event::RequestEnd => {
+                let waiting = self.requests.waiting.take_if(|w| w.0 == event.exchange);
+                if let Some(asked) = waiting {
+                    self.decide(asked, event.at, relay, local, piece);
+                }
+                self.request_end(event, relay, local, piece);
+            }
+            _ => {}
+        }
+    }
+
+    /// A Postgres statement that may be answered with an error is exchanged message by message: it must be there whole.
+    fn needs_whole(&self, relay: &Relay) -> bool {
+        relay.shared.protocol() == Protocol::Postgres && self.plan.has_errors()
+    }
+
+    /// Nothing of the piece is left to look at: keeps what is undecided, and says whether the piece goes on whole.
+    fn end_of_request_piece(
+        &mut self,
+        piece: &mut Piece<'_>,
+        relay: &mut Relay,
+        local: &mut Local,
+    ) -> bool {
+        if let Some(begin) = piece.begin.take() {
+            self.advance(piece, begin);
+            self.requests.asking = Asking::Undecided;
+        }
+        let plain = matches!(self.requests.asking, Asking::Plain);
+        if piece.taken == 0
+            && plain
+            && self.up.is_empty()
+            && self.closing.is_none()
+            && self.stalled.is_none()
+        {
+            return true;
+        }
+        self.advance(piece, piece.bytes.len());
+        if self.requests.undecided.len() >= ARGUMENTS {
+            if let Some(asked) = self.requests.waiting.take() {
+                self.decide(asked, piece.bytes.len(), relay, local, piece);
+            } else if self.requests.undecided.len() >= UNDECIDED {
+                local.shard.count(relay.shared.id, Counter::FaultsSkipped, 1);
+                let kept = self.requests.take_kept();
+                self.up.push_bytes(&kept, 0, None);
+            }
+        }
+        false
+    }
+
+    /// Sends the bytes of the piece up to `to` where they go now.
+    fn advance(&mut self, piece: &mut Piece<'_>, to: usize) {
+        let bytes = &piece.bytes[piece.taken.min(to)..to];
+        piece.taken = to;
+        match &self.requests.asking {
+            Asking::Plain => self.up.push_bytes(bytes, 0, None),
+            Asking::Held { delay, cause } => {
+                self.up.push_bytes(bytes, due(piece.now, *delay), Some(cause));
+            }
+            Asking::Undecided => self.requests.undecided.extend_from_slice(bytes),
+            Asking::Drop => {}
+        }
+    }
+
+    /// The request is identified by the bytes before `at`: asks the plan, and does what it says.
+    fn decide(
+        &mut self,
+        asked: Asked,
+        at: usize,
+        relay: &mut Relay,
+        local: &mut Local,
+        piece: &mut Piece<'_>,
+    ) {
+        let begin = piece.begin.take();
+        if begin.is_none() {
+            self.advance(piece, at);
+        }
+        let kept = std::mem::take(&mut self.requests.undecided);
+        let seen = begin.map_or(kept.as_slice(), |begin| &piece.bytes[begin..at]);
+        let subject = Subject {
+            session: relay.session,
+            exchange: asked.0,
+            operation: asked.1,
+            class: asked.2,
+            client: relay.peer,
+            request: seen,
+            now: clock::instant(piece.now),
+        };
+        let decision = self.plan.decide(&subject);
+        if decision.faults.is_empty() {
+            self.up.push_bytes(&kept, 0, None);
+            self.requests.asking = Asking::Plain;
+            return;
+        }
+        if let Some(begin) = begin {
+            // What came before this request goes its own way first.
+            self.advance(piece, begin);
+            piece.taken = at;
+        }
+        let seen = seen.to_vec();
+        self.apply(asked, &Arc::new(decision), &seen, piece.now, relay, local);
+    }
+
+    /// Carries a decision out on a request of which `seen` are the bytes so far.
+    fn apply(
+        &mut self,
+        asked: Asked,
+        decision: &Arc<Decision>,
+        seen: &[u8],
+        now: u64,
+        relay: &mut Relay,
+        local: &mut Local,
+    ) {
+        let delay = clock::nanos(decision.request_delay);
+        let mut skipped = None;
+        match &decision.end {
+            None => self.pass(seen, delay, now, decision),
+            Some(ending @ (Ending::Stall | Ending::Timeout(_))) => {
+                let until = match ending {
+                    Ending::Timeout(after) => Some(now + delay + clock::nanos(*after)),
+                    _ => None,
+                };
+                let stall = Item::new(due(now, delay), Cargo::Stall(until), Some(decision));
+                self.up.push(stall);
+                self.pass(seen, 0, now, decision);
+            }
+            Some(Ending::Disconnect(d)) => {
+                self.disconnect(*d, asked.0, seen, delay, now, decision);
+            }
+            Some(Ending::Error(error)) => {
+                let treatment = treatment::of(error, &relay.meter.decoder, &relay.shared.catalog, asked, seen);
+                skipped = self.error(treatment, asked.0, decision, seen, now, relay, local);
+            }
+        }
+        let hold = Reply::Hold {
+            delay: clock::nanos(decision.reply_delay),
+            floor: clock::nanos(decision.reply_floor),
+        };
+        if hold.is_some() && (decision.end.is_none() || skipped.is_some()) {
+            self.replies.expect(asked.0, decision, hold);
+        }
+        self.note(asked, decision, skipped, relay, local);
+    }
+
+    /// Sends a request on after `delay` nanoseconds.
+    fn pass(&mut self, seen: &[u8], delay: u64, now: u64, decision: &Arc<Decision>) {
+        self.up.push_bytes(seen, due(now, delay), Some(decision));
+        self.requests.asking = Asking::Held { delay, cause: Arc::clone(decision) };
+    }
+
+    fn disconnect(
+        &mut self,
+        disconnect: Disconnect,
+        exchange: u64,
+        seen: &[u8],
+        delay: u64,
+        now: u64,
+        decision: &Arc<Decision>,
+    ) {
+        let how = disconnect.how;
+        let close = Item::new(due(now, delay), Cargo::Close(how, exchange), Some(decision));
+        let cut = match disconnect.when {
+            When::Before => {
+                self.up.push(close);
+                self.requests.asking = Asking::Drop;
+                return;
+            }
+            When::After => {
+                self.requests.after = Some(close);
+                Reply::Cut { how, bytes: 0 }
+            }
+            When::InsideBytes(bytes) => Reply::Cut { how, bytes },
+            When::InsideShare(share) => Reply::CutShare { how, share },
+        };
+        self.pass(seen, delay, now, decision);
+        self.replies.expect(exchange, decision, cut);
+    }
+
+    /// Answers with an error, one way or another. Returns why not, where it cannot be.
+    #[allow(clippy::too_many_arguments)]
+    fn error(
+        &mut self,
+        treatment: Treatment,
+        exchange: u64,
+        decision: &Arc<Decision>,
+        seen: &[u8],
+        now: u64,
+        relay: &mut Relay,
+        local: &mut Local,
+    ) -> Option<&'static str> {
+        let delay = clock::nanos(decision.request_delay);
+        match treatment {
+            Treatment::Skip(reason) => {
+                self.pass(seen, delay, now, decision);
+                return Some(reason);
+            }
+            Treatment::Substitute { request, error } => {
+                self.up.push_bytes(&request, due(now, delay), Some(decision));
+                self.requests.asking = Asking::Drop;
+                self.replies.expect(exchange, decision, Reply::SwapError(error));
+            }
+            Treatment::Answer { reply, status, close, early } => {
+                relay.meter.decoder.withhold(exchange);
+                let wait = delay + clock::nanos(decision.reply_delay.max(decision.reply_floor));
+                let answer = Answer {
+                    exchange,
+                    reply,
+                    status,
+                    due: due(now, wait),
+                    close,
+                    cause: Arc::clone(decision),
+                };
+                self.requests.asking = Asking::Drop;
+                if early {
+                    self.replies.answer(answer);
+                    self.release_answers(now, relay, local);
+                } else {
+                    self.requests.drained_answer = Some(answer);
+                }
+            }
+        }
+        None
+    }
+
+    /// The last byte of a request is before the event.
+    fn request_end(
+        &mut self,
+        event: &Located,
+        relay: &mut Relay,
+        local: &mut Local,
+        piece: &mut Piece<'_>,
+    ) {
+        match self.requests.asking {
+            Asking::Plain => return,
+            // Not decided by its end: the decoder never said what it is.
+            Asking::Undecided => {
+                self.advance(piece, event.at);
+                let kept = self.requests.take_kept();
+                self.up.push_bytes(&kept, 0, None);
+                return;
+            }
+            Asking::Held { .. } => {
+                self.advance(piece, event.at);
+                self.up.mark_forwarded(event.exchange);
+            }
+            Asking::Drop => self.advance(piece, event.at),
+        }
+        if let Some(item) = self.requests.after.take() {
+            self.up.push(item);
+        }
+        self.requests.asking = Asking::Plain;
+        if let Some(answer) = self.requests.drained_answer.take() {
+            self.replies.answer(answer);
+            self.release_answers(piece.now, relay, local);
+        }
+    }
+
+    /// Tells everybody what was done.
+    fn note(
+        &mut self,
+        (exchange, operation, _): Asked,
+        decision: &Decision,
+        skipped: Option<&'static str>,
+        relay: &mut Relay,
+        local: &mut Local,
+    ) {
+        let Relay { shared, session, meter, .. } = relay;
+        let (proxy, session) = (&shared.name, *session);
+        if let Some(reason) = skipped {
+            local.shard.count(shared.id, Counter::FaultsSkipped, 1);
+            for fault in &decision.faults {
+                self.plan.skipped(fault);
+            }
+            shared.emit(|| Happening::Skipped { proxy: proxy.clone(), session, exchange, reason });
+            return;
+        }
+        if let Some(e) = meter.get_mut(exchange) {
+            e.injected = true;
+        }
+        local.shard.count(shared.id, Counter::FaultsInjected, 1);
+        shared.emit(|| Happening::Injected {
+            proxy: proxy.clone(),
+            session,
+            exchange,
+            operation: shared.catalog.operation_name(operation).into_owned(),
+            faults: decision.faults.clone(),
+        });
+    }
+
+    /// Bytes that arrived together on a proxy that decodes nothing. On a session whose decoder gave up they pass: faults
+    /// there name exchanges, and there are none.
+    pub(super) fn burst(
+        &mut self,
+        way: Way,
+        length: usize,
+        now: u64,
+        relay: &mut Relay,
+        local: &mut Local,
+    ) -> bool {
+        let clear = self.closing.is_none() && self.stalled.is_none();
+        let decision = if relay.shared.protocol() == Protocol::Tcp {
+            let subject = Subject {
+                session: relay.session,
+                exchange: self.requests.bursts,
+                operation: BURST,
+                class: BURST_CLASS,
+                client: relay.peer,
+                request: &[],
+                now: clock::instant(now),
+            };
+            self.requests.bursts += 1;
+            self.plan.decide(&subject)
+        } else {
+            Decision::default()
+        };
+        let lane = match way {
+            Way::Up => &mut self.up,
+            Way::Down => &mut self.down,
+        };
+        if decision.faults.is_empty() {
+            if lane.is_empty() && clear {
+                return true;
+            }
+            lane.push_bytes(&local.scratch[..length], 0, None);
+            return false;
+        }
+        local.shard.count(relay.shared.id, Counter::FaultsInjected, 1);
+        let decision = Arc::new(decision);
+        let delay = clock::nanos(match way {
+            Way::Up => decision.request_delay,
+            Way::Down => decision.reply_delay.max(decision.reply_floor),
+        });
+        let bytes = &local.scratch[..length];
+        let at = due(now, delay);
+        match decision.end {
+            Some(Ending::Stall) => lane.push(Item::new(at, Cargo::Stall(None), Some(&decision))),
+            Some(Ending::Timeout(after)) => {
+                let until = Some(now + delay + clock::nanos(after));
+                lane.push(Item::new(at, Cargo::Stall(until), Some(&decision)));
+            }
+            Some(Ending::Disconnect(Disconnect { how, when })) => {
+                let passed = match when {
+                    When::Before => 0,
+                    When::After => length,
+                    When::InsideBytes(n) => usize::try_from(n).map_or(length, |n| n.min(length)),
+                    When::InsideShare(share) => (length as f64 * share) as usize,
+                };
+                lane.push_bytes(&bytes[..passed], at, Some(&decision));
+                lane.push(Item::new(at, Cargo::Close(how, 0), Some(&decision)));
+                return false;
+            }
+            Some(Ending::Error(_)) | None => {}
+        }
+        lane.push_bytes(bytes, at, Some(&decision));
+        false
+    }
+
+    /// The decoder lost its place: what is kept goes on, and exchanges are not touched any more.
+    pub(super) fn give_up(&mut self) {
+        let kept = self.requests.take_kept();
+        self.up.push_bytes(&kept, 0, None);
+        self.requests.asking = Asking::Plain;
+        let kept = self.replies.give_up();
+        self.down.push_bytes(&kept, 0, None);
+    }
+}
+
+/// The time after a delay; no delay is due at once, whatever the clock says later.
+fn due(now: u64, delay: u64) -> u64 {
+    if delay == 0 { 0 } else { now.saturating_add(delay) }
+}

@@ -1,0 +1,205 @@
+//! Bytes on their way in one direction while faults are loaded: in order, each with the time at which it may go on.
+
+use super::local::Local;
+use super::meter::Finished;
+use super::shared::{HELD_TOTAL, Process, Shared};
+use super::socket::Stream;
+use crate::fault::Decision;
+use crate::fault::action::CloseHow;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+
+/// Bytes that faults may hold in one direction of one session; then the reading side stops.
+pub(crate) const HELD_DIRECTION: usize = 1 << 20;
+
+/// What lies in a lane.
+#[derive(Debug)]
+pub(crate) enum Cargo {
+    /// Bytes to send.
+    Bytes(Vec<u8>),
+    /// Nothing behind this is sent until the fault is over; after the time, where there is one, the session closes.
+    Stall(Option<u64>),
+    /// The session closes once the replies of all exchanges before this one were sent on.
+    Close(CloseHow, u64),
+}
+
+/// Something in a lane, and when it may go.
+#[derive(Debug)]
+pub(crate) struct Item {
+    /// Not before this time.
+    pub(crate) due: u64,
+    pub(crate) cargo: Cargo,
+    /// The decision that holds it; none where it only waits behind others.
+    pub(crate) cause: Option<Arc<Decision>>,
+    /// Exchanges that are complete when this was sent.
+    pub(crate) completes: Vec<Finished>,
+    /// The exchange whose request is complete when this was sent.
+    pub(crate) forwards: Option<u64>,
+    sent: usize,
+    /// When its first byte went.
+    started: u64,
+}
+
+impl Item {
+    pub(crate) fn new(due: u64, cargo: Cargo, cause: Option<&Arc<Decision>>) -> Self {
+        Self { due, cargo, cause: cause.cloned(), completes: Vec::new(), forwards: None, sent: 0, started: 0 }
+    }
+}
+
+/// How far a lane got.
+#[derive(Debug)]
+pub(crate) enum Progress {
+    /// Everything was sent.
+    Empty,
+    /// The head waits for its time.
+    Until(u64),
+    /// The socket takes no more now.
+    Blocked,
+    /// The head is a stall: see [`Cargo::Stall`].
+    Stalled(Option<u64>),
+    /// The head is a close: see [`Cargo::Close`].
+    Close(CloseHow, u64),
+    /// The socket failed.
+    Failed,
+}
+
+/// Bytes on their way in one direction.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    items: VecDeque<Item>,
+    held: usize,
+    process: Arc<Process>,
+    /// Reading stopped at the bound, and that was counted.
+    pub(crate) throttled: bool,
+}
+
+impl Lane {
+    pub(crate) fn new(process: Arc<Process>) -> Self {
+        Self { items: VecDeque::new(), held: 0, process, throttled: false }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// Whether no more may be held.
+    pub(crate) fn is_full(&self) -> bool {
+        self.held >= HELD_DIRECTION || (self.held > 0 && self.process.held.load(Ordering::Relaxed) >= HELD_TOTAL)
+    }
+
+    /// Appends bytes. They join the last item where nothing tells them apart.
+    pub(crate) fn push_bytes(&mut self, bytes: &[u8], due: u64, cause: Option<&Arc<Decision>>) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.hold(bytes.len());
+        if let Some(Item { due: d, cargo: Cargo::Bytes(buffer), cause: c, completes, forwards: None, sent: 0, .. }) =
+            self.items.back_mut()
+            && *d == due
+            && completes.is_empty()
+            && c.as_ref().map(Arc::as_ptr) == cause.map(Arc::as_ptr)
+        {
+            buffer.extend_from_slice(bytes);
+            return;
+        }
+        self.items.push_back(Item::new(due, Cargo::Bytes(bytes.to_vec()), cause));
+    }
+
+    pub(crate) fn push(&mut self, item: Item) {
+        if let Cargo::Bytes(b) = &item.cargo {
+            self.hold(b.len());
+        }
+        self.items.push_back(item);
+    }
+
+    /// The newest item, where it is bytes.
+    pub(crate) fn back_bytes(&mut self) -> Option<&mut Item> {
+        self.items.back_mut().filter(|item| matches!(item.cargo, Cargo::Bytes(_)))
+    }
+
+    /// With the newest bytes the request of this exchange is complete.
+    pub(crate) fn mark_forwarded(&mut self, exchange: u64) {
+        if let Some(item) = self.back_bytes() {
+            item.forwards = Some(exchange);
+        }
+    }
+
+    /// Takes a stall or close out that was reached. Returns its cause.
+    pub(crate) fn drop_head(&mut self) -> Option<Arc<Decision>> {
+        self.items.pop_front().and_then(|item| item.cause)
+    }
+
+    fn hold(&mut self, bytes: usize) {
+        self.held += bytes;
+        self.process.held.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn release(&mut self, bytes: usize) {
+        self.held -= bytes;
+        self.process.held.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Lets everything go whose fault is not `in_force` any more.
+    pub(crate) fn free(&mut self, in_force: impl Fn(&Decision) -> bool) {
+        for item in &mut self.items {
+            if item.cause.as_deref().is_some_and(|d| !in_force(d)) {
+                item.due = 0;
+                item.cause = None;
+                if let Cargo::Stall(_) = item.cargo {
+                    item.cargo = Cargo::Bytes(Vec::new());
+                }
+            }
+        }
+    }
+
+    /// Sends what is due.
+    pub(crate) fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        to: &mut Stream,
+        now: u64,
+        local: &mut Local,
+        shared: &Shared,
+        mut forwarded: impl FnMut(u64),
+    ) -> Progress {
+        loop {
+            let Some(item) = self.items.front_mut() else { return Progress::Empty };
+            if item.due > now {
+                return Progress::Until(item.due);
+            }
+            let bytes = match &item.cargo {
+                Cargo::Stall(until) => return Progress::Stalled(*until),
+                Cargo::Close(how, exchange) => return Progress::Close(*how, *exchange),
+                Cargo::Bytes(bytes) => bytes,
+            };
+            if item.started == 0 {
+                item.started = now;
+            }
+            while item.sent < bytes.len() {
+                match to.poll_write(cx, &bytes[item.sent..]) {
+                    Poll::Pending => return Progress::Blocked,
+                    Poll::Ready(Ok(n)) => item.sent += n,
+                    Poll::Ready(Err(_)) => return Progress::Failed,
+                }
+            }
+            let length = bytes.len();
+            for finished in &item.completes {
+                let first = item.started.max(finished.first_byte);
+                local.shard.completed(shared.id, &finished.sent(first, now.max(finished.asked)));
+            }
+            if let Some(exchange) = item.forwards {
+                forwarded(exchange);
+            }
+            self.release(length);
+            self.items.pop_front();
+        }
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.process.held.fetch_sub(self.held, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,93 @@
+//! The reader's side of measurement: takes the workers' shards, about once a second and whenever somebody looks.
+
+use super::listener::Dispatch;
+use super::shared::Shared;
+use crate::measure::hlog::HlogWriter;
+use crate::measure::prometheus::Exporter;
+use crate::measure::stats::Stats;
+use crate::measure::{Collector, Meta, ProxyId, Shard};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Totals, windows and what is made of them.
+#[derive(Debug)]
+pub struct Measuring {
+    collector: Collector,
+    /// The empty shard that each worker gets next; `None` while its worker has it.
+    spares: Vec<Option<Shard>>,
+    proxies: Vec<Arc<Shared>>,
+    exporter: Exporter,
+    hlog: Option<HlogWriter>,
+    ticked: Instant,
+}
+
+impl Measuring {
+    pub(crate) fn new(workers: usize, hlog: Option<HlogWriter>) -> Self {
+        Self {
+            collector: Collector::new(),
+            spares: (0..workers).map(|_| Some(Shard::new())).collect(),
+            proxies: Vec::new(),
+            exporter: Exporter::new([]),
+            hlog,
+            ticked: Instant::now(),
+        }
+    }
+
+    /// Makes a proxy known everywhere, before its first session; or changes what is measured of it.
+    pub(crate) fn register(&mut self, shared: &Arc<Shared>, meta: &Arc<Meta>, dispatch: &Dispatch) {
+        self.collector.register(shared.id, Arc::clone(meta));
+        for shard in self.spares.iter_mut().flatten() {
+            shard.register(shared.id, Arc::clone(meta));
+        }
+        for worker in &dispatch.workers {
+            worker.register(shared.id, Arc::clone(meta));
+        }
+        if !self.proxies.iter().any(|p| p.id == shared.id) {
+            self.proxies.push(Arc::clone(shared));
+        }
+    }
+
+    /// Forgets a proxy.
+    pub(crate) fn remove(&mut self, proxy: ProxyId) {
+        self.collector.remove(proxy);
+        self.proxies.retain(|p| p.id != proxy);
+    }
+
+    /// Takes what the workers measured since the last time.
+    pub(crate) async fn collect(&mut self, dispatch: &Dispatch) {
+        for (worker, spare) in dispatch.workers.iter().zip(&mut self.spares) {
+            let Some(empty) = spare.take() else { continue };
+            if let Some(mut full) = worker.collect(empty).await {
+                self.collector.absorb(&mut full);
+                *spare = Some(full);
+            }
+        }
+        for proxy in &self.proxies {
+            self.collector.gauges(proxy.id, proxy.levels.take());
+        }
+    }
+
+    /// Closes the second.
+    pub(crate) async fn tick(&mut self, dispatch: &Dispatch) {
+        self.collect(dispatch).await;
+        let now = Instant::now();
+        self.collector.tick(now - self.ticked);
+        self.ticked = now;
+        if let Some(hlog) = &mut self.hlog {
+            hlog.write(&self.collector);
+        }
+    }
+
+    /// Figures up to now, over a window that ends at the last full second, or since start.
+    pub(crate) async fn stats(&mut self, dispatch: &Dispatch, window: Option<Duration>) -> Stats {
+        self.collect(dispatch).await;
+        self.collector.stats(window)
+    }
+
+    /// The text of `/metrics`, up to now.
+    pub(crate) async fn exposition(&mut self, dispatch: &Dispatch) -> String {
+        self.collect(dispatch).await;
+        self.exporter.update(&self.collector);
+        self.exporter.render()
+    }
+}

@@ -1,0 +1,430 @@
+//! One session's bookkeeping: what the decoder says becomes samples.
+//!
+//! The meter holds the exchanges that are not complete, in the order in which they began. It knows nothing of sockets and
+//! faults; time comes in with every call.
+
+use super::event::Event as Happening;
+use super::local::Local;
+use super::shared::Shared;
+use crate::measure::{Counter, Sample, Shard, Timing};
+use crate::protocol::{Class, Decoder, Event, Located, Operation, Status, Transaction};
+use std::collections::VecDeque;
+
+/// An exchange between its first byte and its completion. Times are nanoseconds of [`super::clock`], 0 for not yet.
+#[derive(Debug, Clone)]
+pub(crate) struct Exchange {
+    pub(crate) operation: Operation,
+    pub(crate) class: Class,
+    status: Status,
+    known: bool,
+    replies: bool,
+    replied: bool,
+    /// A fault touches it.
+    pub(crate) injected: bool,
+    /// Last byte of the request seen.
+    pub(crate) asked: u64,
+    /// Last byte of the request sent on, where a fault held it.
+    pub(crate) forwarded: u64,
+    first_byte: u64,
+    /// Last byte of the reply seen.
+    answered: u64,
+    /// Stream offset of the request's first byte, then its size.
+    request_bytes: u64,
+    /// Stream offset of the reply's first byte, then its size.
+    reply_bytes: u64,
+}
+
+/// A complete exchange.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Finished {
+    pub(crate) sample: Sample,
+    /// When its request was complete: what the client's latency counts from.
+    pub(crate) asked: u64,
+    /// When its first reply byte was seen.
+    pub(crate) first_byte: u64,
+}
+
+impl Finished {
+    /// The sample of an exchange whose reply was sent on at `sent`, its first byte at `first`.
+    #[inline]
+    pub(crate) fn sent(mut self, first: u64, sent: u64) -> Sample {
+        self.sample.client = sent.saturating_sub(self.asked);
+        self.sample.first_byte = first.saturating_sub(self.asked);
+        self.sample
+    }
+}
+
+/// One session's bookkeeping.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    pub(crate) decoder: Decoder,
+    exchanges: VecDeque<Exchange>,
+    /// The ordinal of the first exchange in `exchanges`.
+    base: u64,
+    up_offset: u64,
+    down_offset: u64,
+    /// Since when requests are outstanding; 0: none are.
+    busy_since: u64,
+    transaction_since: u64,
+    idle_in_transaction_since: u64,
+    /// The decoder gave up.
+    pub(crate) lost: bool,
+}
+
+/// Capacity that an idle session keeps for its next pipeline.
+const KEPT: usize = 32;
+
+impl Meter {
+    pub(crate) fn new(shared: &Shared) -> Self {
+        Self {
+            decoder: Decoder::new(&shared.catalog),
+            exchanges: VecDeque::new(),
+            base: 0,
+            up_offset: 0,
+            down_offset: 0,
+            busy_since: 0,
+            transaction_since: 0,
+            idle_in_transaction_since: 0,
+            lost: matches!(shared.catalog.protocol(), crate::protocol::Protocol::Tcp),
+        }
+    }
+
+    /// Bytes from the client, nothing held: the fast way.
+    #[inline]
+    pub(crate) fn request(&mut self, length: usize, now: u64, local: &mut Local, shared: &Shared, session: u64) {
+        local.shard.count(shared.id, Counter::BytesUp, length as u64);
+        if self.lost {
+            return;
+        }
+        local.events.clear();
+        self.decoder.request(&local.scratch[..length], &mut local.events);
+        for event in &local.events {
+            if let Some(done) = self.on_request(event, now, &mut local.shard, shared, session) {
+                local.shard.completed(shared.id, &done.sent(done.first_byte, now));
+            }
+        }
+        self.end_of_piece(length, 0, now, &mut local.shard, shared);
+    }
+
+    /// Bytes from the server, nothing held: the fast way.
+    #[inline]
+    pub(crate) fn reply(&mut self, length: usize, now: u64, local: &mut Local, shared: &Shared, session: u64) {
+        local.shard.count(shared.id, Counter::BytesDown, length as u64);
+        if self.lost {
+            return;
+        }
+        local.events.clear();
+        self.decoder.reply(&local.scratch[..length], &mut local.events);
+        for event in &local.events {
+            if let Some(done) = self.on_reply(event, now, &mut local.shard, shared, session) {
+                local.shard.completed(shared.id, &done.sent(done.first_byte, now));
+            }
+        }
+        self.end_of_piece(0, length, now, &mut local.shard, shared);
+    }
+
+    /// The server's FIN. Ends an HTTP reply that runs to the end of the connection.
+    pub(crate) fn reply_eof(&mut self, now: u64, local: &mut Local, shared: &Shared, session: u64) {
+        self.reply_eof_events(local);
+        for event in &local.events {
+            if let Some(done) = self.on_reply(event, now, &mut local.shard, shared, session) {
+                local.shard.completed(shared.id, &done.sent(done.first_byte, now));
+            }
+        }
+        self.end_of_piece(0, 0, now, &mut local.shard, shared);
+    }
+
+    fn reply_eof_events(&mut self, local: &mut Local) {
+        local.events.clear();
+        if !self.lost {
+            self.decoder.reply_eof(&mut local.events);
+        }
+    }
+
+    /// One event of the client's bytes. Returns the exchange that it completes.
+    #[inline]
+    pub(crate) fn on_request(
+        &mut self,
+        located: &Located,
+        now: u64,
+        shard: &mut Shard,
+        shared: &Shared,
+        session: u64,
+    ) -> Option<Finished> {
+        let offset = self.up_offset + located.at as u64;
+        match located.event {
+            Event::RequestBegin => {
+                debug_assert_eq!(located.exchange, self.base + self.exchanges.len() as u64, "exchanges begin in order");
+                self.exchanges.push_back(Exchange::new(offset));
+                None
+            }
+            Event::RequestKnown { operation, class, replies } => {
+                let exchange = self.get_mut(located.exchange)?;
+                exchange.operation = operation;
+                exchange.class = class;
+                exchange.replies = replies;
+                exchange.known = true;
+                shard.started(shared.id, operation, class);
+                None
+            }
+            Event::RequestEnd => {
+                let exchange = self.get_mut(located.exchange)?;
+                exchange.asked = now;
+                exchange.request_bytes = offset - exchange.request_bytes;
+                if !exchange.replies {
+                    exchange.replied = true;
+                    exchange.first_byte = now;
+                    exchange.answered = now;
+                }
+                exchange.replied.then(|| self.finish(located.exchange)).flatten()
+            }
+            ref other => {
+                self.aside(other, now, shard, shared, session);
+                None
+            }
+        }
+    }
+
+    /// One event of the server's bytes. Returns the exchange that it completes.
+    #[inline]
+    pub(crate) fn on_reply(
+        &mut self,
+        located: &Located,
+        now: u64,
+        shard: &mut Shard,
+        shared: &Shared,
+        session: u64,
+    ) -> Option<Finished> {
+        let offset = self.down_offset + located.at as u64;
+        match located.event {
+            Event::ReplyBegin => {
+                let exchange = self.get_mut(located.exchange)?;
+                exchange.first_byte = now;
+                exchange.reply_bytes = offset;
+                None
+            }
+            Event::ReplyEnd { status } => {
+                let exchange = self.get_mut(located.exchange)?;
+                exchange.status = status;
+                exchange.replied = true;
+                exchange.answered = now;
+                if exchange.first_byte == 0 {
+                    exchange.first_byte = now;
+                    exchange.reply_bytes = offset;
+                }
+                exchange.reply_bytes = offset - exchange.reply_bytes;
+                (exchange.asked != 0).then(|| self.finish(located.exchange)).flatten()
+            }
+            ref other => {
+                self.aside(other, now, shard, shared, session);
+                None
+            }
+        }
+    }
+
+    /// What belongs to the session rather than to one exchange.
+    #[cold]
+    fn aside(&mut self, event: &Event, now: u64, shard: &mut Shard, shared: &Shared, session: u64) {
+        match *event {
+            Event::PushBegin => shard.count(shared.id, Counter::Pushes, 1),
+            Event::PartErrors(n) => shard.count(shared.id, Counter::PartErrors, u64::from(n)),
+            Event::Published(hash) => {
+                shard.count(shared.id, Counter::Published, 1);
+                shared.deliveries.insert(hash, now);
+            }
+            Event::Delivered(hash) => {
+                if let Some(published) = shared.deliveries.lookup(hash) {
+                    shard.observe(shared.id, Timing::Delivery, now.saturating_sub(published));
+                }
+            }
+            Event::Transaction(t) => self.transaction(t, now, shard, shared),
+            Event::Cancel { .. } => shard.count(shared.id, Counter::Cancels, 1),
+            Event::Lost(reason) => {
+                self.lost = true;
+                shard.count(shared.id, Counter::TapLost(reason), 1);
+                shared.emit(|| Happening::TapLost {
+                    proxy: shared.name.clone(),
+                    session,
+                    reason: reason.name(),
+                });
+            }
+            _ => {}
+        }
+    }
+
+    fn transaction(&mut self, t: Transaction, now: u64, shard: &mut Shard, shared: &Shared) {
+        let counter = match t {
+            Transaction::Begin => Counter::TransactionsBegun,
+            Transaction::Commit => Counter::TransactionsCommitted,
+            Transaction::Rollback => Counter::TransactionsRolledBack,
+            Transaction::Failed => Counter::TransactionsFailed,
+        };
+        shard.count(shared.id, counter, 1);
+        match t {
+            Transaction::Begin => self.transaction_since = now,
+            Transaction::Failed => {}
+            Transaction::Commit | Transaction::Rollback => {
+                if self.transaction_since != 0 {
+                    shard.observe(shared.id, Timing::Transaction, now - self.transaction_since);
+                }
+                self.transaction_since = 0;
+                self.idle_in_transaction_since = 0;
+            }
+        }
+    }
+
+    /// Moves the offsets on, and notes whether the session became busy or idle.
+    #[inline]
+    pub(crate) fn end_of_piece(
+        &mut self,
+        up: usize,
+        down: usize,
+        now: u64,
+        shard: &mut Shard,
+        shared: &Shared,
+    ) {
+        self.up_offset += up as u64;
+        self.down_offset += down as u64;
+        if self.transaction_since != 0 {
+            self.note_idle(now, shard, shared);
+        }
+        match (self.busy_since, self.exchanges.is_empty() || self.lost) {
+            (0, false) => {
+                self.busy_since = now;
+                shared.levels.busy(now);
+            }
+            (since, true) if since != 0 => {
+                shared.levels.idle(since, now);
+                self.busy_since = 0;
+                if self.exchanges.capacity() > KEPT {
+                    self.exchanges.shrink_to(KEPT);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Idle in transaction begins when the last reply is done inside a transaction, and ends with the next request.
+    fn note_idle(&mut self, now: u64, shard: &mut Shard, shared: &Shared) {
+        match (self.exchanges.is_empty(), self.idle_in_transaction_since) {
+            (true, 0) => self.idle_in_transaction_since = now,
+            (false, since) if since != 0 => {
+                shard.observe(shared.id, Timing::IdleInTransaction, now - since);
+                self.idle_in_transaction_since = 0;
+            }
+            _ => {}
+        }
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, exchange: u64) -> Option<&mut Exchange> {
+        let index = usize::try_from(exchange.checked_sub(self.base)?).ok()?;
+        self.exchanges.get_mut(index)
+    }
+
+    pub(crate) fn get(&self, exchange: u64) -> Option<&Exchange> {
+        let index = usize::try_from(exchange.checked_sub(self.base)?).ok()?;
+        self.exchanges.get(index)
+    }
+
+    /// The oldest exchange whose reply is not complete; the next one to come where all are.
+    pub(crate) fn oldest_unanswered(&self) -> u64 {
+        let done = self.exchanges.iter().take_while(|e| e.replied).count();
+        self.base + done as u64
+    }
+
+    /// Takes a complete exchange out. One in the middle stays as a place until those before it are complete.
+    #[inline]
+    fn finish(&mut self, exchange: u64) -> Option<Finished> {
+        let finished = self.get(exchange)?.finished();
+        if exchange == self.base {
+            self.exchanges.pop_front();
+            self.base += 1;
+        } else {
+            self.get_mut(exchange)?.known = false;
+        }
+        while self.exchanges.front().is_some_and(Exchange::is_spent) {
+            self.exchanges.pop_front();
+            self.base += 1;
+        }
+        Some(finished)
+    }
+
+    /// The request was answered here, and never reached the server.
+    pub(crate) fn answered_here(&mut self, exchange: u64, status: Status, length: usize, now: u64) -> Option<Finished> {
+        let e = self.get_mut(exchange)?;
+        e.status = status;
+        e.replied = true;
+        e.first_byte = now;
+        e.answered = now;
+        e.reply_bytes = length as u64;
+        if e.asked == 0 {
+            e.asked = now;
+        }
+        let mut finished = self.finish(exchange)?;
+        finished.sample.upstream = None;
+        Some(finished)
+    }
+
+    /// The session ended: what is outstanding ended with it.
+    pub(crate) fn end(&mut self, now: u64, shard: &mut Shard, shared: &Shared) {
+        for exchange in self.exchanges.drain(..).filter(|e| e.known) {
+            let mut finished = exchange.finished();
+            let asked = if exchange.asked == 0 { now } else { exchange.asked };
+            finished.sample.status = Status::CLOSED;
+            finished.sample.client = now.saturating_sub(asked);
+            finished.sample.first_byte = finished.sample.client;
+            finished.sample.upstream = Some(finished.sample.client);
+            finished.sample.reply_bytes = 0;
+            shard.completed(shared.id, &finished.sample);
+        }
+        if self.busy_since != 0 {
+            shared.levels.idle(self.busy_since, now);
+            self.busy_since = 0;
+        }
+        if self.transaction_since != 0 {
+            self.transaction(Transaction::Rollback, now, shard, shared);
+        }
+    }
+}
+
+impl Exchange {
+    fn new(offset: u64) -> Self {
+        Self {
+            operation: Operation(0),
+            class: Class::Admin,
+            status: Status::OK,
+            known: false,
+            replies: true,
+            replied: false,
+            injected: false,
+            asked: 0,
+            forwarded: 0,
+            first_byte: 0,
+            answered: 0,
+            request_bytes: offset,
+            reply_bytes: 0,
+        }
+    }
+
+    fn is_spent(&self) -> bool {
+        self.replied && self.asked != 0 && !self.known
+    }
+
+    #[inline]
+    fn finished(&self) -> Finished {
+        let forwarded = if self.forwarded == 0 { self.asked } else { self.forwarded };
+        let sample = Sample {
+            operation: self.operation,
+            class: self.class,
+            status: self.status,
+            client: self.answered.saturating_sub(self.asked),
+            upstream: Some(self.answered.saturating_sub(forwarded)),
+            first_byte: self.first_byte.saturating_sub(self.asked),
+            request_bytes: self.request_bytes,
+            reply_bytes: self.reply_bytes,
+            injected: self.injected,
+        };
+        Finished { sample, asked: self.asked, first_byte: self.first_byte }
+    }
+}

@@ -1,0 +1,28 @@
+//! The data path and what steers it.
+//!
+//! `listener` accepts and hands a socket to a `worker`; `session` connects to the upstream and runs a `relay`, which moves
+//! bytes both ways, shows them to the decoder through `meter`, and, while faults are loaded, lets `inject` and its `lane`s
+//! stand in between. [`Server`] owns all of it: it is what the admin endpoint and the command line talk to.
+
+mod clock;
+pub mod event;
+mod inject;
+mod lane;
+pub mod limits;
+mod listener;
+mod local;
+mod measuring;
+mod meter;
+mod relay;
+mod server;
+mod session;
+mod shared;
+mod socket;
+mod timer;
+mod treatment;
+mod upstream;
+mod worker;
+
+pub use event::{Event, EventBus, Stamped};
+pub use measuring::Measuring;
+pub use server::{ControlError, ProxyInfo, Server, StartError};

@@ -1,0 +1,306 @@
+//! Both directions of one session, driven by one task.
+//!
+//! With no fault loaded for the proxy, a read is shown to the decoder and written on from the worker's scratch buffer; what the
+//! socket does not take is kept, and reading stops until it is gone. With faults loaded, [`Injector`] stands in between.
+//! FIN and RST pass through as what they are, after every byte that was due.
+
+use super::clock;
+use super::inject::Injector;
+use super::local::Local;
+use super::meter::Meter;
+use super::shared::{CLOSING, Shared};
+use super::socket::{Stream, is_reset};
+use crate::fault::action::CloseHow;
+use crate::measure::Counter;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::io::ReadBuf;
+
+/// A way through a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Client to upstream.
+    Up,
+    /// Upstream to client.
+    Down,
+}
+
+/// How a session ended, and so how its sockets are to be closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Both sides finished in order.
+    Fin,
+    /// The client reset: the upstream gets a reset.
+    ClientReset,
+    /// The upstream reset: the client gets a reset.
+    UpstreamReset,
+    /// A fault closes both.
+    Fault(CloseHow),
+    /// The proxy was removed or disabled, or the process ends: a reset for both.
+    Closed,
+}
+
+/// Where the reading side of a direction stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    Open,
+    /// FIN was read; it is passed on after the bytes before it.
+    Finished,
+    /// A reset was read; it is passed on after the bytes before it.
+    Reset,
+}
+
+/// One direction.
+#[derive(Debug)]
+pub(crate) struct Half {
+    /// Read, not yet taken by the other socket.
+    pending: Vec<u8>,
+    sent: usize,
+    pub(crate) source: Source,
+    /// FIN was passed on, or nobody takes bytes any more.
+    pub(crate) done: bool,
+    /// The destination does not take bytes any more: it was reset.
+    pub(crate) broken: bool,
+}
+
+impl Half {
+    fn new() -> Self {
+        Self { pending: Vec::new(), sent: 0, source: Source::Open, done: false, broken: false }
+    }
+
+    /// The destination failed. What was for it is lost, as it would be on a direct connection.
+    pub(crate) fn break_off(&mut self) {
+        self.broken = true;
+        self.done = true;
+    }
+
+    /// Whether everything that was read was also sent.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// Sends what is pending. `Ready`: nothing is.
+    #[inline]
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>, to: &mut Stream, local: &mut Local) -> Poll<io::Result<()>> {
+        if self.pending.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        while self.sent < self.pending.len() {
+            match to.poll_write(cx, &self.pending[self.sent..]) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(n)) => self.sent += n,
+                Poll::Ready(Err(e)) => return Poll::Ready(Err(e)),
+            }
+        }
+        self.sent = 0;
+        local.recycle(std::mem::take(&mut self.pending));
+        Poll::Ready(Ok(()))
+    }
+
+    /// Sends the first `length` bytes of the scratch buffer, and keeps what the socket does not take.
+    #[inline]
+    pub(crate) fn send_scratch(
+        &mut self,
+        cx: &mut Context<'_>,
+        to: &mut Stream,
+        length: usize,
+        local: &mut Local,
+    ) -> io::Result<()> {
+        let taken = match to.poll_write(cx, &local.scratch[..length]) {
+            Poll::Ready(Ok(n)) if n == length => return Ok(()),
+            Poll::Ready(Ok(n)) => n,
+            Poll::Pending => 0,
+            Poll::Ready(Err(e)) => return Err(e),
+        };
+        let mut rest = local.buffer();
+        rest.extend_from_slice(&local.scratch[taken..length]);
+        self.pending = rest;
+        Ok(())
+    }
+}
+
+/// Both directions of one session.
+#[derive(Debug)]
+pub(crate) struct Relay {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) session: u64,
+    pub(crate) peer: Option<IpAddr>,
+    pub(crate) client: Stream,
+    pub(crate) upstream: Stream,
+    pub(crate) up: Half,
+    pub(crate) down: Half,
+    pub(crate) meter: Meter,
+    /// The generation of the plan that was last looked at.
+    seen: u64,
+    injector: Option<Box<Injector>>,
+    pub(crate) slot: usize,
+}
+
+impl Relay {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        session: u64,
+        peer: Option<IpAddr>,
+        client: Stream,
+        upstream: Stream,
+        slot: usize,
+    ) -> Self {
+        let meter = Meter::new(&shared);
+        Self {
+            shared,
+            session,
+            peer,
+            client,
+            upstream,
+            up: Half::new(),
+            down: Half::new(),
+            meter,
+            seen: 0,
+            injector: None,
+            slot,
+        }
+    }
+
+    /// Moves bytes until neither direction can go on.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        Local::with(|local| {
+            local.set_waker(self.slot, cx.waker());
+            let generation = self.shared.generation();
+            if generation != self.seen {
+                if generation == CLOSING {
+                    return Poll::Ready(End::Closed);
+                }
+                self.seen = generation;
+                if let Some(end) = self.plan_changed() {
+                    return Poll::Ready(end);
+                }
+            }
+            if let Some(mut injector) = self.injector.take() {
+                let progress = injector.poll(self, cx, local);
+                if self.seen != 0 || !injector.is_idle() {
+                    self.injector = Some(injector);
+                    return progress;
+                }
+                if progress.is_ready() {
+                    return progress;
+                }
+                // The last fault is gone and nothing is held: the fast way goes on, and registers with the sockets anew.
+            }
+            self.pump(Way::Up, cx, local);
+            self.pump(Way::Down, cx, local);
+            self.end().map_or(Poll::Pending, Poll::Ready)
+        })
+    }
+
+    /// Another plan is in force.
+    fn plan_changed(&mut self) -> Option<End> {
+        let plan = self.shared.plan();
+        if plan.cuts_existing(clock::instant(clock::now())).is_some() {
+            return Some(End::Fault(CloseHow::Rst));
+        }
+        match &mut self.injector {
+            Some(injector) => injector.set_plan(plan),
+            None if plan.is_empty() => {}
+            None => self.injector = Some(Box::new(Injector::new(plan, &self.shared))),
+        }
+        None
+    }
+
+    /// Whether the session is over, and how.
+    pub(crate) fn end(&self) -> Option<End> {
+        match (self.up.source, self.down.source) {
+            (Source::Reset, _) if self.up.done => return Some(End::ClientReset),
+            (_, Source::Reset) if self.down.done => return Some(End::UpstreamReset),
+            _ => {}
+        }
+        if !(self.up.done && self.down.done) {
+            return None;
+        }
+        // A destination that failed had been reset; its reset belongs to the other side, once it has all the bytes.
+        Some(match (self.up.broken, self.down.broken) {
+            (true, _) => End::UpstreamReset,
+            (_, true) => End::ClientReset,
+            _ => End::Fin,
+        })
+    }
+
+    /// One direction with nothing held.
+    #[inline]
+    fn pump(&mut self, way: Way, cx: &mut Context<'_>, local: &mut Local) {
+        let (from, to, half) = match way {
+            Way::Up => (&mut self.client, &mut self.upstream, &mut self.up),
+            Way::Down => (&mut self.upstream, &mut self.client, &mut self.down),
+        };
+        while !half.done {
+            match half.poll_flush(cx, to, local) {
+                Poll::Pending => return,
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => return half.break_off(),
+            }
+            match half.source {
+                Source::Open => {}
+                Source::Finished => {
+                    to.finish();
+                    half.done = true;
+                    return;
+                }
+                Source::Reset => {
+                    half.done = true;
+                    return;
+                }
+            }
+            let mut buffer = ReadBuf::new(&mut local.scratch);
+            let read = match from.poll_read(cx, &mut buffer) {
+                Poll::Pending => return,
+                Poll::Ready(read) => read,
+            };
+            let length = buffer.filled().len();
+            let now = clock::now();
+            match read {
+                Err(e) => half.source = source_of(&e),
+                Ok(()) if length == 0 => {
+                    half.source = Source::Finished;
+                    if way == Way::Down {
+                        self.meter.reply_eof(now, local, &self.shared, self.session);
+                    }
+                }
+                Ok(()) => {
+                    match way {
+                        Way::Up => self.meter.request(length, now, local, &self.shared, self.session),
+                        Way::Down => self.meter.reply(length, now, local, &self.shared, self.session),
+                    }
+                    if half.send_scratch(cx, to, length, local).is_err() {
+                        return half.break_off();
+                    }
+                }
+            }
+        }
+    }
+
+    /// The sockets, once there is nothing left to relay.
+    pub(crate) fn into_sockets(self) -> (Stream, Stream) {
+        (self.client, self.upstream)
+    }
+
+    /// The session is over: what it still had outstanding is counted.
+    pub(crate) fn account(&mut self, end: End, local: &mut Local) {
+        let now = clock::now();
+        let shard = &mut local.shard;
+        self.meter.end(now, shard, &self.shared);
+        match end {
+            End::ClientReset => shard.count(self.shared.id, Counter::ClientResets, 1),
+            End::UpstreamReset => shard.count(self.shared.id, Counter::UpstreamResets, 1),
+            End::Fin | End::Fault(_) | End::Closed => {}
+        }
+    }
+}
+
+/// Every read error ends the stream without a FIN; all but a reset are as good as one (a keepalive that found nobody).
+pub(crate) fn source_of(error: &io::Error) -> Source {
+    if !is_reset(error) {
+        tracing::debug!(%error, "read failed");
+    }
+    Source::Reset
+}

@@ -1,0 +1,658 @@
+//! Everything that runs: proxies, workers, faults, measurements, behind one handle.
+
+use super::event::{Event, EventBus};
+use super::limits::Limits;
+use super::listener::{Bound, Dispatch, Listener, bind};
+use super::measuring::Measuring;
+use super::shared::{Process, Shared};
+use super::upstream::Upstream;
+use super::worker::Worker;
+use crate::config::{self, Change, Config, Library, Listen, OnDesync, Problems, ProxyConfig};
+use crate::fault::spec::FieldError;
+use crate::fault::store::{Listed, Store, StoreError};
+use crate::fault::{Fault, FaultSpec, Source};
+use crate::measure::hlog::{HlogError, HlogWriter};
+use crate::measure::stats::Stats;
+use crate::measure::{Meta, ProxyId};
+use crate::protocol::Catalog;
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::Notify;
+
+/// How often the figures are collected.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How often a drain looks whether the last session has ended.
+const DRAIN_STEP: Duration = Duration::from_millis(5);
+
+/// Why the server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A thread or its runtime could not be made.
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
+    /// An address cannot be listened on.
+    #[error("proxy `{proxy}` cannot listen on {listen}")]
+    Listen {
+        /// The proxy.
+        proxy: String,
+        /// The address.
+        listen: Listen,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The folder for `.hlog` files cannot be used.
+    #[error("histogram logs cannot be written")]
+    Hlog(#[from] HlogError),
+    /// The profiles cannot be read.
+    #[error("the profiles cannot be read: {0}")]
+    Profiles(Problems),
+}
+
+/// Why a command was refused. Nothing has changed then.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// There is no proxy of that name.
+    #[error("no proxy named `{0}`")]
+    NoProxy(String),
+    /// There is one already.
+    #[error("a proxy named `{0}` exists already")]
+    ProxyExists(String),
+    /// The profile is not there or not valid.
+    #[error("{0}")]
+    Profile(Problems),
+    /// A fault is not valid.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Fault(Vec<FieldError>),
+    /// The fault store refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The address cannot be listened on.
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
+
+/// A proxy as it is now.
+#[derive(Debug, Clone)]
+pub struct ProxyInfo {
+    /// Its configuration; `listen` is where it really listens.
+    pub config: ProxyConfig,
+    /// Whether it accepts connections.
+    pub enabled: bool,
+    /// Sessions open now.
+    pub sessions: u32,
+}
+
+/// One proxy and what belongs to it.
+#[derive(Debug)]
+struct Entry {
+    config: ProxyConfig,
+    shared: Arc<Shared>,
+    listener: Option<Arc<Listener>>,
+}
+
+/// What changes at run time.
+#[derive(Debug)]
+struct State {
+    proxies: BTreeMap<String, Entry>,
+    store: Store,
+    config: Config,
+    next_id: u16,
+    admin: Option<SocketAddr>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    process: Arc<Process>,
+    dispatch: Arc<Dispatch>,
+    acceptor: tokio::runtime::Handle,
+    state: Mutex<State>,
+    measuring: tokio::sync::Mutex<Measuring>,
+    /// The plans changed: the keeper of time looks again when it is next needed.
+    plans_changed: Notify,
+    limits: Limits,
+    seed: u64,
+}
+
+/// Everything that runs. Cheap to clone: a handle.
+#[derive(Debug, Clone)]
+pub struct Server(Arc<Inner>);
+
+impl Server {
+    /// Starts workers and listeners.
+    ///
+    /// # Errors
+    /// A thread, an address, the log folder or the profiles folder cannot be had.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        Library::of(&config).map_err(StartError::Profiles)?;
+        let hlog = match &config.hlog {
+            Some(dir) => Some(HlogWriter::create(dir, SystemTime::now())?),
+            None => None,
+        };
+        let wanted = config.max_sessions.map(std::num::NonZero::get);
+        let limits = Limits::raise(config.proxies.len(), wanted);
+        let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let count = config.workers.map_or_else(cores, |n| n.get() as usize);
+        let workers: io::Result<Vec<Worker>> = (0..count).map(Worker::start).collect();
+        let workers = workers.map_err(StartError::Thread)?;
+        let acceptor = start_acceptor().map_err(StartError::Thread)?;
+        let seed = config.seed.unwrap_or_else(seed_of_time);
+        let inner = Inner {
+            process: Arc::new(Process::default()),
+            measuring: tokio::sync::Mutex::new(Measuring::new(workers.len(), hlog)),
+            dispatch: Arc::new(Dispatch::new(workers, limits.sessions)),
+            acceptor,
+            state: Mutex::new(State {
+                proxies: BTreeMap::new(),
+                store: Store::new(seed),
+                config: Config { proxies: Vec::new(), ..config.clone() },
+                next_id: 0,
+                admin: None,
+            }),
+            plans_changed: Notify::new(),
+            limits,
+            seed,
+        };
+        let server = Self(Arc::new(inner));
+        // All addresses first: a port that is taken leaves nothing half started.
+        let mut bound = Vec::with_capacity(config.proxies.len());
+        for proxy in &config.proxies {
+            bound.push(open(proxy)?);
+        }
+        for (proxy, bound) in config.proxies.iter().zip(bound) {
+            server.launch(proxy.clone(), bound).await;
+        }
+        Ok(server)
+    }
+
+    /// Keeps time: seconds of the windows, ends of faults, turns of schedules. Runs until dropped.
+    pub async fn keep_time(&self) {
+        let ticks = async {
+            let mut interval = tokio::time::interval(TICK);
+            interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+            interval.tick().await;
+            loop {
+                interval.tick().await;
+                self.0.measuring.lock().await.tick(&self.0.dispatch).await;
+            }
+        };
+        tokio::join!(ticks, self.keep_schedules());
+    }
+
+    async fn keep_schedules(&self) {
+        loop {
+            let next = self.next_change();
+            let due = async {
+                match next {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = due => self.turn(),
+                () = self.0.plans_changed.notified() => {}
+            }
+        }
+    }
+
+    fn next_change(&self) -> Option<Instant> {
+        let now = Instant::now();
+        let state = self.state();
+        let plans = state.proxies.values().filter_map(|p| p.shared.plan().next_change(now));
+        plans.chain(state.store.next_expiry()).min()
+    }
+
+    /// A schedule turned, or a fault reached its end.
+    fn turn(&self) {
+        let mut state = self.state();
+        for fault in state.store.expire(Instant::now()) {
+            self.emit(|| Event::FaultDisabled { fault, why: "expired" });
+        }
+        self.publish(&state);
+    }
+
+    /// Puts the plans of all proxies in force, and has every session look.
+    fn publish(&self, state: &State) {
+        let now = Instant::now();
+        for (name, entry) in &state.proxies {
+            let plan = state.store.plan_for(name, &entry.shared.catalog, now);
+            if plan.is_empty() && entry.shared.generation() == 0 {
+                continue;
+            }
+            entry.shared.set_plan(plan);
+            if let Some(listener) = &entry.listener {
+                listener.plan_changed();
+            }
+        }
+        self.wake();
+        self.0.plans_changed.notify_one();
+    }
+
+    fn wake(&self) {
+        self.0.dispatch.workers.iter().for_each(Worker::wake);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // The state is whole between any two statements that change it, so a panic elsewhere spoils nothing.
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn emit(&self, event: impl FnOnce() -> Event) {
+        self.0.process.events.emit(event);
+    }
+
+    /// The stream of events.
+    pub fn events(&self) -> &EventBus {
+        &self.0.process.events
+    }
+
+    /// The limits that were computed at start.
+    pub fn limits(&self) -> Limits {
+        self.0.limits
+    }
+
+    /// The number of workers.
+    pub fn workers(&self) -> usize {
+        self.0.dispatch.workers.len()
+    }
+
+    /// The seed of faults that bring none of their own.
+    pub fn seed(&self) -> u64 {
+        self.0.seed
+    }
+
+    /// Tells where the admin endpoint listens: never an upstream.
+    pub fn set_admin(&self, address: Option<SocketAddr>) {
+        let mut state = self.state();
+        state.admin = address;
+        self.note_own(&state);
+    }
+
+    fn note_own(&self, state: &State) {
+        let listeners = state.proxies.values().filter_map(|p| match p.config.listen {
+            Listen::Tcp(address) => Some(address),
+            Listen::Unix(_) => None,
+        });
+        self.0.process.own.store(Arc::new(listeners.chain(state.admin).collect()));
+    }
+
+    /// The proxies, by name.
+    pub fn proxies(&self) -> Vec<ProxyInfo> {
+        self.state().proxies.values().map(Entry::info).collect()
+    }
+
+    /// One proxy.
+    ///
+    /// # Errors
+    /// There is none of that name.
+    pub fn proxy(&self, name: &str) -> Result<ProxyInfo, ControlError> {
+        let state = self.state();
+        let entry = state.proxies.get(name).ok_or_else(|| ControlError::NoProxy(name.into()))?;
+        Ok(entry.info())
+    }
+
+    /// Adds a proxy and starts to accept.
+    ///
+    /// # Errors
+    /// The name or the address is taken.
+    pub async fn add_proxy(&self, config: ProxyConfig) -> Result<ProxyInfo, ControlError> {
+        let name = config.name.clone();
+        if self.state().proxies.contains_key(&name) {
+            return Err(ControlError::ProxyExists(name));
+        }
+        let bound = open(&config)?;
+        self.launch(config, bound).await;
+        self.emit(|| Event::Proxy { proxy: name.as_str().into(), change: "added" });
+        self.proxy(&name)
+    }
+
+    /// Starts a proxy whose address is bound.
+    async fn launch(&self, mut config: ProxyConfig, bound: Bound) {
+        config.listen = bound.address.clone();
+        let mut measuring = self.0.measuring.lock().await;
+        let mut state = self.state();
+        let id = ProxyId(state.next_id);
+        state.next_id = state.next_id.wrapping_add(1);
+        let catalog = Catalog::new(config.protocol, &config.routes);
+        let shared = Arc::new(Shared::new(
+            id,
+            &config,
+            catalog,
+            upstream(&config.upstream),
+            state.config.tcp_user_timeout,
+            state.config.on_desync == OnDesync::Cut,
+            Arc::clone(&self.0.process),
+        ));
+        measuring.register(&shared, &meta(&config, &shared), &self.0.dispatch);
+        shared.set_plan(state.store.plan_for(&config.name, &shared.catalog, Instant::now()));
+        let listener = Listener::start(
+            &self.0.acceptor,
+            bound,
+            Arc::clone(&shared),
+            Arc::clone(&self.0.dispatch),
+        );
+        let entry = Entry { config: config.clone(), shared, listener: Some(Arc::new(listener)) };
+        state.proxies.insert(config.name, entry);
+        self.note_own(&state);
+    }
+
+    /// Removes a proxy: stops accepting, and ends its sessions.
+    ///
+    /// # Errors
+    /// There is none of that name.
+    pub async fn remove_proxy(&self, name: &str) -> Result<(), ControlError> {
+        let entry = self.state().proxies.remove(name);
+        let entry = entry.ok_or_else(|| ControlError::NoProxy(name.into()))?;
+        entry.shared.close();
+        self.wake();
+        if let Some(listener) = &entry.listener {
+            listener.stop().await;
+        }
+        let mut measuring = self.0.measuring.lock().await;
+        measuring.collect(&self.0.dispatch).await;
+        measuring.remove(entry.shared.id);
+        drop(measuring);
+        self.note_own(&self.state());
+        self.emit(|| Event::Proxy { proxy: name.into(), change: "removed" });
+        Ok(())
+    }
+
+    /// Figures up to now, over the last `window`, or since start.
+    pub async fn stats(&self, window: Option<Duration>) -> Stats {
+        self.0.measuring.lock().await.stats(&self.0.dispatch, window).await
+    }
+
+    /// The text of `/metrics`.
+    pub async fn exposition(&self) -> String {
+        let mut text = self.0.measuring.lock().await.exposition(&self.0.dispatch).await;
+        let exhausted = self.0.dispatch.exhausted.load(Ordering::Relaxed);
+        let held = self.0.process.held.load(Ordering::Relaxed);
+        text.push_str("# TYPE brownout_accept_exhausted_total counter\n");
+        text.push_str(&format!("brownout_accept_exhausted_total {exhausted}\n"));
+        text.push_str("# TYPE brownout_held_bytes gauge\n");
+        text.push_str(&format!("brownout_held_bytes {held}\n"));
+        let faults = self.faults();
+        text.push_str("# TYPE brownout_faults_active gauge\n");
+        text.push_str(&format!("brownout_faults_active {}\n", faults.len()));
+        text
+    }
+
+    /// The faults that are switched on.
+    pub fn faults(&self) -> Vec<Listed> {
+        self.state().store.list(Instant::now())
+    }
+
+    /// Whether everything is kept off.
+    pub fn is_halted(&self) -> bool {
+        self.state().store.is_halted()
+    }
+
+    /// Switches one fault on.
+    ///
+    /// # Errors
+    /// It is not valid, fits no proxy, or the store refuses.
+    pub fn add_fault(&self, spec: &FaultSpec, ttl: Option<Duration>) -> Result<Listed, ControlError> {
+        let fault = spec.compile("").map_err(ControlError::Fault)?;
+        let mut state = self.state();
+        state.check_fault(&fault)?;
+        let now = Instant::now();
+        let name = state.store.add(fault, ttl, Source::AdHoc, now)?;
+        self.publish(&state);
+        let listed = state.store.get(&name, now);
+        drop(state);
+        self.emit(|| Event::FaultEnabled { fault: Arc::clone(&name), profile: None });
+        listed.ok_or_else(|| StoreError::NotFound(name.to_string()).into())
+    }
+
+    /// Switches one fault off.
+    ///
+    /// # Errors
+    /// None of that name is on.
+    pub fn remove_fault(&self, name: &str) -> Result<(), ControlError> {
+        let mut state = self.state();
+        state.store.remove(name)?;
+        self.publish(&state);
+        drop(state);
+        self.emit(|| Event::FaultDisabled { fault: name.into(), why: "removed" });
+        Ok(())
+    }
+
+    /// The profiles at hand, read anew: files are edited while we run.
+    ///
+    /// # Errors
+    /// Their folder is gone.
+    pub fn library(&self) -> Result<Library, ControlError> {
+        let config = self.state().config.clone();
+        Library::of(&config).map_err(ControlError::Profile)
+    }
+
+    /// The profiles of which something is on.
+    pub fn enabled_profiles(&self) -> Vec<Arc<str>> {
+        self.state().store.profiles()
+    }
+
+    /// Switches a profile on.
+    ///
+    /// # Errors
+    /// It is not there, not valid, fits no proxy, or the store refuses.
+    pub fn enable_profile(
+        &self,
+        name: &str,
+        ttl: Option<Duration>,
+        seed: Option<u64>,
+    ) -> Result<Vec<Arc<str>>, ControlError> {
+        let library = self.library()?;
+        let profile = library.get(name).map_err(ControlError::Profile)?;
+        let mut state = self.state();
+        let proxies: Vec<ProxyConfig> = state.proxies.values().map(|p| p.config.clone()).collect();
+        profile.check_against(&proxies).map_err(ControlError::Profile)?;
+        let mut faults = Vec::with_capacity(profile.faults.len());
+        for (i, spec) in profile.faults.iter().enumerate() {
+            faults.push(spec.compile(&format!("fault[{i}]")).map_err(ControlError::Fault)?);
+        }
+        let seed = seed.or(profile.seed);
+        let names = state.store.enable_profile(name, faults, ttl, seed, Instant::now())?;
+        self.publish(&state);
+        drop(state);
+        for fault in &names {
+            let (fault, profile) = (Arc::clone(fault), Some(name.into()));
+            self.emit(|| Event::FaultEnabled { fault, profile });
+        }
+        Ok(names)
+    }
+
+    /// Switches a profile off.
+    ///
+    /// # Errors
+    /// Nothing of it is on.
+    pub fn disable_profile(&self, name: &str) -> Result<Vec<Arc<str>>, ControlError> {
+        let mut state = self.state();
+        let names = state.store.disable_profile(name)?;
+        self.publish(&state);
+        drop(state);
+        for fault in &names {
+            self.emit(|| Event::FaultDisabled { fault: Arc::clone(fault), why: "removed" });
+        }
+        Ok(names)
+    }
+
+    /// Switches everything off, and keeps it off until resumed. Returns the faults that were on.
+    pub fn halt(&self) -> Vec<Arc<str>> {
+        let mut state = self.state();
+        let names = state.store.halt();
+        self.publish(&state);
+        drop(state);
+        self.emit(|| Event::Halted);
+        for fault in &names {
+            self.emit(|| Event::FaultDisabled { fault: Arc::clone(fault), why: "halted" });
+        }
+        names
+    }
+
+    /// Allows faults again.
+    pub fn resume(&self) {
+        self.state().store.resume();
+        self.emit(|| Event::Resumed);
+    }
+
+    /// Takes another configuration in place of the one in force. Sessions of unchanged proxies live on. Returns the keys
+    /// that take effect only with a restart.
+    ///
+    /// # Errors
+    /// A new address cannot be listened on: then nothing has changed.
+    pub async fn reload(&self, new: Config) -> Result<Vec<&'static str>, ControlError> {
+        let old = self.current_config();
+        let changes = old.diff(&new);
+        let replaced = |change: &Change| *change != Change::Measured;
+        let changed = changes.changed.iter();
+        let (again, kept): (Vec<_>, Vec<_>) = changed.partition(|(_, change)| replaced(change));
+        // New addresses first: what cannot be bound must not cost what runs.
+        let mut bound = BTreeMap::new();
+        for name in &changes.added {
+            if let Some(proxy) = new.proxy(name) {
+                bound.insert(name.clone(), open(proxy)?);
+            }
+        }
+        for (name, _) in &again {
+            let (Some(proxy), Some(before)) = (new.proxy(name), old.proxy(name)) else { continue };
+            if proxy.listen != before.listen {
+                bound.insert(name.clone(), open(proxy)?);
+            }
+        }
+        for name in changes.removed.iter().chain(again.iter().map(|(name, _)| name)) {
+            self.remove_proxy(name).await?;
+        }
+        for proxy in &new.proxies {
+            match bound.remove(&proxy.name) {
+                Some(bound) => self.launch(proxy.clone(), bound).await,
+                None if again.iter().any(|(name, _)| *name == proxy.name) => {
+                    let bound = open(proxy)?;
+                    self.launch(proxy.clone(), bound).await;
+                }
+                None => {}
+            }
+        }
+        for (name, _) in kept {
+            if let Some(proxy) = new.proxy(name) {
+                self.measure_anew(proxy).await;
+            }
+        }
+        self.state().config = Config { proxies: Vec::new(), ..new };
+        self.emit(|| Event::Reloaded);
+        Ok(changes.restart)
+    }
+
+    /// The configuration in force, with the proxies as they run.
+    fn current_config(&self) -> Config {
+        let state = self.state();
+        let proxies = state.proxies.values().map(|p| p.config.clone()).collect();
+        Config { proxies, ..state.config.clone() }
+    }
+
+    /// Only what is measured of a proxy changed.
+    async fn measure_anew(&self, config: &ProxyConfig) {
+        let mut measuring = self.0.measuring.lock().await;
+        let mut state = self.state();
+        if let Some(entry) = state.proxies.get_mut(&config.name) {
+            let listen = entry.config.listen.clone();
+            entry.config = ProxyConfig { listen, ..config.clone() };
+            measuring.register(&entry.shared, &meta(config, &entry.shared), &self.0.dispatch);
+        }
+    }
+
+    /// Stops accepting, lets sessions end until the deadline, and then ends them. Returns how many had to be.
+    pub async fn drain(&self, deadline: Duration) -> usize {
+        let listeners: Vec<_> =
+            self.state().proxies.values_mut().filter_map(|p| p.listener.take()).collect();
+        for listener in listeners {
+            listener.stop().await;
+        }
+        let until = Instant::now() + deadline;
+        let open = || self.0.process.sessions.load(Ordering::Relaxed);
+        while open() > 0 && Instant::now() < until {
+            tokio::time::sleep(DRAIN_STEP).await;
+        }
+        let cut = open();
+        self.state().proxies.values().for_each(|p| p.shared.close());
+        self.wake();
+        self.0.dispatch.workers.iter().for_each(Worker::stop);
+        let hard = Instant::now() + Duration::from_secs(3);
+        while !self.0.dispatch.workers.iter().all(Worker::is_finished) && Instant::now() < hard {
+            tokio::time::sleep(DRAIN_STEP).await;
+        }
+        cut
+    }
+}
+
+impl Entry {
+    fn info(&self) -> ProxyInfo {
+        ProxyInfo {
+            config: self.config.clone(),
+            enabled: self.listener.is_some(),
+            sessions: self.shared.levels.open(),
+        }
+    }
+}
+
+impl State {
+    /// A fault must fit at least one proxy, and every proxy that it names.
+    fn check_fault(&self, fault: &Fault) -> Result<(), ControlError> {
+        let mut named = self.proxies.values().filter(|p| fault.acts_on(&p.config.name)).peekable();
+        if named.peek().is_none() {
+            let names: Vec<_> = self.proxies.keys().cloned().collect();
+            return Err(ControlError::Fault(vec![FieldError {
+                path: "proxy".into(),
+                message: format!("no proxy matches `{}`", fault.spec().proxy),
+                remedy: format!("proxies here: {}", names.join(", ")),
+            }]));
+        }
+        for proxy in named {
+            fault.applies_to(proxy.config.protocol).map_err(|e| ControlError::Fault(vec![e]))?;
+        }
+        Ok(())
+    }
+}
+
+fn open(proxy: &ProxyConfig) -> Result<Bound, StartError> {
+    bind(&proxy.listen).map_err(|source| StartError::Listen {
+        proxy: proxy.name.clone(),
+        listen: proxy.listen.clone(),
+        source,
+    })
+}
+
+fn meta(config: &ProxyConfig, shared: &Shared) -> Arc<Meta> {
+    Arc::new(Meta {
+        name: Arc::clone(&shared.name),
+        catalog: shared.catalog.clone(),
+        slo: config.slo,
+        pool: config.pool.map(std::num::NonZero::get),
+    })
+}
+
+fn upstream(configured: &config::Upstream) -> Upstream {
+    match configured {
+        config::Upstream::Tcp { host, port } => Upstream::host(host.clone(), *port),
+        config::Upstream::Unix(path) => Upstream::Unix(path.clone()),
+    }
+}
+
+/// The thread of all listeners. It ends with the process.
+fn start_acceptor() -> io::Result<tokio::runtime::Handle> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let handle = runtime.handle().clone();
+    std::thread::Builder::new()
+        .name("acceptor".into())
+        .spawn(move || runtime.block_on(std::future::pending::<()>()))?;
+    Ok(handle)
+}
+
+/// A seed that differs from run to run; it is printed, so that a run can be repeated.
+fn seed_of_time() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(1, |d| d.as_nanos() as u64) ^ (u64::from(std::process::id()) << 32)
+}

@@ -1,0 +1,232 @@
+//! One session from accept to close.
+
+use super::clock;
+use super::event::Event;
+use super::local::Local;
+use super::relay::{End, Relay};
+use super::shared::Shared;
+use super::socket::Stream;
+use super::upstream::ConnectError;
+use crate::fault::action::CloseHow;
+use crate::measure::{Counter, Timing};
+use std::future::poll_fn;
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+use tokio::io::ReadBuf;
+
+/// How long a reset waits for the bytes before it to be acknowledged, and an orderly close for the peer's own.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// How often it looks.
+const LINGER_STEP: Duration = Duration::from_millis(1);
+
+/// An accepted connection on its way to a worker.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) socket: OwnedFd,
+    pub(crate) unix: bool,
+    pub(crate) peer: Option<IpAddr>,
+    pub(crate) shared: Arc<Shared>,
+    /// Its ordinal on the proxy.
+    pub(crate) session: u64,
+    /// A fault says: never answer.
+    pub(crate) silent: bool,
+    /// Its place among the sessions that are open.
+    pub(crate) place: Place,
+}
+
+/// A session's place in the counts of its worker, its proxy and the process; given back when dropped, also by a panic.
+#[derive(Debug)]
+pub(crate) struct Place {
+    load: Arc<AtomicUsize>,
+    shared: Arc<Shared>,
+}
+
+impl Place {
+    pub(crate) fn take(load: Arc<AtomicUsize>, shared: Arc<Shared>) -> Self {
+        load.fetch_add(1, Ordering::Relaxed);
+        shared.process.sessions.fetch_add(1, Ordering::Relaxed);
+        shared.levels.opened();
+        Self { load, shared }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.load.fetch_sub(1, Ordering::Relaxed);
+        self.shared.process.sessions.fetch_sub(1, Ordering::Relaxed);
+        self.shared.levels.closed();
+    }
+}
+
+/// A session's slot among those that its worker can wake.
+#[derive(Debug)]
+struct Slot(usize);
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        Local::with(|local| local.leave(self.0));
+    }
+}
+
+/// Runs a session to its end.
+pub(crate) async fn run(arrival: Arrival) {
+    let Arrival { socket, unix, peer, shared, session, silent, place } = arrival;
+    let opened = clock::now();
+    let slot = Local::with(|local| {
+        local.shard.count(shared.id, Counter::SessionsOpened, 1);
+        Slot(local.enter())
+    });
+    shared.emit(|| Event::SessionOpened { proxy: shared.name.clone(), session });
+    let how = match Stream::adopt(socket, unix) {
+        Ok(client) if silent => ignore(client, &shared, slot.0).await,
+        Ok(client) => carry(client, peer, &shared, session, slot.0).await,
+        Err(error) => {
+            tracing::debug!(proxy = %shared.name, %error, "an accepted connection could not be used");
+            "closed"
+        }
+    };
+    Local::with(|local| {
+        local.shard.count(shared.id, Counter::SessionsClosed, 1);
+        local.shard.observe(shared.id, Timing::Session, clock::now() - opened);
+    });
+    shared.emit(|| Event::SessionClosed { proxy: shared.name.clone(), session, how });
+    drop((slot, place));
+}
+
+/// Connects to the upstream and relays. Returns how it ended.
+async fn carry(
+    client: Stream,
+    peer: Option<IpAddr>,
+    shared: &Arc<Shared>,
+    session: u64,
+    slot: usize,
+) -> &'static str {
+    let started = clock::now();
+    let upstream = match connect(shared, slot).await {
+        Some(Ok(upstream)) => upstream,
+        Some(Err(error)) => {
+            let (counter, reason) = error.reason();
+            Local::with(|local| local.shard.count(shared.id, counter, 1));
+            tracing::debug!(proxy = %shared.name, session, error = &error as &dyn std::error::Error, "no upstream");
+            shared.emit(|| Event::ConnectFailed { proxy: shared.name.clone(), session, reason });
+            // The nearest that an accepted connection can come to a refused one.
+            client.reset_on_close();
+            return "connect_failed";
+        }
+        None => return "closed",
+    };
+    Local::with(|local| local.shard.observe(shared.id, Timing::Connect, clock::now() - started));
+    if let Some(limit) = shared.user_timeout {
+        client.bound_unacknowledged(limit);
+        upstream.bound_unacknowledged(limit);
+    }
+    let mut relay = Relay::new(Arc::clone(shared), session, peer, client, upstream, slot);
+    let end = poll_fn(|cx| relay.poll(cx)).await;
+    Local::with(|local| relay.account(end, local));
+    let (client, upstream) = relay.into_sockets();
+    close(client, upstream, end).await
+}
+
+/// A connection to the upstream; `None`: the proxy closed meanwhile.
+async fn connect(shared: &Shared, slot: usize) -> Option<Result<Stream, ConnectError>> {
+    let mut attempt = pin!(shared.upstream.connect(&shared.process, shared.connect_timeout));
+    poll_fn(|cx| {
+        Local::with(|local| local.set_waker(slot, cx.waker()));
+        if shared.is_closing() {
+            return Poll::Ready(None);
+        }
+        attempt.as_mut().poll(cx).map(Some)
+    })
+    .await
+}
+
+/// Never answers: reads and forgets until the client gives up or the fault is over.
+async fn ignore(mut client: Stream, shared: &Shared, slot: usize) -> &'static str {
+    poll_fn(|cx| {
+        Local::with(|local| {
+            local.set_waker(slot, cx.waker());
+            let still = !shared.is_closing() && shared.plan().refuses_silently(std::time::Instant::now());
+            if !still {
+                client.reset_on_close();
+                return Poll::Ready(());
+            }
+            loop {
+                let mut buffer = ReadBuf::new(&mut local.scratch);
+                match client.poll_read(cx, &mut buffer) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
+                    Poll::Ready(_) => return Poll::Ready(()),
+                }
+            }
+        })
+    })
+    .await;
+    "fault"
+}
+
+/// Closes both sockets as `end` says. Returns its name.
+async fn close(mut client: Stream, upstream: Stream, end: End) -> &'static str {
+    match end {
+        End::Fin => "fin",
+        End::ClientReset => {
+            reset(upstream).await;
+            "client_reset"
+        }
+        End::UpstreamReset => {
+            reset(client).await;
+            "upstream_reset"
+        }
+        End::Fault(CloseHow::Rst) => {
+            tokio::join!(reset(client), reset(upstream));
+            "fault"
+        }
+        End::Fault(CloseHow::Fin) => {
+            drop(upstream);
+            client.finish();
+            drain(&mut client).await;
+            "fault"
+        }
+        End::Closed => {
+            client.finish();
+            upstream.finish();
+            "closed"
+        }
+    }
+}
+
+/// Closes with a reset, once the peer has what was sent before.
+async fn reset(stream: Stream) {
+    let steps = LINGER.as_millis() / LINGER_STEP.as_millis();
+    for _ in 0..steps {
+        if stream.is_drained() {
+            break;
+        }
+        tokio::time::sleep(LINGER_STEP).await;
+    }
+    stream.reset_on_close();
+}
+
+/// Reads and forgets until the peer closes too: a socket closed with unread bytes would reset, and the peer could lose
+/// the bytes that were sent to it last.
+async fn drain(stream: &mut Stream) {
+    let until_end = poll_fn(|cx| {
+        Local::with(|local| {
+            loop {
+                let mut buffer = ReadBuf::new(&mut local.scratch);
+                match stream.poll_read(cx, &mut buffer) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
+                    Poll::Ready(_) => return Poll::Ready(()),
+                }
+            }
+        })
+    });
+    // A peer that never closes loses the connection all the same.
+    let _ = tokio::time::timeout(LINGER, until_end).await;
+}

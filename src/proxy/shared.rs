@@ -1,0 +1,188 @@
+//! What the sessions of one proxy share, and what all proxies share.
+
+use super::clock;
+use super::event::{Event, EventBus};
+use super::upstream::Upstream;
+use crate::config::ProxyConfig;
+use crate::fault::Plan;
+use crate::measure::{Gauges, ProxyId};
+use crate::protocol::{Catalog, Protocol};
+use arc_swap::ArcSwap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// Bytes that faults may hold in all sessions together.
+pub(crate) const HELD_TOTAL: usize = 256 << 20;
+
+/// What all proxies of the process share.
+#[derive(Debug, Default)]
+pub(crate) struct Process {
+    /// Where we listen ourselves: never an upstream.
+    pub(crate) own: ArcSwap<Vec<SocketAddr>>,
+    /// Bytes held for faults now.
+    pub(crate) held: AtomicUsize,
+    /// Sessions open now, of all proxies.
+    pub(crate) sessions: AtomicUsize,
+    /// What happens, for whoever listens.
+    pub(crate) events: EventBus,
+}
+
+/// What the sessions of one proxy share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) id: ProxyId,
+    pub(crate) name: Arc<str>,
+    pub(crate) catalog: Catalog,
+    pub(crate) upstream: Upstream,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) user_timeout: Option<Duration>,
+    /// Whether a session that the decoder cannot follow is cut instead of passed on.
+    pub(crate) cut_on_desync: bool,
+    pub(crate) process: Arc<Process>,
+    pub(crate) levels: Levels,
+    /// Published messages on their way to subscribers of this proxy.
+    pub(crate) deliveries: crate::measure::delivery::Published,
+    plan: ArcSwap<Plan>,
+    /// 0 while the plan is empty; else a number that changes with it. The one load that an idle fault plane costs.
+    generation: AtomicU64,
+    plans: AtomicU64,
+    next_session: AtomicU64,
+}
+
+/// The generation that ends every session of a proxy.
+pub(crate) const CLOSING: u64 = u64::MAX;
+
+impl Shared {
+    pub(crate) fn new(
+        id: ProxyId,
+        config: &ProxyConfig,
+        catalog: Catalog,
+        upstream: Upstream,
+        user_timeout: Option<Duration>,
+        cut_on_desync: bool,
+        process: Arc<Process>,
+    ) -> Self {
+        Self {
+            id,
+            name: config.name.as_str().into(),
+            catalog,
+            upstream,
+            connect_timeout: config.connect_timeout,
+            user_timeout,
+            cut_on_desync,
+            process,
+            levels: Levels::default(),
+            deliveries: crate::measure::delivery::Published::default(),
+            plan: ArcSwap::default(),
+            generation: AtomicU64::new(0),
+            plans: AtomicU64::new(0),
+            next_session: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn protocol(&self) -> Protocol {
+        self.catalog.protocol()
+    }
+
+    /// 0: no fault is loaded for this proxy.
+    #[inline]
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn plan(&self) -> Arc<Plan> {
+        self.plan.load_full()
+    }
+
+    /// Puts another plan in force. The sessions must be woken afterwards: those that hold bytes look only then.
+    pub(crate) fn set_plan(&self, plan: Arc<Plan>) {
+        let empty = plan.is_empty();
+        self.plan.store(plan);
+        let number = self.plans.fetch_add(1, Ordering::Relaxed) + 1;
+        let next = if empty { 0 } else { number };
+        // A proxy that is closing stays so.
+        let _ = self
+            .generation
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| (now != CLOSING).then_some(next));
+    }
+
+    /// The ordinal of the next session.
+    pub(crate) fn number_session(&self) -> u64 {
+        self.next_session.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Ends the sessions of this proxy at their next look.
+    pub(crate) fn close(&self) {
+        self.generation.store(CLOSING, Ordering::Release);
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.generation() == CLOSING
+    }
+
+    pub(crate) fn emit(&self, event: impl FnOnce() -> Event) {
+        self.process.events.emit(event);
+    }
+}
+
+/// Levels of a proxy, kept by its sessions.
+#[derive(Debug, Default)]
+pub(crate) struct Levels {
+    open: AtomicU32,
+    busy: AtomicU32,
+    busy_peak: AtomicU32,
+    /// Finished busy time.
+    busy_ns: AtomicU64,
+    /// Sum of the moments at which the sessions that are busy now became so.
+    busy_since: AtomicU64,
+}
+
+impl Levels {
+    /// Sessions open now.
+    pub(crate) fn open(&self) -> u32 {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn opened(&self) {
+        self.open.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn closed(&self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// A session has its first request outstanding.
+    #[inline]
+    pub(crate) fn busy(&self, now: u64) {
+        let busy = self.busy.fetch_add(1, Ordering::Relaxed) + 1;
+        self.busy_since.fetch_add(now, Ordering::Relaxed);
+        if busy > self.busy_peak.load(Ordering::Relaxed) {
+            self.busy_peak.fetch_max(busy, Ordering::Relaxed);
+        }
+    }
+
+    /// Its last outstanding request is done; it was busy since `since`.
+    #[inline]
+    pub(crate) fn idle(&self, since: u64, now: u64) {
+        self.busy.fetch_sub(1, Ordering::Relaxed);
+        self.busy_since.fetch_sub(since, Ordering::Relaxed);
+        self.busy_ns.fetch_add(now.saturating_sub(since), Ordering::Relaxed);
+    }
+
+    /// The levels now; the peak begins anew.
+    pub(crate) fn take(&self) -> Gauges {
+        let now = clock::now();
+        let busy = self.busy.load(Ordering::Relaxed);
+        let running = u64::from(busy).wrapping_mul(now).wrapping_sub(self.busy_since.load(Ordering::Relaxed));
+        // The loads above are not one moment: a session that changed between them may make the difference negative.
+        let running = if running > u64::MAX / 2 { 0 } else { running };
+        Gauges {
+            open: self.open.load(Ordering::Relaxed),
+            busy,
+            busy_peak: self.busy_peak.swap(busy, Ordering::Relaxed).max(busy),
+            busy_ns: self.busy_ns.load(Ordering::Relaxed).saturating_add(running),
+        }
+    }
+}
