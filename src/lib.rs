@@ -1,11 +1,9 @@
 //! `brownout`: a transparent TCP proxy that understands the protocols it carries, measures every request inline, injects
 //! faults from profiles, and proves whether the services behind it survive.
 
-pub mod cli;
 pub mod admin;
 pub mod cli;
 pub mod config;
-pub mod demo;
 pub mod demo;
 pub mod fault;
 pub mod measure;

@@ -170,7 +170,7 @@ fn delay(latency: u64, jitter: u64) -> Delay {
     if jitter == 0 {
         return Delay::Fixed(ms(latency));
     }
-    Delay::Table(DelayTable {
+    Delay::Drawn(DelayTable {
         min: Some(ms(latency.saturating_sub(jitter))),
         max: Some(ms(latency.saturating_add(jitter))),
         ..DelayTable::new(DistributionKind::Uniform)
@@ -188,7 +188,7 @@ fn toxic(proxy: &str, fault: &Listed) -> Option<Toxic> {
     let ms = |d: Duration| d.as_millis() as u64;
     let attributes = match spec.delay.as_ref()? {
         Delay::Fixed(d) => Attributes { latency: ms(*d), jitter: 0 },
-        Delay::Table(t) => {
+        Delay::Drawn(t) => {
             let (min, max) = (ms(t.min?), ms(t.max?));
             Attributes { latency: u64::midpoint(min, max), jitter: (max - min) / 2 }
         }

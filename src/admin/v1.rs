@@ -4,7 +4,7 @@ use super::body::{Answer, empty, json, parse};
 use super::events;
 use super::problem::Problem;
 use super::router::{Call, not_allowed};
-use crate::config::{self, duration};
+use crate::config::duration;
 use crate::fault::FaultSpec;
 use crate::protocol::Protocol;
 use crate::proxy::{ProxyInfo, Server};
@@ -186,7 +186,7 @@ pub(super) fn ready(server: &Server) -> Answer {
 /// `?window=10s`.
 fn window(call: &Call) -> Result<Option<Duration>, Problem> {
     let Some(text) = call.parameter("window") else { return Ok(None) };
-    let window = config::duration::parse(text).ok();
+    let window = duration::parse(text).ok();
     window.filter(|w| !w.is_zero() && *w <= Duration::from_secs(60)).map(Some).ok_or_else(|| {
         Problem::new(StatusCode::BAD_REQUEST, "a window is 1s to 60s, like ?window=10s").field("window")
     })

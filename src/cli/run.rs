@@ -90,15 +90,14 @@ fn configuration(args: &Args) -> Result<Config, Problems> {
         (Protocol::Http, &args.http),
         (Protocol::Tcp, &args.tcp),
     ];
-    for (protocol, texts) in flags {
-        for text in texts {
-            let proxy = ProxyConfig::from_shorthand(protocol, text, &config.proxies)
-                .map_err(|e| of_flag(protocol.name(), &e))?;
-            config.proxies.push(proxy);
-        }
-    }
+    let words = flags.into_iter().flat_map(|(p, texts)| texts.iter().map(move |t| (p, t.as_str())));
+    let added = ProxyConfig::from_shorthands(&config.proxies, words)
+        .map_err(|e| Problems::of_file("command line", &e.message, &e.remedy))?;
+    config.proxies.extend(added);
     if let Some(admin) = &args.admin {
-        config.admin = admin.parse::<Listen>().map_err(|e| of_flag("admin", &e))?;
+        config.admin = admin
+            .parse::<Listen>()
+            .map_err(|e| Problems::of_file("--admin", &e.message, &e.remedy))?;
     }
     config.workers = args.workers.or(config.workers);
     config.seed = args.seed.or(config.seed);
@@ -113,10 +112,6 @@ fn configuration(args: &Args) -> Result<Config, Problems> {
         ));
     }
     Ok(config)
-}
-
-fn of_flag(flag: &str, error: &dyn std::error::Error) -> Problems {
-    Problems::of_file(&format!("--{flag}"), &error.to_string(), "")
 }
 
 fn log_to_stderr(filter: &str) {

@@ -2,7 +2,7 @@
 
 use crate::fault::action::ErrorReply;
 use crate::protocol::http1::BodyLeft;
-use crate::protocol::{Catalog, Class, Decoder, Operation, Status, http1, postgres};
+use crate::protocol::{Catalog, Class, Decoder, Operation, Status, http1, postgres, redis};
 use bytes::Bytes;
 
 /// The largest request body that is read to its end before an injected response; a longer one is answered and cut off.
@@ -35,6 +35,23 @@ pub(crate) fn of(
     request: &[u8],
 ) -> Treatment {
     match (error, decoder) {
+        (ErrorReply::Redis { code, message, close }, Decoder::Redis(d)) => {
+            if !d.answers(exchange) {
+                return Treatment::Skip("no reply is expected");
+            }
+            if d.in_multi(exchange) {
+                return Treatment::Skip("inside MULTI");
+            }
+            if class == Class::Pubsub && d.is_subscribed() {
+                return Treatment::Skip("subscribed");
+            }
+            Treatment::Answer {
+                reply: redis::inject::error(code, message),
+                status: redis::status_of(code.as_bytes()),
+                close: *close,
+                early: false,
+            }
+        }
         (ErrorReply::Postgres { sqlstate, message, fatal }, Decoder::Postgres(d)) => {
             postgres_error(d, catalog, exchange, (operation, class), request, (sqlstate, message, *fatal))
         }

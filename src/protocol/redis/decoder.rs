@@ -19,8 +19,8 @@ enum Life {
 #[derive(Debug)]
 pub struct Decoder {
     requests: Requests,
-    replies: Replies,
-    outstanding: Outstanding,
+    pub(super) replies: Replies,
+    pub(super) outstanding: Outstanding,
     life: Life,
 }
 

@@ -16,12 +16,13 @@ mod args;
 mod command;
 mod decoder;
 mod digest;
-mod inject;
+pub mod inject;
 mod inline;
 mod number;
 mod outstanding;
 mod reply;
 mod request;
+mod state;
 mod status;
 mod subscription;
 mod word;
@@ -69,4 +70,9 @@ fn emit(out: &mut Vec<Located>, at: usize, exchange: u64, event: Event) {
         exchange,
         event,
     });
+}
+
+/// The status of an error by its first word.
+pub fn status_of(code: &[u8]) -> Status {
+    status::find(code)
 }

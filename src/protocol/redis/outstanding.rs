@@ -58,6 +58,11 @@ impl Outstanding {
         pending
     }
 
+    /// All of them, oldest first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Pending> {
+        self.0.iter()
+    }
+
     /// Takes one out of its place.
     pub(super) fn remove(&mut self, exchange: u64) -> Option<Pending> {
         let at = self

@@ -159,6 +159,16 @@ impl Context<'_> {
 }
 
 impl Replies {
+    /// Whether a MULTI block is open, as the server last said.
+    pub(super) fn in_transaction(&self) -> bool {
+        self.in_transaction
+    }
+
+    /// Whether the session is subscribed to anything, as the server last said.
+    pub(super) fn is_subscribed(&self) -> bool {
+        self.subscribed
+    }
+
     pub(super) const fn new() -> Self {
         Self {
             state: State::Type,
