@@ -16,6 +16,8 @@ use std::time::Duration;
 
 /// Characters of one route.
 const MAX_ROUTE: usize = 256;
+/// Segments of one route, the empty one before the first slash included: more than that is not taken apart in a request.
+const MAX_SEGMENTS: usize = 32;
 
 /// Reads, checks and completes a configuration.
 pub(super) fn config(text: &str, origin: &str) -> Result<Config, Problems> {
@@ -206,18 +208,26 @@ fn check_routes(
             "expected at most 256; put variable parts in braces, like /modules/{id}",
         );
     }
+    let mut shapes: Vec<Vec<&str>> = Vec::new();
     for (index, route) in routes.iter().enumerate().take(MAX_ROUTES) {
         let field = format!("{at}[{index}]");
+        let shape = shape(route);
         if let Err((message, remedy)) = route_is_valid(route) {
             document.report(&field, message, remedy);
-        } else if routes[..index].contains(route) {
-            document.report(
-                &field,
-                "this route stands here for the second time",
-                "keep one of them",
-            );
+        } else if let Some(first) = shapes.iter().position(|s| *s == shape) {
+            let message = format!("it stands for the same paths as routes[{first}]");
+            document.report(&field, &message, "keep one of them");
         }
+        shapes.push(shape);
     }
+}
+
+/// What a route matches: its segments, whatever its variable parts are called.
+fn shape(route: &str) -> Vec<&str> {
+    let segments = route.split('/').filter(|s| !s.is_empty());
+    segments
+        .map(|s| if s.starts_with('{') { "{}" } else { s })
+        .collect()
 }
 
 /// A route is a path of segments; a segment is literal text or `{name}`.
@@ -234,6 +244,9 @@ fn route_is_valid(route: &str) -> Result<(), (&'static str, &'static str)> {
             "a route has no query, fragment, space or letter beyond ASCII",
             "expected a path as it is sent, like \"/modules/{id}\"",
         ));
+    }
+    if route.split('/').count() > MAX_SEGMENTS {
+        return Err(("the route has too many segments", "expected at most 31"));
     }
     let whole = |s: &str| {
         let name = s.strip_prefix('{').and_then(|s| s.strip_suffix('}'));

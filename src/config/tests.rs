@@ -304,7 +304,7 @@ fn a_broken_proxy_hides_no_clash() {
 #[test]
 fn routes_of_an_http_proxy() {
     let text = "[[proxy]]\nname = 'a'\nprotocol = 'http'\nlisten = 1\nupstream = 'h:1'\nroutes = [\n\
-                '/ok/{id}',\n'GET /x',\n'/a b',\n'/a?b',\n'/x{id}',\n'/{}',\n'/ok/{id}',\n]";
+                '/ok/{id}',\n'GET /x',\n'/a b',\n'/a?b',\n'/x{id}',\n'/{}',\n'/ok/{other}/',\n'/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a',\n]";
     let whole = "a variable part is a whole segment; \
                  expected braces around a whole segment with a name in them, like \"/modules/{id}\"";
     let plain = "a route has no query, fragment, space or letter beyond ASCII; \
@@ -319,7 +319,8 @@ fn routes_of_an_http_proxy() {
             format!("b.toml:10:1: proxy[0].routes[3]: {plain}"),
             format!("b.toml:11:1: proxy[0].routes[4]: {whole}"),
             format!("b.toml:12:1: proxy[0].routes[5]: {whole}"),
-            "b.toml:13:1: proxy[0].routes[6]: this route stands here for the second time; keep one of them".to_owned(),
+            "b.toml:13:1: proxy[0].routes[6]: it stands for the same paths as routes[0]; keep one of them".to_owned(),
+            "b.toml:14:1: proxy[0].routes[7]: the route has too many segments; expected at most 31".to_owned(),
         ]
     );
 }
