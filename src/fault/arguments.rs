@@ -168,6 +168,7 @@ impl Keys {
             b"BLMOVE" | b"BRPOPLPUSH" | b"COPY" | b"GEOSEARCHSTORE" | b"LCS" | b"LMOVE"
             | b"RENAME" | b"RENAMENX" | b"RPOPLPUSH" | b"SMOVE" | b"ZRANGESTORE" => span(1, 2, 1),
             b"MEMORY" | b"OBJECT" | b"XGROUP" | b"XINFO" => span(2, 2, 1),
+            b"MIGRATE" => span(3, 3, 1),
             b"BITOP" => span(2, last, 1),
             b"LMPOP" | b"SINTERCARD" | b"ZDIFF" | b"ZINTER" | b"ZINTERCARD" | b"ZMPOP"
             | b"ZUNION" => counted(0, 1),

@@ -42,6 +42,7 @@ fn keys_are_where_the_command_has_them() {
         ("OBJECT ENCODING k", "k"),
         ("XGROUP CREATE s g $", "s"),
         ("BITOP AND d a b", "d a b"),
+        ("MIGRATE host 6379 k 0 5000", "k"),
         ("EVAL script 2 a b x", "a b"),
         ("EVALSHA sha 0 x", ""),
         ("FCALL f 1 a x", "a"),
