@@ -15,12 +15,9 @@ fn command(arguments: &[&[u8]]) -> Vec<u8> {
 }
 
 fn keys_of(request: &[u8]) -> Vec<String> {
-    let mut keys = Vec::new();
-    any_redis_key(request, |key| {
-        keys.push(String::from_utf8_lossy(key).into_owned());
-        false
-    });
-    keys
+    let text = |key: &&[u8]| String::from_utf8_lossy(key).into_owned();
+    let mut request = Request::new(Protocol::Redis, request);
+    request.keys().iter().map(text).collect()
 }
 
 fn keys(words: &str) -> String {
@@ -45,6 +42,7 @@ fn keys_are_where_the_command_has_them() {
         ("OBJECT ENCODING k", "k"),
         ("XGROUP CREATE s g $", "s"),
         ("BITOP AND d a b", "d a b"),
+        ("MIGRATE host 6379 k 0 5000", "k"),
         ("EVAL script 2 a b x", "a b"),
         ("EVALSHA sha 0 x", ""),
         ("FCALL f 1 a x", "a"),
@@ -86,16 +84,15 @@ fn what_is_held_of_a_long_command_is_asked() {
 }
 
 #[test]
-fn stops_at_the_first_hit() {
-    let mut asked = 0;
-    assert!(any_redis_key(
-        &command(&[b"DEL", b"a", b"b", b"c"]),
-        |key| {
-            asked += 1;
-            key == b"b"
-        }
-    ));
-    assert_eq!(asked, 2);
+fn a_protocol_has_only_what_it_has() {
+    let get = command(&[b"GET", b"k"]);
+    for protocol in [Protocol::Postgres, Protocol::Http, Protocol::Tcp] {
+        assert!(Request::new(protocol, &get).keys().is_empty());
+    }
+    let head = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    for protocol in [Protocol::Redis, Protocol::Postgres, Protocol::Tcp] {
+        assert!(Request::new(protocol, head).headers().is_empty());
+    }
 }
 
 #[test]
@@ -120,17 +117,28 @@ fn malformed_requests_have_no_keys() {
 }
 
 #[test]
-fn headers_are_found_by_name_and_value() {
-    let request = b"GET / HTTP/1.1\r\nHost: a\r\nX-Tenant: \xff1\r\nx-tenant: 2\r\n\r\n";
-    let has = |name: &str, value: &[u8]| {
-        any_http_header(request, |n, v| n.eq_ignore_ascii_case(name) && v == value)
+fn headers_are_those_of_a_whole_head() {
+    let whole = b"POST / HTTP/1.1\r\nHost: a\r\nX-Tenant: \xff1\r\nx-tenant: 2\r\n\r\nbody";
+    let lines = |bytes| {
+        let mut request = Request::new(Protocol::Http, bytes);
+        let lines = request.headers().iter();
+        lines
+            .map(|line| (line.name, line.value))
+            .collect::<Vec<_>>()
     };
-    assert!(has("x-tenant", b"\xff1"));
-    assert!(has("X-TENANT", b"2"));
-    assert!(!has("host", b"2"));
-    let partial = &request[..request.len() - 2];
-    assert!(!any_http_header(partial, |_, _| true));
-    assert!(!any_http_header(b"nonsense\r\n\r\n", |_, _| true));
+    assert_eq!(
+        lines(&whole[..]),
+        [
+            ("Host", &b"a"[..]),
+            ("X-Tenant", b"\xff1"),
+            ("x-tenant", b"2")
+        ]
+    );
+    assert!(lines(&whole[..whole.len() - 5]).is_empty());
+    assert!(lines(b"nonsense\r\n\r\n").is_empty());
+    let many = |count| format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(count));
+    assert_eq!(http_headers(many(100).as_bytes()).len(), 100);
+    assert_eq!(http_headers(many(101).as_bytes()).len(), 0);
 }
 
 proptest! {
@@ -163,9 +171,9 @@ proptest! {
 
     #[test]
     fn no_input_breaks_it(request: Vec<u8>, tail in "[*$0-9\r\nA-Z]{0,60}") {
-        any_redis_key(&request, |_| false);
-        any_redis_key(tail.as_bytes(), |_| false);
-        any_redis_key(format!("*{tail}").as_bytes(), |_| false);
-        any_http_header(&request, |_, _| false);
+        keys_of(&request);
+        keys_of(tail.as_bytes());
+        keys_of(format!("*{tail}").as_bytes());
+        http_headers(&request);
     }
 }

@@ -226,188 +226,189 @@ fn parameters_of_another_action_are_told_whose_they_are() {
 }
 
 /// One row a mistake: what is written, and every field that is complained about.
+const MISTAKES: &[(&str, &[&str])] = &[
+    ("action = 'latency'", &["delay"]),
+    ("action = 'latency'\ndelay = '0s'", &["delay"]),
+    ("action = 'latency'\ndelay = '61m'", &["delay"]),
+    (
+        "action = 'latency'\ndelay = '5ms'\non = 'request'\nfloor = true",
+        &["floor"],
+    ),
+    (
+        "action = 'latency'\ndelay = { distribution = 'fixed' }",
+        &["delay.value"],
+    ),
+    (
+        "action = 'latency'\ndelay = { distribution = 'uniform', min = '5ms' }",
+        &["delay.max"],
+    ),
+    (
+        "action = 'latency'\ndelay = { distribution = 'uniform', min = '5ms', max = '4ms' }",
+        &["delay.max"],
+    ),
+    (
+        "action = 'latency'\ndelay = { distribution = 'uniform', min = '5ms', max = '5ms' }",
+        &["delay.max"],
+    ),
+    (
+        "action = 'latency'\ndelay = { distribution = 'normal', mean = '5ms', stddev = '0s' }",
+        &["delay.stddev"],
+    ),
+    (
+        "action = 'latency'\ndelay = { distribution = 'normal' }",
+        &["delay.mean", "delay.stddev"],
+    ),
+    (
+        "action = 'latency'\ndelay = { distribution = 'lognormal', p50 = '5ms', p99 = '5ms' }",
+        &["delay.p99"],
+    ),
+    (
+        "action = 'latency'\ndelay = { distribution = 'lognormal', p50 = '0s', p99 = '5ms' }",
+        &["delay.p50"],
+    ),
+    (
+        "action = 'latency'\ndelay = { distribution = 'lognormal', p50 = '5ms', p99 = '2h' }",
+        &["delay.p99"],
+    ),
+    (
+        "action = 'latency'\ndelay = { distribution = 'pareto', scale = '5ms', shape = 0 }",
+        &["delay.shape"],
+    ),
+    (
+        "action = 'latency'\ndelay = { distribution = 'pareto', scale = '5ms', shape = -1.5 }",
+        &["delay.shape"],
+    ),
+    (
+        "action = 'latency'\ndelay = { distribution = 'pareto', scale = '0s', shape = nan }",
+        &["delay.scale", "delay.shape"],
+    ),
+    (
+        "action = 'latency'\ndelay = { distribution = 'pareto', scale = '5ms', shape = inf, p50 = '1ms' }",
+        &["delay.p50", "delay.shape"],
+    ),
+    ("action = 'timeout'", &["close_after"]),
+    ("action = 'timeout'\nclose_after = '0s'", &["close_after"]),
+    ("action = 'timeout'\nclose_after = '13h'", &["close_after"]),
+    ("action = 'disconnect'\nhow = 'closed'", &["how"]),
+    ("action = 'disconnect'\nwhen = 'inside'", &["when"]),
+    (
+        "action = 'disconnect'\nwhen = 'before'\nbytes = 3",
+        &["bytes"],
+    ),
+    (
+        "action = 'disconnect'\nwhen = 'after'\nshare = 0.5",
+        &["share"],
+    ),
+    ("action = 'disconnect'\nbytes = 3\nshare = 0.5", &["share"]),
+    (
+        "action = 'disconnect'\nshare = 1.5\nhow = 'silent'",
+        &["how", "share"],
+    ),
+    ("action = 'refuse'\nhow = 'rst'", &["how"]),
+    (
+        "action = 'refuse'\nprobability = 0.5\nevery = 2",
+        &["probability", "every"],
+    ),
+    (
+        "action = 'refuse'\nmatch = { client = '::1' }\nschedule = { ramp = '1s' }",
+        &["match.client", "schedule.ramp"],
+    ),
+    (
+        "action = 'refuse'\nhow = 'reset'\nexisting = 'cut'\nfirst = 1",
+        &["first"],
+    ),
+    (
+        "action = 'refuse'\nhow = 'reset'\nmatch = { operation = 'GET', class = 'read' }",
+        &["match.operation", "match.class"],
+    ),
+    (
+        "action = 'refuse'\nhow = 'reset'\nscope = 'exchange'",
+        &["scope"],
+    ),
+    ("action = 'error'", &["preset"]),
+    ("action = 'error'\npreset = 'LODING'", &["preset"]),
+    (
+        "action = 'error'\npreset = 'LOADING'\ncode = 'X'\nmessage = 'y'",
+        &["code"],
+    ),
+    (
+        "action = 'error'\ncode = 'X'\nmessage = 'y'\nstatus = 500",
+        &["status"],
+    ),
+    ("action = 'error'\ncode = 'X'", &["message"]),
+    ("action = 'error'\nmessage = 'X'", &["preset"]),
+    (
+        "action = 'error'\ncode = 'TWO WORDS'\nmessage = 'y'",
+        &["code"],
+    ),
+    (
+        "action = 'error'\ncode = ''\nmessage = ''",
+        &["message", "code"],
+    ),
+    (
+        "action = 'error'\ncode = 'X'\nmessage = \"a\\r\\n+OK\"",
+        &["message"],
+    ),
+    (
+        "action = 'error'\npreset = 'LOADING'\nbody = 'x'",
+        &["body"],
+    ),
+    (
+        "action = 'error'\npreset = '503'\nmessage = 'x'\nclose = true",
+        &["message", "close"],
+    ),
+    ("action = 'error'\nstatus = 200", &["status"]),
+    ("action = 'error'\nstatus = 600", &["status"]),
+    (
+        "action = 'error'\nstatus = 503\nheaders = { Content-Length = '3', 'a b' = 'x', c = \"d\\r\\ne\" }",
+        &["headers.Content-Length", "headers.a b", "headers.c"],
+    ),
+    ("action = 'stall'\nname = ''", &["name"]),
+    ("action = 'stall'\nname = 'a/b'", &["name"]),
+    ("action = 'stall'\nproxy = ''", &["proxy"]),
+    ("action = 'stall'\nproxy = 'a['", &["proxy"]),
+    ("action = 'stall'\nprobability = 1.5", &["probability"]),
+    ("action = 'stall'\nprobability = -0.1", &["probability"]),
+    ("action = 'stall'\nprobability = nan", &["probability"]),
+    (
+        "action = 'stall'\nevery = 0\nfirst = 0\nper_second = 0",
+        &["every", "first", "per_second"],
+    ),
+    ("action = 'stall'\nttl = '0s'", &["ttl"]),
+    ("action = 'stall'\nttl = '13h'", &["ttl"]),
+    (
+        "action = 'stall'\nttl = '1m'\nschedule = { start = '1m' }",
+        &["schedule.start"],
+    ),
+    (
+        "action = 'stall'\nschedule = { start = '13h' }",
+        &["schedule.start"],
+    ),
+    (
+        "action = 'stall'\nschedule = { repeat = '1s' }",
+        &["schedule.repeat"],
+    ),
+    (
+        "action = 'stall'\nschedule = { duration = '1s', repeat = '1s' }",
+        &["schedule.repeat"],
+    ),
+    (
+        "action = 'stall'\nschedule = { duration = '1s', ramp = '2s' }",
+        &["schedule.ramp"],
+    ),
+    (
+        "action = 'stall'\nschedule = { duration = '0s', ramp = '0s' }",
+        &["schedule.duration", "schedule.ramp"],
+    ),
+    (
+        "action = 'stall'\nmatch = { key = 'a', route = '/b' }",
+        &["match.route"],
+    ),
+];
+
 #[test]
 fn mistakes_are_refused_with_their_fields() {
-    let rows: &[(&str, &[&str])] = &[
-        ("action = 'latency'", &["delay"]),
-        ("action = 'latency'\ndelay = '0s'", &["delay"]),
-        ("action = 'latency'\ndelay = '61m'", &["delay"]),
-        (
-            "action = 'latency'\ndelay = '5ms'\non = 'request'\nfloor = true",
-            &["floor"],
-        ),
-        (
-            "action = 'latency'\ndelay = { distribution = 'fixed' }",
-            &["delay.value"],
-        ),
-        (
-            "action = 'latency'\ndelay = { distribution = 'uniform', min = '5ms' }",
-            &["delay.max"],
-        ),
-        (
-            "action = 'latency'\ndelay = { distribution = 'uniform', min = '5ms', max = '4ms' }",
-            &["delay.max"],
-        ),
-        (
-            "action = 'latency'\ndelay = { distribution = 'uniform', min = '5ms', max = '5ms' }",
-            &["delay.max"],
-        ),
-        (
-            "action = 'latency'\ndelay = { distribution = 'normal', mean = '5ms', stddev = '0s' }",
-            &["delay.stddev"],
-        ),
-        (
-            "action = 'latency'\ndelay = { distribution = 'normal' }",
-            &["delay.mean", "delay.stddev"],
-        ),
-        (
-            "action = 'latency'\ndelay = { distribution = 'lognormal', p50 = '5ms', p99 = '5ms' }",
-            &["delay.p99"],
-        ),
-        (
-            "action = 'latency'\ndelay = { distribution = 'lognormal', p50 = '0s', p99 = '5ms' }",
-            &["delay.p50"],
-        ),
-        (
-            "action = 'latency'\ndelay = { distribution = 'lognormal', p50 = '5ms', p99 = '2h' }",
-            &["delay.p99"],
-        ),
-        (
-            "action = 'latency'\ndelay = { distribution = 'pareto', scale = '5ms', shape = 0 }",
-            &["delay.shape"],
-        ),
-        (
-            "action = 'latency'\ndelay = { distribution = 'pareto', scale = '5ms', shape = -1.5 }",
-            &["delay.shape"],
-        ),
-        (
-            "action = 'latency'\ndelay = { distribution = 'pareto', scale = '0s', shape = nan }",
-            &["delay.scale", "delay.shape"],
-        ),
-        (
-            "action = 'latency'\ndelay = { distribution = 'pareto', scale = '5ms', shape = inf, p50 = '1ms' }",
-            &["delay.p50", "delay.shape"],
-        ),
-        ("action = 'timeout'", &["close_after"]),
-        ("action = 'timeout'\nclose_after = '0s'", &["close_after"]),
-        ("action = 'timeout'\nclose_after = '13h'", &["close_after"]),
-        ("action = 'disconnect'\nhow = 'closed'", &["how"]),
-        ("action = 'disconnect'\nwhen = 'inside'", &["when"]),
-        (
-            "action = 'disconnect'\nwhen = 'before'\nbytes = 3",
-            &["bytes"],
-        ),
-        (
-            "action = 'disconnect'\nwhen = 'after'\nshare = 0.5",
-            &["share"],
-        ),
-        ("action = 'disconnect'\nbytes = 3\nshare = 0.5", &["share"]),
-        (
-            "action = 'disconnect'\nshare = 1.5\nhow = 'silent'",
-            &["how", "share"],
-        ),
-        ("action = 'refuse'\nhow = 'rst'", &["how"]),
-        (
-            "action = 'refuse'\nprobability = 0.5\nevery = 2",
-            &["probability", "every"],
-        ),
-        (
-            "action = 'refuse'\nmatch = { client = '::1' }\nschedule = { ramp = '1s' }",
-            &["match.client", "schedule.ramp"],
-        ),
-        (
-            "action = 'refuse'\nhow = 'reset'\nexisting = 'cut'\nfirst = 1",
-            &["first"],
-        ),
-        (
-            "action = 'refuse'\nhow = 'reset'\nmatch = { operation = 'GET', class = 'read' }",
-            &["match.operation", "match.class"],
-        ),
-        (
-            "action = 'refuse'\nhow = 'reset'\nscope = 'exchange'",
-            &["scope"],
-        ),
-        ("action = 'error'", &["preset"]),
-        ("action = 'error'\npreset = 'LODING'", &["preset"]),
-        (
-            "action = 'error'\npreset = 'LOADING'\ncode = 'X'\nmessage = 'y'",
-            &["code"],
-        ),
-        (
-            "action = 'error'\ncode = 'X'\nmessage = 'y'\nstatus = 500",
-            &["status"],
-        ),
-        ("action = 'error'\ncode = 'X'", &["message"]),
-        ("action = 'error'\nmessage = 'X'", &["preset"]),
-        (
-            "action = 'error'\ncode = 'TWO WORDS'\nmessage = 'y'",
-            &["code"],
-        ),
-        (
-            "action = 'error'\ncode = ''\nmessage = ''",
-            &["message", "code"],
-        ),
-        (
-            "action = 'error'\ncode = 'X'\nmessage = \"a\\r\\n+OK\"",
-            &["message"],
-        ),
-        (
-            "action = 'error'\npreset = 'LOADING'\nbody = 'x'",
-            &["body"],
-        ),
-        (
-            "action = 'error'\npreset = '503'\nmessage = 'x'\nclose = true",
-            &["message", "close"],
-        ),
-        ("action = 'error'\nstatus = 200", &["status"]),
-        ("action = 'error'\nstatus = 600", &["status"]),
-        (
-            "action = 'error'\nstatus = 503\nheaders = { Content-Length = '3', 'a b' = 'x', c = \"d\\r\\ne\" }",
-            &["headers.Content-Length", "headers.a b", "headers.c"],
-        ),
-        ("action = 'stall'\nname = ''", &["name"]),
-        ("action = 'stall'\nname = 'a/b'", &["name"]),
-        ("action = 'stall'\nproxy = ''", &["proxy"]),
-        ("action = 'stall'\nproxy = 'a['", &["proxy"]),
-        ("action = 'stall'\nprobability = 1.5", &["probability"]),
-        ("action = 'stall'\nprobability = -0.1", &["probability"]),
-        ("action = 'stall'\nprobability = nan", &["probability"]),
-        (
-            "action = 'stall'\nevery = 0\nfirst = 0\nper_second = 0",
-            &["every", "first", "per_second"],
-        ),
-        ("action = 'stall'\nttl = '0s'", &["ttl"]),
-        ("action = 'stall'\nttl = '13h'", &["ttl"]),
-        (
-            "action = 'stall'\nttl = '1m'\nschedule = { start = '1m' }",
-            &["schedule.start"],
-        ),
-        (
-            "action = 'stall'\nschedule = { start = '13h' }",
-            &["schedule.start"],
-        ),
-        (
-            "action = 'stall'\nschedule = { repeat = '1s' }",
-            &["schedule.repeat"],
-        ),
-        (
-            "action = 'stall'\nschedule = { duration = '1s', repeat = '1s' }",
-            &["schedule.repeat"],
-        ),
-        (
-            "action = 'stall'\nschedule = { duration = '1s', ramp = '2s' }",
-            &["schedule.ramp"],
-        ),
-        (
-            "action = 'stall'\nschedule = { duration = '0s', ramp = '0s' }",
-            &["schedule.duration", "schedule.ramp"],
-        ),
-        (
-            "action = 'stall'\nmatch = { key = 'a', route = '/b' }",
-            &["match.route"],
-        ),
-    ];
-    for (toml, fields) in rows {
+    for (toml, fields) in MISTAKES {
         assert_eq!(&wrong_paths(toml), fields, "{toml}");
     }
 }

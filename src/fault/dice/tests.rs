@@ -94,6 +94,15 @@ fn draws_of_neighbouring_exchanges_are_uniform() {
     }
 }
 
+/// 100,000 sessions, four standard deviations.
+#[test]
+fn draws_for_whole_sessions_hit_their_share() {
+    let dice = Dice::new(1, "lossy").on_proxy("p");
+    let hits =
+        (0..100_000).filter(|session| dice.session(*session, Purpose::Probability).hits(0.2));
+    assert!((19_490..20_510).contains(&hits.count()));
+}
+
 /// A fault that hit is neither more nor less likely to hit again at the next exchange: the lag-1 correlation of 100,000
 /// uniform draws is within four standard errors (0.0126) of none.
 #[test]

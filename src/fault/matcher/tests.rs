@@ -21,7 +21,7 @@ fn nothing_given_matches_everything() {
     assert!(matcher.covers("GET", Class::Read));
     assert!(matcher.covers("", Class::Ping));
     assert!(matcher.takes_client(None));
-    assert!(matcher.takes_request(Protocol::Postgres, b""));
+    assert!(matcher.takes_request(&mut Request::new(Protocol::Postgres, b"")));
     assert!(!matcher.needs_arguments());
 }
 
@@ -75,12 +75,12 @@ fn keys_match_by_glob_on_redis_only() {
     })
     .unwrap();
     assert!(matcher.needs_arguments());
-    let takes = |request: &[u8]| matcher.takes_request(Protocol::Redis, request);
+    let takes = |request: &[u8]| matcher.takes_request(&mut Request::new(Protocol::Redis, request));
     assert!(takes(b"*2\r\n$3\r\nGET\r\n$6\r\nuser:1\r\n"));
     assert!(takes(b"*3\r\n$3\r\nDEL\r\n$1\r\na\r\n$1\r\ny\r\n"));
     assert!(!takes(b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n"));
     assert!(!takes(b"*1\r\n$4\r\nPING\r\n"));
-    assert!(!matcher.takes_request(Protocol::Postgres, b"user:1"));
+    assert!(!matcher.takes_request(&mut Request::new(Protocol::Postgres, b"user:1")));
 }
 
 #[test]
@@ -94,11 +94,11 @@ fn headers_match_by_name_and_glob_on_http_only() {
     })
     .unwrap();
     assert!(matcher.needs_arguments());
-    let takes = |request: &[u8]| matcher.takes_request(Protocol::Http, request);
+    let takes = |request: &[u8]| matcher.takes_request(&mut Request::new(Protocol::Http, request));
     assert!(takes(b"GET / HTTP/1.1\r\nX-Tenant: acme-1\r\n\r\n"));
     assert!(!takes(b"GET / HTTP/1.1\r\nX-Tenant: other\r\n\r\n"));
     assert!(!takes(b"GET / HTTP/1.1\r\n\r\n"));
-    assert!(!matcher.takes_request(Protocol::Tcp, b""));
+    assert!(!matcher.takes_request(&mut Request::new(Protocol::Tcp, b"")));
 }
 
 #[test]

@@ -38,7 +38,7 @@ fn fixed_is_fixed() {
         ..DelayTable::new(DistributionKind::Fixed)
     };
     assert!(
-        drawn(&table)
+        sorted_draws(&table)
             .iter()
             .all(|delay| (*delay - 5.0).abs() < 1e-9)
     );
