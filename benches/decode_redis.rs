@@ -24,12 +24,7 @@ fn bulk(length: usize) -> Vec<u8> {
 }
 
 /// One exchange, `depth` of them in a piece.
-fn exchange(
-    criterion: &mut Criterion,
-    name: &str,
-    (request, reply): (&[u8], &[u8]),
-    depth: usize,
-) {
+fn exchange(criterion: &mut Criterion, name: &str, (request, reply): (&[u8], &[u8]), depth: usize) {
     let requests = request.repeat(depth);
     let replies = reply.repeat(depth);
     let mut group = criterion.benchmark_group("exchange");
