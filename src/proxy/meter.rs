@@ -360,6 +360,7 @@ impl Meter {
     /// The request was answered here, and never reached the server.
     pub(crate) fn answered_here(&mut self, exchange: u64, status: Status, length: usize, now: u64) -> Option<Finished> {
         let e = self.get_mut(exchange)?;
+        e.injected = true;
         e.status = status;
         e.replied = true;
         e.first_byte = now;

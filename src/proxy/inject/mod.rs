@@ -154,9 +154,8 @@ impl Injector {
                 }
                 Poll::Ready(Ok(())) => {
                     let length = buffer.filled().len();
-                    if self.request(length, clock::now(), relay, local) {
-                        self.up.push_bytes(&local.scratch[..length], 0, None);
-                    }
+                    let whole = self.request(length, clock::now(), relay, local);
+                    debug_assert!(!whole, "what a stall holds lies in the lane");
                 }
             }
         }
@@ -182,7 +181,8 @@ impl Injector {
         wake: &mut u64,
     ) -> bool {
         let mut moved = false;
-        while !half(relay, way).done {
+        // Once the session is to close, only the replies before that still go.
+        while !half(relay, way).done && !(way == Way::Up && self.closing.is_some()) {
             match self.send(way, relay, cx, local, wake) {
                 Sent::Wait => return moved,
                 Sent::Read => {}
