@@ -126,7 +126,7 @@ fn requests_are_where_pgwire_finds_them() {
 }
 
 #[test]
-fn errors_and_ends_are_those_that_pgwire_finds() {
+fn errors_are_those_that_pgwire_finds() {
     let mut errors = 0;
     for name in NAMES {
         if name == "replication" {
@@ -139,15 +139,11 @@ fn errors_and_ends_are_those_that_pgwire_finds() {
             let mut buffer = BytesMut::from(stream);
             let mut context = DecodeContext::default();
             context.awaiting_frontend_ssl = false;
-            let (mut codes, mut ends) = (Vec::new(), 0);
+            let mut codes = Vec::new();
             while let Some(message) = PgWireBackendMessage::decode(&mut buffer, &context).unwrap() {
-                match message {
-                    PgWireBackendMessage::ErrorResponse(response) => {
-                        let code = response.fields.into_iter().find(|field| field.0 == b'C');
-                        codes.push(code.unwrap().1);
-                    }
-                    PgWireBackendMessage::ReadyForQuery(_) => ends += 1,
-                    _ => {}
+                if let PgWireBackendMessage::ErrorResponse(response) = message {
+                    let code = response.fields.into_iter().find(|field| field.0 == b'C');
+                    codes.push(code.unwrap().1);
                 }
             }
             let events = tape.events();
@@ -160,8 +156,6 @@ fn errors_and_ends_are_those_that_pgwire_finds() {
             let told: Vec<_> = statuses.filter(failed).map(status_name).collect();
             assert_eq!(told, codes, "{name}");
             errors += codes.len();
-            let last = events.iter().rev().find(|event| event.0 == From::Server);
-            assert!(ends == 0 || last.is_some(), "{name}");
         }
     }
     assert!(errors > 10, "{errors}");
