@@ -51,7 +51,7 @@ fn first_packets_have_lengths_and_codes_of_their_own() {
         (16, 80_877_105, Lost::Malformed),
         (20, 0x0002_0000, Lost::Malformed),
         (20, 0x0004_0000, Lost::Malformed),
-        (10_000, 196_608, Lost::Length),
+        (10_005, 196_608, Lost::Length),
     ] {
         assert_eq!(
             first(packet(length, code)),
@@ -59,6 +59,7 @@ fn first_packets_have_lengths_and_codes_of_their_own() {
             "{length} {code}"
         );
     }
+    assert_eq!(first(packet(10_004, 196_608)), None);
     assert_eq!(first([0, 1, 0, 0]), Some((1, Lost::Length)));
     assert_eq!(
         first([packet(8, 80_877_103)].concat().repeat(20)),
