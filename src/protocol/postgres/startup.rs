@@ -6,10 +6,10 @@ use super::frame::Stop;
 use super::hash;
 use super::operation::{self, pack};
 use super::pending::Kind;
-use crate::protocol::{Class, Event, Located, Lost, Operation};
+use crate::protocol::{Class, Event, Located, Lost};
 
-/// The longest first packet that the server reads.
-const PACKET_LIMIT: u32 = 10_000;
+/// The longest first packet that the server reads: 10,000 bytes behind the length.
+const PACKET_LIMIT: u32 = 10_004;
 
 /// The longest secret key of a cancel request (protocol 3.2).
 const KEY_LIMIT: u32 = 256;
@@ -169,8 +169,10 @@ impl Decoder {
         let length = (self.opening.header >> 32) as u32;
         let code = self.opening.header as u32;
         self.opening.have = 0;
+        if length > PACKET_LIMIT {
+            return Err(Lost::Length);
+        }
         match (code, length) {
-            (_, PACKET_LIMIT..) => return Err(Lost::Length),
             (SSL_REQUEST | GSSENC_REQUEST, 8) => {
                 self.opening.negotiations += 1;
                 if self.opening.negotiations > NEGOTIATIONS {
@@ -180,7 +182,13 @@ impl Decoder {
             }
             (CANCEL_REQUEST, 13..) if length <= 12 + KEY_LIMIT => {
                 self.opening.step = Step::Cancel;
-                self.known_at_once(operation::CANCEL, false, at, out);
+                out.push(Located {
+                    at,
+                    exchange: self.next,
+                    event: Event::RequestBegin,
+                });
+                self.next += 1;
+                self.known(operation::CANCEL, Class::Admin, false, at, out);
             }
             // Whatever the minor version: the server answers with the one it has (NegotiateProtocolVersion).
             (0x0003_0000..=0x0003_ffff, 9..) => {
@@ -225,24 +233,6 @@ impl Decoder {
             exchange,
             event: Event::RequestEnd,
         });
-    }
-
-    /// An exchange without a reply begins.
-    fn known_at_once(
-        &mut self,
-        operation: Operation,
-        replies: bool,
-        at: usize,
-        out: &mut Vec<Located>,
-    ) {
-        out.push(Located {
-            at,
-            exchange: self.next,
-            event: Event::RequestBegin,
-        });
-        self.next += 1;
-        let class = operation::operation_class(operation);
-        self.known(operation, class, replies, at, out);
     }
 
     /// Reads the server's one-byte answers. The offset at which typed messages begin.

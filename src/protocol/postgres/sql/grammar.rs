@@ -307,6 +307,13 @@ impl Grammar {
                 Token::Word {
                     word: RECURSIVE, ..
                 },
+            )
+            | (
+                Goal::WithAs,
+                Token::Word {
+                    word: NOT | MATERIALIZED,
+                    ..
+                },
             ) => {}
             (Goal::With, Token::Word { .. } | Token::Quoted { .. }) => self.goal = Goal::WithHead,
             (Goal::WithHead, Token::Word { word: AS, .. }) if outside => self.goal = Goal::WithAs,
@@ -316,13 +323,6 @@ impl Grammar {
                 return self.with(token);
             }
             (Goal::WithHead, Token::Comma) if outside => self.goal = Goal::With,
-            (
-                Goal::WithAs,
-                Token::Word {
-                    word: NOT | MATERIALIZED,
-                    ..
-                },
-            ) => {}
             (Goal::WithAs, Token::Open) => self.goal = Goal::WithBody,
             (Goal::WithAs, _) => self.goal = Goal::WithEnd,
             (Goal::WithBody, Token::Word { word, .. }) => {

@@ -3,6 +3,7 @@
 mod captures;
 mod malformed;
 mod messages;
+mod opening;
 mod oracle;
 mod sessions;
 mod splits;
