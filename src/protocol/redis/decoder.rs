@@ -70,6 +70,12 @@ impl Decoder {
         }
     }
 
+    /// Bytes held on the heap: the queue, and what each half makes once.
+    #[cfg(test)]
+    pub(super) fn heap(&self) -> usize {
+        self.outstanding.heap() + Requests::DETAILS + Replies::DETAILS
+    }
+
     #[cold]
     fn give_up(&mut self, stop: Stop, out: &mut Vec<Located>) {
         emit(out, stop.at, self.requests.newest(), Event::Lost(stop.why));

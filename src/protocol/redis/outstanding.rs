@@ -72,6 +72,12 @@ impl Outstanding {
         self.0.remove(at)
     }
 
+    /// Bytes held on the heap.
+    #[cfg(test)]
+    pub(super) fn heap(&self) -> usize {
+        self.0.capacity() * size_of::<Pending>()
+    }
+
     /// Drops all of them and their memory.
     pub(super) fn clear(&mut self) {
         self.0 = VecDeque::new();
