@@ -2,7 +2,8 @@
 
 use brownout::measure::{Collector, Exporter, Meta, ProxyId, Sample, Shard, Slo};
 use brownout::protocol::{Catalog, Class, Operation, Protocol, Status};
-use criterion::{BatchSize, Criterion, Throughput, black_box, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 

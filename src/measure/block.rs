@@ -7,7 +7,7 @@ use crate::protocol::Lost;
 
 /// The counters of one proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Counters([u64; Counters::LEN]);
+pub(super) struct Counters([u64; Self::LEN]);
 
 impl Counters {
     const PLAIN: usize = 24;

@@ -136,12 +136,12 @@ mod tests {
                 let published = &published;
                 scope.spawn(move || {
                     for i in 0..1000 {
-                        published.insert(worker << 32 | i, i);
-                        assert_eq!(published.lookup(worker << 32 | i), Some(i));
+                        published.insert((worker << 32) | i, i);
+                        assert_eq!(published.lookup((worker << 32) | i), Some(i));
                     }
                 });
             }
         });
-        assert_eq!(published.lookup(3 << 32 | 999), Some(999));
+        assert_eq!(published.lookup(0x3_0000_03e7), Some(999));
     }
 }

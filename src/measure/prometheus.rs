@@ -159,7 +159,7 @@ impl Exporter {
                 format!("operation {} {}", row.class, row.operation),
                 OPERATION,
             ) {
-                row.operation = OTHER.to_owned();
+                OTHER.clone_into(&mut row.operation);
                 row.class = OTHER;
                 if !self.admit(id, OTHER.to_owned(), OPERATION) {
                     continue;
@@ -303,8 +303,11 @@ const fn timing_metric(timing: Timing) -> &'static str {
     }
 }
 
+/// A label.
+type Pair = (&'static str, &'static str);
+
 /// The counters of a proxy, each as a metric and one more label.
-const COUNTERS: [(Counter, &str, Option<(&str, &str)>); 24] = [
+const COUNTERS: [(Counter, &str, Option<Pair>); 24] = [
     (
         Counter::SessionsOpened,
         "brownout_sessions_opened_total",

@@ -66,6 +66,7 @@ impl ProxyShard {
     /// Gives away what was measured against these limits, and is empty afterwards.
     pub(super) fn drain(&mut self, limits: Limits, into: impl FnOnce(&Block)) {
         self.flush();
+        self.block.operations.settle();
         if self.limits != limits {
             self.block.operations.unjudge();
         }
@@ -88,6 +89,7 @@ impl Shard {
 
     /// Makes a proxy known. To be called on every shard before anything is written for that proxy; again when its limits change.
     /// What is written for a proxy that is not known is ignored.
+    #[allow(clippy::needless_pass_by_value)] // as it is for the collector
     pub fn register(&mut self, proxy: ProxyId, meta: Arc<Meta>) {
         let limits = Limits::from(&meta.slo);
         let index = usize::from(proxy.0);

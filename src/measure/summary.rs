@@ -310,7 +310,7 @@ fn slo(meta: &Meta, work: &Record) -> SloStats {
                 over: Some(over),
                 samples: judged,
                 enough_samples: enough,
-                met: enough.then(|| over as f64 <= judged as f64 * allowed),
+                met: enough.then_some(over as f64 <= judged as f64 * allowed),
             }
         };
     SloStats {

@@ -90,7 +90,13 @@ fn durations_that_differ_below_a_microsecond_are_one_record() {
         ..close
     };
     assert_eq!(record.add(&unseen, Limits::default()), None);
+    assert_eq!(
+        record.add(&sample(0, 5 * MS), Limits::default()),
+        Some(5000)
+    );
+    record.settle();
+    assert_eq!((record.tally.completed, record.tally.max[0]), (4, 5 * MS));
     assert_eq!(record.latencies.side(Side::Client).len(), 2);
     assert_eq!(record.latencies.side(Side::Upstream).len(), 1);
-    assert_eq!(record.tally.reached, 2);
+    assert_eq!(record.tally.reached, 3);
 }

@@ -175,6 +175,7 @@ impl Histograms {
     }
 }
 
+#[allow(clippy::default_trait_access)] // the map is of a crate that is no dependency of ours
 fn label_set(labels: &Labels) -> LabelSet {
     let labels: Vec<Label> = labels.iter().map(Label::from).collect();
     LabelSet::from_key_and_global(&Key::from_parts("", labels), &Default::default())

@@ -4,7 +4,9 @@ use proptest::prelude::*;
 
 fn counts(values: &[u64], grid: &Grid, exact: &[Exact]) -> Cumulative {
     let mut buckets = Buckets::default();
-    values.iter().for_each(|&ns| buckets.record(micros(ns), 1));
+    for &ns in values {
+        buckets.record(micros(ns), 1);
+    }
     let mut cumulative = Cumulative::default();
     cumulative.add(grid, buckets.entries(), exact);
     cumulative
