@@ -4,7 +4,7 @@
 //! distribution ([`needed`]); a share of errors under q needs as many as its (1-q)-quantile would. Fewer are inconclusive,
 //! never a pass.
 
-use super::figures::{Figures, Latency, Traffic};
+use super::figures::{self, Figures, Latency, Traffic};
 use crate::measure::stats::needed;
 use serde::Serialize;
 
@@ -117,6 +117,29 @@ struct Table<'a> {
 }
 
 impl Table<'_> {
+    fn begin(&mut self, component: Component) {
+        self.component = component;
+        self.kind = Kind::Target;
+    }
+
+    /// What follows are alerts: on latency and errors. The limit itself raises none.
+    fn alerts(&mut self, measured: &figures::Component, (p95, limit_ms): (&'static str, f64)) {
+        self.kind = Kind::Alert;
+        let latency = measured.latency.as_ref();
+        let samples = latency.map_or(0, |latency| latency.samples);
+        let value = latency.map(|latency| latency.p95_us / 1000.0);
+        let limit = (Side::AtMost, limit_ms, Unit::Milliseconds);
+        self.row(p95, limit, value, (samples, needed::P95));
+        let limit = (Side::AtMost, 0.03);
+        self.errors("errors > 3 %", limit, &measured.traffic, FOR_3_PERCENT);
+    }
+
+    fn pool(&mut self, measured: &figures::Component) {
+        let limit = (Side::AtMost, 0.8, Unit::Share);
+        let samples = (measured.traffic.count, 1);
+        self.row("pool use > 80 %", limit, measured.pool_use, samples);
+    }
+
     fn row(
         &mut self,
         target: &'static str,
@@ -167,9 +190,15 @@ impl Table<'_> {
         self.row(target, limit, measured, (samples, needed));
     }
 
-    fn errors(&mut self, target: &'static str, limit: f64, traffic: &Traffic, needed: u64) {
+    fn errors(
+        &mut self,
+        target: &'static str,
+        (side, limit): (Side, f64),
+        traffic: &Traffic,
+        needed: u64,
+    ) {
         let share = (traffic.count > 0).then(|| traffic.failures as f64 / traffic.count as f64);
-        let limit = (Side::Below, limit, Unit::Share);
+        let limit = (side, limit, Unit::Share);
         self.row(target, limit, share, (traffic.count, needed));
     }
 
@@ -184,23 +213,25 @@ const MEAN: (u64, fn(&Latency) -> f64) = (FOR_MEAN, |latency| latency.mean_us);
 const P95: (u64, fn(&Latency) -> f64) = (needed::P95, |latency| latency.p95_us);
 const P99: (u64, fn(&Latency) -> f64) = (needed::P99, |latency| latency.p99_us);
 
-/// The targets, then the alerts, each held against the figures of one phase. The same rows in the same order for any figures.
+/// The targets and alerts of each component, held against the figures of one phase. The same rows in the same order for any
+/// figures.
 pub fn rows(figures: &Figures) -> Vec<Row> {
     let mut rows = Vec::new();
-    let parts: [(Component, fn(&mut Table<'_>, &Figures)); 3] = [
-        (Component::Api, api),
-        (Component::Redis, redis),
-        (Component::Postgres, postgres),
-    ];
-    for (component, fill) in parts {
-        let mut table = Table {
-            component,
-            kind: Kind::Target,
-            rows: &mut rows,
-        };
-        fill(&mut table, figures);
-    }
-    alerts(&mut rows, figures);
+    let mut table = Table {
+        component: Component::Api,
+        kind: Kind::Target,
+        rows: &mut rows,
+    };
+    api(&mut table, figures);
+    table.alerts(&figures.api, ("p95 > 400 ms", 400.0));
+    table.begin(Component::Redis);
+    redis(&mut table, figures);
+    table.alerts(&figures.redis, ("p95 > 8 ms", 8.0));
+    table.pool(&figures.redis);
+    table.begin(Component::Postgres);
+    postgres(&mut table, figures);
+    table.alerts(&figures.postgres, ("p95 > 80 ms", 80.0));
+    table.pool(&figures.postgres);
     rows
 }
 
@@ -209,7 +240,12 @@ fn api(table: &mut Table<'_>, figures: &Figures) {
     table.latency("create p95 < 500 ms", 500.0, figures.create.as_ref(), P95);
     table.latency("list p95 < 200 ms", 200.0, figures.list.as_ref(), P95);
     table.rate("> 50 requests/s", Side::Above, 50.0, &figures.api.traffic);
-    table.errors("errors < 5 %", 0.05, &figures.api.traffic, FOR_5_PERCENT);
+    table.errors(
+        "errors < 5 %",
+        (Side::Below, 0.05),
+        &figures.api.traffic,
+        FOR_5_PERCENT,
+    );
 }
 
 fn redis(table: &mut Table<'_>, figures: &Figures) {
@@ -240,47 +276,6 @@ fn postgres(table: &mut Table<'_>, figures: &Figures) {
         Some(transactions.astray() as f64),
         begun,
     );
-}
-
-fn alerts(rows: &mut Vec<Row>, figures: &Figures) {
-    let components = [
-        (Component::Api, &figures.api, "p95 > 400 ms", 400.0),
-        (Component::Redis, &figures.redis, "p95 > 8 ms", 8.0),
-        (Component::Postgres, &figures.postgres, "p95 > 80 ms", 80.0),
-    ];
-    for (component, figures, p95, limit) in components {
-        let mut table = Table {
-            component,
-            kind: Kind::Alert,
-            rows: &mut *rows,
-        };
-        let at_most = |limit, unit| (Side::AtMost, limit, unit);
-        let latency = figures.latency.as_ref();
-        let samples = latency.map_or(0, |latency| latency.samples);
-        let measured = latency.map(|latency| latency.p95_us / 1000.0);
-        table.row(
-            p95,
-            at_most(limit, Unit::Milliseconds),
-            measured,
-            (samples, needed::P95),
-        );
-        let traffic = &figures.traffic;
-        let share = (traffic.count > 0).then(|| traffic.failures as f64 / traffic.count as f64);
-        table.row(
-            "errors > 3 %",
-            at_most(0.03, Unit::Share),
-            share,
-            (traffic.count, FOR_3_PERCENT),
-        );
-        if component != Component::Api {
-            table.row(
-                "pool use > 80 %",
-                at_most(0.8, Unit::Share),
-                figures.pool_use,
-                (figures.traffic.count, 1),
-            );
-        }
-    }
 }
 
 #[cfg(test)]
