@@ -5,6 +5,7 @@
 
 pub mod check;
 pub mod run;
+pub mod client;
 pub mod schema;
 
 use clap::{Parser, Subcommand};

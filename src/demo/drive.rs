@@ -1,0 +1,267 @@
+//! The course of a demo: load all the time; a phase of calm, one with the profile on, one of calm again.
+//!
+//! The proxies' windows end at their ticks, about one a second. A phase lasts until a tick closes a window that lies wholly
+//! within it, as near as switching can be to a tick; its figures are those of that window.
+
+use super::api::{Upstreams, database};
+use super::figures::Figures;
+use super::load::http::{HttpLoad, Mix};
+use super::load::postgres::PostgresLoad;
+use super::load::pubsub::PubSubLoad;
+use super::load::redis::RedisLoad;
+use super::load::{Counts, Tally};
+use super::table::{DURING, Phase, Report};
+use super::targets;
+use crate::cli::client::{AdminClient, ClientError};
+use crate::measure::stats::Stats;
+use indicatif::ProgressBar;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// The profile that is switched on.
+pub const PROFILE: &str = "redis-slow";
+/// Should the demo die, its fault does too.
+const TTL: Duration = Duration::from_secs(120);
+/// How often the stats are looked at for a tick.
+const POLL: Duration = Duration::from_millis(10);
+/// The least of a second that a phase of the quick demo must have had when a tick closes it.
+const MOSTLY: Duration = Duration::from_millis(700);
+/// A tick that does not come within this will not.
+const NO_TICK: Duration = Duration::from_secs(5);
+
+/// Connections of the load straight at Postgres.
+pub const POSTGRES_CONNECTIONS: u32 = 2;
+/// The most sessions at the proxy of Postgres: what its configuration should declare as the pool's maximum.
+pub const POSTGRES_SESSIONS: u32 = database::POOL as u32 + POSTGRES_CONNECTIONS;
+
+/// Why a demo did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum DriveError {
+    /// The admin endpoint.
+    #[error(transparent)]
+    Admin(#[from] ClientError),
+    /// A generator's address is none.
+    #[error("cannot make load on Redis: {0}")]
+    Redis(#[from] redis::RedisError),
+    /// The stats stand still.
+    #[error("the proxies' figures did not change for {NO_TICK:?}; is there no traffic?")]
+    NoTick,
+}
+
+/// Where everything is: all of it through the proxies.
+#[derive(Debug, Clone)]
+pub struct Stage {
+    /// The admin endpoint.
+    pub admin: AdminClient,
+    /// Redis and Postgres.
+    pub upstreams: Upstreams,
+    /// The sample service.
+    pub api: SocketAddr,
+}
+
+/// How long things take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// The length of a phase's window: 1 s, 10 s or 60 s.
+    pub window: Duration,
+    /// Time after a switch that belongs to no phase.
+    pub settle: Duration,
+    /// The least time after that, before a tick may close the phase.
+    at_least: Duration,
+}
+
+impl Pace {
+    /// About 3 s in all: each phase is the next second.
+    pub const QUICK: Self = Self {
+        window: Duration::from_secs(1),
+        settle: Duration::ZERO,
+        at_least: MOSTLY,
+    };
+    /// About 40 s in all: 10 s a phase, after 2 s in which breakers open and close.
+    pub const FULL: Self = Self {
+        window: Duration::from_secs(10),
+        settle: Duration::from_secs(2),
+        at_least: Duration::from_secs(10),
+    };
+
+    /// The whole of it, about.
+    pub fn total(&self) -> Duration {
+        (self.settle + self.window) * 3
+    }
+}
+
+/// The generators at work, by their name.
+struct Load {
+    tallies: BTreeMap<&'static str, Arc<Tally>>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Load {
+    fn start(stage: &Stage) -> Self {
+        let mut load = Self {
+            tallies: BTreeMap::new(),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        };
+        let (redis, postgres) = (&stage.upstreams.redis, &stage.upstreams.postgres);
+        let http = HttpLoad {
+            addr: stage.api,
+            workers: 8,
+            // Enough of each route in a second for its 95th percentile.
+            per_second: 400.0,
+            mix: Mix {
+                health: 28,
+                create: 24,
+                list: 24,
+                get: 24,
+            },
+        };
+        let (tally, stop) = load.generator("http");
+        load.tasks.spawn(http.run(tally, stop));
+        let commands = RedisLoad {
+            info: redis.clone(),
+            connections: 8,
+            per_second: 1500.0,
+        };
+        let (tally, stop) = load.generator("redis");
+        load.tasks.spawn(commands.run(tally, stop));
+        let messages = PubSubLoad {
+            info: redis.clone(),
+            per_second: 100.0,
+        };
+        let (tally, stop) = load.generator("pubsub");
+        load.tasks.spawn(messages.run(tally, stop));
+        let statements = PostgresLoad {
+            config: postgres.clone(),
+            connections: POSTGRES_CONNECTIONS,
+            per_second: 150.0,
+        };
+        let (tally, stop) = load.generator("postgres");
+        load.tasks.spawn(statements.run(tally, stop));
+        load
+    }
+
+    fn generator(&mut self, name: &'static str) -> (Arc<Tally>, CancellationToken) {
+        let tally = Arc::new(Tally::default());
+        self.tallies.insert(name, Arc::clone(&tally));
+        (tally, self.stop.clone())
+    }
+
+    fn counts(&self) -> BTreeMap<&'static str, Counts> {
+        let tallies = self.tallies.iter();
+        tallies
+            .map(|(name, tally)| (*name, tally.counts()))
+            .collect()
+    }
+
+    async fn end(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// Runs a demo on a stage that stands.
+///
+/// The profile is switched off again however it ends, as far as the admin endpoint can be reached; after [`TTL`] it ends by
+/// itself.
+///
+/// # Errors
+/// [`DriveError`].
+pub async fn drive(
+    stage: &Stage,
+    quick: bool,
+    progress: &ProgressBar,
+) -> Result<Report, DriveError> {
+    let pace = if quick { Pace::QUICK } else { Pace::FULL };
+    progress.set_length(u64::try_from(pace.total().as_millis()).unwrap_or(u64::MAX));
+    let load = Load::start(stage);
+    let before = phase("before", stage, pace, &load, progress).await?;
+    stage.admin.enable(PROFILE, TTL).await?;
+    let during = phase(DURING, stage, pace, &load, progress).await;
+    let disabled = stage.admin.disable(PROFILE).await;
+    let during = during?;
+    disabled?;
+    let after = phase("after", stage, pace, &load, progress).await?;
+    load.end().await;
+    progress.finish_and_clear();
+    Ok(Report::new(quick, PROFILE, vec![before, during, after]))
+}
+
+async fn phase(
+    name: &'static str,
+    stage: &Stage,
+    pace: Pace,
+    load: &Load,
+    progress: &ProgressBar,
+) -> Result<Phase, DriveError> {
+    progress.set_message(name);
+    wait(pace.settle, progress).await;
+    let counts = load.counts();
+    wait(pace.at_least, progress).await;
+    let stats = closed_window(&stage.admin, pace.window).await?;
+    let load = load.counts();
+    let load = load.into_iter().map(|(name, now)| {
+        (
+            name,
+            now.since(counts.get(name).unwrap_or(&Counts::default())),
+        )
+    });
+    let figures = Figures::new(&stats, u64::from(POSTGRES_SESSIONS));
+    Ok(Phase {
+        name,
+        load: load.collect(),
+        rows: targets::rows(&figures),
+        figures,
+    })
+}
+
+async fn wait(time: Duration, progress: &ProgressBar) {
+    const STEP: Duration = Duration::from_millis(50);
+    let end = Instant::now() + time;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return;
+        }
+        let step = left.min(STEP);
+        tokio::time::sleep(step).await;
+        progress.inc(u64::try_from(step.as_millis()).unwrap_or(0));
+    }
+}
+
+/// The figures of the window that the next tick closes.
+async fn closed_window(admin: &AdminClient, window: Duration) -> Result<Stats, DriveError> {
+    let deadline = Instant::now() + NO_TICK;
+    let old = mark(&admin.stats(Some(window)).await?);
+    loop {
+        tokio::time::sleep(POLL).await;
+        let stats = admin.stats(Some(window)).await?;
+        if mark(&stats) != old {
+            return Ok(stats);
+        }
+        if Instant::now() > deadline {
+            return Err(DriveError::NoTick);
+        }
+    }
+}
+
+/// What changes with every tick while there is traffic, and only then: the time that a window covers, to the nanosecond, and
+/// what it counted.
+fn mark(stats: &Stats) -> Vec<(u64, u64)> {
+    let proxies = stats.proxies.iter();
+    proxies
+        .map(|proxy| (proxy.covered_seconds.to_bits(), proxy.total.count))
+        .collect()
+}
