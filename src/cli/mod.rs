@@ -4,6 +4,7 @@
 //! 3 only inconclusive, 4 could not run, 130 interrupted.
 
 pub mod check;
+pub mod client;
 pub mod run;
 pub mod schema;
 

@@ -1,0 +1,292 @@
+//! The admin endpoint's client: what `stats`, `profile`, `halt` and `demo` speak with a running `brownout`.
+
+use crate::measure::stats::Stats;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::client::conn::http1;
+use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use std::fmt::Write;
+use std::time::Duration;
+use tokio::net::TcpStream;
+
+/// A request that takes longer than this is given up.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes of a reply.
+const MAX_REPLY: usize = 64 * 1024 * 1024;
+
+/// Why the admin endpoint gave no answer, or not the one that was hoped for.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The address is none.
+    #[error("`{0}` is not an admin address; write HOST:PORT or http://HOST:PORT")]
+    Address(String),
+    /// Nobody listens there.
+    #[error("cannot reach the admin endpoint at {address}: {error}; is `brownout run` running?")]
+    Unreachable {
+        /// Where it was looked for.
+        address: String,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// It took too long.
+    #[error("the admin endpoint at {0} did not answer within {TIMEOUT:?}")]
+    Timeout(String),
+    /// What came is no HTTP, or came only in part.
+    #[error("the admin endpoint did not answer in HTTP: {0}")]
+    Http(Box<dyn std::error::Error + Send + Sync>),
+    /// It refused.
+    #[error("the admin endpoint refused: {message} ({status})")]
+    Refused {
+        /// The HTTP status.
+        status: StatusCode,
+        /// What it said.
+        message: String,
+    },
+    /// What came is not the JSON that this version expects.
+    #[error("the admin endpoint's answer is not understood: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+/// A client of one admin endpoint. Each request is a connection of its own.
+#[derive(Debug, Clone)]
+pub struct AdminClient {
+    address: String,
+}
+
+impl AdminClient {
+    /// For `HOST:PORT` or `http://HOST:PORT`.
+    ///
+    /// # Errors
+    /// When it is neither.
+    pub fn new(address: &str) -> Result<Self, ClientError> {
+        let bare = address.strip_prefix("http://").unwrap_or(address);
+        let bare = bare.strip_suffix('/').unwrap_or(bare);
+        let port = bare.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
+        // It is written into a header as it is.
+        let plain = bare.bytes().all(|b| b.is_ascii_graphic() && b != b'/');
+        if !plain || !matches!(port, Some(Ok(_))) {
+            return Err(ClientError::Address(address.to_owned()));
+        }
+        Ok(Self {
+            address: bare.to_owned(),
+        })
+    }
+
+    /// `GET /v1/stats`: figures over the last `window` (1 s, 10 s or 60 s), or since start.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn stats(&self, window: Option<Duration>) -> Result<Stats, ClientError> {
+        let path = match window {
+            Some(window) => format!("/v1/stats?window={}s", window.as_secs()),
+            None => "/v1/stats".to_owned(),
+        };
+        Ok(serde_json::from_value(self.get(&path).await?)?)
+    }
+
+    /// `POST /v1/profiles/NAME/enable`, for at most `ttl`.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn enable(&self, profile: &str, ttl: Duration) -> Result<Value, ClientError> {
+        let path = format!("/v1/profiles/{}/enable", escaped(profile));
+        let ttl = humantime::format_duration(ttl).to_string();
+        let body = serde_json::json!({ "ttl": ttl });
+        self.request(Method::POST, &path, Some(&body)).await
+    }
+
+    /// `POST /v1/profiles/NAME/disable`.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn disable(&self, profile: &str) -> Result<Value, ClientError> {
+        let path = format!("/v1/profiles/{}/disable", escaped(profile));
+        self.request(Method::POST, &path, None).await
+    }
+
+    /// `GET` of any path.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn get(&self, path: &str) -> Result<Value, ClientError> {
+        self.request(Method::GET, path, None).await
+    }
+
+    /// Any request; the answer's JSON, or null where there is none.
+    ///
+    /// # Errors
+    /// [`ClientError`]; any status but 2xx is [`ClientError::Refused`].
+    pub async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, ClientError> {
+        tokio::time::timeout(TIMEOUT, self.exchange(method, path, body))
+            .await
+            .unwrap_or_else(|_| Err(ClientError::Timeout(self.address.clone())))
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, ClientError> {
+        let http = |error: hyper::Error| ClientError::Http(error.into());
+        let socket = TcpStream::connect(&self.address).await;
+        let socket = socket.map_err(|error| ClientError::Unreachable {
+            address: self.address.clone(),
+            error,
+        })?;
+        let io = TokioIo::new(socket);
+        let (mut sender, connection) = http1::handshake(io).await.map_err(http)?;
+        // It ends with the sender; what goes wrong on it is what the request returns.
+        let connection = tokio::spawn(connection);
+        let body = body.map_or_else(Bytes::new, |body| body.to_string().into());
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, &self.address)
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::new(body))
+            .map_err(|error| ClientError::Http(error.into()))?;
+        let reply = sender.send_request(request).await.map_err(http)?;
+        let status = reply.status();
+        let text = Limited::new(reply.into_body(), MAX_REPLY).collect().await;
+        connection.abort();
+        let text = text.map_err(ClientError::Http)?.to_bytes();
+        if !status.is_success() {
+            return Err(ClientError::Refused {
+                status,
+                message: message(&text),
+            });
+        }
+        if text.is_empty() {
+            return Ok(Value::Null);
+        }
+        Ok(serde_json::from_slice(&text)?)
+    }
+}
+
+/// What a refusal says: its `error`, else all of it.
+fn message(text: &[u8]) -> String {
+    let json: Option<Value> = serde_json::from_slice(text).ok();
+    let error = json.as_ref().and_then(|json| json.get("error"));
+    match error.and_then(Value::as_str) {
+        Some(error) => error.to_owned(),
+        None => String::from_utf8_lossy(text).trim().to_owned(),
+    }
+}
+
+/// A name as one segment of a path.
+fn escaped(name: &str) -> String {
+    name.bytes().fold(String::new(), |mut path, byte| {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            path.push(char::from(byte));
+        } else {
+            // Writing to a string does not fail.
+            let _ = write!(path, "%{byte:02X}");
+        }
+        path
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    /// A listener that answers each request with `reply` and keeps what it was sent.
+    async fn endpoint(reply: &'static str) -> (AdminClient, Arc<Mutex<String>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = AdminClient::new(&listener.local_addr().unwrap().to_string()).unwrap();
+        let seen = Arc::new(Mutex::new(String::new()));
+        let log = Arc::clone(&seen);
+        tokio::spawn(async move {
+            while let Ok((mut socket, _)) = listener.accept().await {
+                let mut buffer = vec![0; 4096];
+                let n = socket.read(&mut buffer).await.unwrap();
+                *log.lock().unwrap() = String::from_utf8_lossy(&buffer[..n]).into_owned();
+                socket.write_all(reply.as_bytes()).await.unwrap();
+            }
+        });
+        (client, seen)
+    }
+
+    #[tokio::test]
+    async fn requests_are_what_the_endpoint_documents() {
+        let (client, seen) =
+            endpoint("HTTP/1.1 200 OK\r\ncontent-length: 37\r\n\r\n{\"window_seconds\":10.0,\"proxies\":[]}  ").await;
+        let stats = client.stats(Some(Duration::from_secs(10))).await.unwrap();
+        assert_eq!(stats.window_seconds, Some(10.0));
+        assert!(
+            seen.lock()
+                .unwrap()
+                .starts_with("GET /v1/stats?window=10s HTTP/1.1\r\n")
+        );
+        client
+            .enable("a b", Duration::from_secs(300))
+            .await
+            .unwrap();
+        let request = seen.lock().unwrap().clone();
+        assert!(
+            request.starts_with("POST /v1/profiles/a%20b/enable HTTP/1.1\r\n"),
+            "{request}"
+        );
+        assert!(request.ends_with("{\"ttl\":\"5m\"}"), "{request}");
+        assert!(request.contains("host: 127.0.0.1:"), "{request}");
+    }
+
+    #[tokio::test]
+    async fn a_refusal_says_what_the_endpoint_said() {
+        let (client, _) = endpoint(
+            "HTTP/1.1 404 Not Found\r\ncontent-length: 23\r\n\r\n{\"error\":\"no such one\"}",
+        )
+        .await;
+        let error = client.disable("x").await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the admin endpoint refused: no such one (404 Not Found)"
+        );
+    }
+
+    #[tokio::test]
+    async fn what_is_no_http_or_nobody_there_is_said() {
+        let (client, _) = endpoint("-ERR unknown command\r\n").await;
+        let error = client.get("/v1/stats").await.unwrap_err();
+        assert!(matches!(error, ClientError::Http(_)), "{error}");
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        drop(listener);
+        let client = AdminClient::new(&format!("http://{address}/")).unwrap();
+        let error = client.get("/").await.unwrap_err().to_string();
+        assert!(
+            error.contains(&address) && error.contains("brownout run"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn addresses() {
+        for good in ["localhost:8474", "http://127.0.0.1:1/", "[::1]:8474"] {
+            assert!(AdminClient::new(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "localhost",
+            "https://x:1",
+            "http://x:1/y",
+            "x:99999",
+            "x y:1",
+            "",
+            "a\r\nb:1",
+        ] {
+            assert!(AdminClient::new(bad).is_err(), "{bad}");
+        }
+    }
+}
