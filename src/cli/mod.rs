@@ -6,6 +6,8 @@
 pub mod check;
 pub mod run;
 pub mod client;
+pub mod client;
+pub mod run;
 pub mod schema;
 
 use clap::{Parser, Subcommand};
