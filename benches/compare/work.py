@@ -69,7 +69,7 @@ def bulk(subject, rounds):
     """Two connections that download 1 GiB each, ``rounds`` times."""
     url = f"http://{subject.at['http']}/large"
     with Cost(subject) as cost:
-        clients = [subprocess.Popen(["curl", "-sf", "-o", "/dev/null", *[url] * rounds]) for _ in range(2)]
+        clients = [subprocess.Popen(["curl", "-sf", *["-o", "/dev/null", url] * rounds]) for _ in range(2)]
         if any([client.wait() for client in clients]):
             raise RuntimeError(f"curl {url} failed through {subject.name}")
     volume = 2 * rounds * Web.LARGE
