@@ -42,7 +42,9 @@ def run(*command):
 def redis_get(subject, requests, pipeline):
     at = subject.at["redis"]
     with Cost(subject) as cost:
-        rows = run("redis-benchmark", "-h", at.host, "-p", at.port, "-c", 50, "-P", pipeline, "-t", "get", "-n", requests, "--csv")
+        rows = run(
+            "redis-benchmark", "-h", at.host, "-p", at.port, "-c", 50, "-P", pipeline, "-t", "get", "-n", requests, "--csv"
+        )
     rate = float(re.search(r'"GET","([\d.]+)"', rows)[1])
     return {"rate": rate, "cpu_us": cost.per(requests)}
 

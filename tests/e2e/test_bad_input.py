@@ -83,7 +83,9 @@ def test_an_upstream_that_is_down_at_the_start_is_no_error():
         process.stop()
 
 
-@pytest.mark.parametrize("arguments", [["run", "--redis", "nonsense"], ["run", "--redis", "99999=localhost:1"], ["rnu"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments", [["run", "--redis", "nonsense"], ["run", "--redis", "99999=localhost:1"], ["rnu"]], ids=" ".join
+)
 def test_arguments_that_make_no_sense(arguments):
     done = run(*arguments)
     assert done.returncode == 2 and arguments[-1] in done.stderr
