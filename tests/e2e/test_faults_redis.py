@@ -1,6 +1,7 @@
 """Every action on Redis traffic, as redis-py meets it: felt where it matches, nowhere else, gone after its end."""
 
 import contextlib
+import itertools
 import socket
 import threading
 import time
@@ -236,7 +237,7 @@ def test_errors_take_their_place_in_a_pipeline(disturbed, r):
             pipe.set(f"key:{n}", n).get("key")
         results = pipe.execute(raise_on_error=False)
     failed = [n for n, result in enumerate(results[::2]) if isinstance(result, redis.ResponseError)]
-    assert len(failed) == 10 and {b - a for a, b in zip(failed, failed[1:])} == {3}
+    assert len(failed) == 10 and {b - a for a, b in itertools.pairwise(failed)} == {3}
     assert results[1::2] == [b"value"] * 30, "no reply is paired with the wrong request"
 
 
