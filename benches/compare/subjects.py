@@ -90,9 +90,7 @@ class HAProxy(Subject):
     name = "HAProxy"
 
     def start(self):
-        sections = "".join(
-            f"listen {kind}\n  bind {self.at[kind]}\n  server upstream {self.upstreams[kind]}\n" for kind in KINDS
-        )
+        sections = "".join(f"listen {kind}\n  bind {self.at[kind]}\n  server upstream {self.upstreams[kind]}\n" for kind in KINDS)
         # Its defaults, but for the number of threads, room for the idle sessions, and limits that none of the runs meets.
         config = self._write(
             "haproxy.cfg",
@@ -111,12 +109,11 @@ class Nginx(Subject):
     name = "nginx"
 
     def start(self):
-        servers = "".join(
-            f"  server {{ listen {self.at[kind]}; proxy_pass {self.upstreams[kind]}; }}\n" for kind in KINDS
-        )
+        servers = "".join(f"  server {{ listen {self.at[kind]}; proxy_pass {self.upstreams[kind]}; }}\n" for kind in KINDS)
         config = self._write(
             "nginx.conf",
-            stream_module() + "daemon off; pid nginx.pid; worker_processes 2; worker_rlimit_nofile 20000; error_log stderr crit;\n"
+            stream_module()
+            + "daemon off; pid nginx.pid; worker_processes 2; worker_rlimit_nofile 20000; error_log stderr crit;\n"
             "events { worker_connections 18000; }\n"
             "stream {\n  proxy_timeout 1h; proxy_socket_keepalive on; access_log off;\n" + servers + "}\n",
         )
@@ -186,5 +183,3 @@ class Web:
     def stop(self):
         self.process.end()
         shutil.rmtree(self.directory, ignore_errors=True)
-
-

@@ -42,7 +42,9 @@ def run(*command):
 def redis_get(subject, requests, pipeline):
     at = subject.at["redis"]
     with Cost(subject) as cost:
-        rows = run("redis-benchmark", "-h", at.host, "-p", at.port, "-c", 50, "-P", pipeline, "-t", "get", "-n", requests, "--csv")
+        rows = run(
+            "redis-benchmark", "-h", at.host, "-p", at.port, "-c", 50, "-P", pipeline, "-t", "get", "-n", requests, "--csv"
+        )
     rate = float(re.search(r'"GET","([\d.]+)"', rows)[1])
     return {"rate": rate, "cpu_us": cost.per(requests)}
 
@@ -69,7 +71,7 @@ def bulk(subject, rounds):
     """Two connections that download 1 GiB each, ``rounds`` times."""
     url = f"http://{subject.at['http']}/large"
     with Cost(subject) as cost:
-        clients = [subprocess.Popen(["curl", "-sf", "-o", "/dev/null", *[url] * rounds]) for _ in range(2)]
+        clients = [subprocess.Popen(["curl", "-sf", *["-o", "/dev/null", url] * rounds]) for _ in range(2)]
         if any([client.wait() for client in clients]):
             raise RuntimeError(f"curl {url} failed through {subject.name}")
     volume = 2 * rounds * Web.LARGE

@@ -83,7 +83,11 @@ def test_an_upstream_that_is_down_at_the_start_is_no_error():
         process.stop()
 
 
-@pytest.mark.parametrize("arguments", [["run", "--redis", "nonsense"], ["run", "--redis", "99999=localhost:1"], ["rnu"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments",
+    [["run", "--redis", "nonsense"], ["run", "--redis", "99999=localhost:1"], ["rnu"]],
+    ids=" ".join,
+)
 def test_arguments_that_make_no_sense(arguments):
     done = run(*arguments)
     assert done.returncode == 2 and arguments[-1] in done.stderr
@@ -399,18 +403,14 @@ def test_sigterm_lets_replies_under_way_arrive(proxies):
 
 def test_a_kill_leaves_no_fault_behind(redis_server):
     port = free_port()
-    arguments = [binary(), "run", "--admin", "127.0.0.1:0", "--redis", f"redis@{port}={redis_server.address}"]
     for _ in range(3):
-        process = Process(arguments, cwd=ROOT)
-        admin = process.wait_for("the admin line", lambda: re.search(r"admin listening on (\S+)", process.stderr))
+        process = Brownout([], "--redis", f"redis@{port}={redis_server.address}")
         with redis.Redis("127.0.0.1", port, socket_timeout=5) as r:
-            eventually("an answer", lambda: _pings(r))
             assert r.set("key", 1), "no fault of the killed process is in force"
-        faulty = Brownout.__new__(Brownout)
-        faulty.process, faulty.admin = process, admin[1]
-        status, text = faulty.request("POST", "/v1/faults", {"name": "x", "proxy": "redis", "action": "error", "preset": "OOM"})
+        fault = {"name": "x", "proxy": "redis", "action": "error", "preset": "OOM"}
+        status, text = process.request("POST", "/v1/faults", fault)
         assert status == 201, text
-        process.end(signal.SIGKILL)
+        process.process.end(signal.SIGKILL)
 
 
 # --- the admin endpoint ---

@@ -3,10 +3,12 @@
 The bytes are no protocol's: a decoder gives up on them, and that must change nothing.
 """
 
+import os
 import threading
 import time
 
 import pytest
+from harness.process import eventually
 from harness.proxy import DIRECT, Brownout
 from harness.sockets import RawServer, dial, read_exactly, read_to_end, reset
 from harness.web import pattern
@@ -140,7 +142,6 @@ def test_a_slow_reader_gets_every_byte_before_the_end(pair):
 @pytest.mark.proxy
 def test_nothing_is_left_behind(process, server):
     """After all of this, the descriptors and the gauge of open sessions are back where they were."""
-    import os
 
     def open_descriptors():
         return len(os.listdir(f"/proc/{process.pid}/fd"))
@@ -153,6 +154,4 @@ def test_nothing_is_left_behind(process, server):
         upstream.recv(1)
         reset(client) if n % 2 else client.close()
         upstream.close()
-    from harness.process import eventually
-
     eventually("the descriptors to be given back", lambda: open_descriptors() <= before + 2 or None)

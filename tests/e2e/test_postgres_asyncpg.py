@@ -36,7 +36,7 @@ def both(postgres_at, postgres_server):
 async def test_every_type_of_value(both):
     row = (
         *(1, 2.5, "text \u00e9\U0001f600", b"\x00\xff", True, None, decimal.Decimal("12345.678901"), [1, None, 3]),
-        *(uuid.UUID(int=7), datetime.datetime(2026, 1, 2, 3, 4, 5, 6, datetime.timezone.utc), datetime.timedelta(5, 6)),
+        *(uuid.UUID(int=7), datetime.datetime(2026, 1, 2, 3, 4, 5, 6, datetime.UTC), datetime.timedelta(5, 6)),
     )
     types = "int8 float8 text bytea bool text numeric int4[] uuid timestamptz interval".split()
 

@@ -17,8 +17,9 @@ def run(command, check=True, **options):
 @pytest.fixture(scope="module")
 def accounts(postgres_server):
     """pgbench's tables, filled past the proxy."""
-    run([postgres_program("pgbench"), "-i", "-q", "-h", postgres_server.host, "-p", postgres_server.port, "-U", "postgres", "postgres"])
-    return postgres_server
+    at = postgres_server
+    run([postgres_program("pgbench"), "-i", "-q", "-h", at.host, "-p", at.port, "-U", "postgres", "postgres"])
+    return at
 
 
 @pytest.mark.parametrize("mode", ["simple", "extended", "prepared"])

@@ -246,7 +246,8 @@ def test_blocking_pops_are_a_class_of_their_own(redis_at, brownout):
 
 def test_scripts(both, protocol):
     def scenario(r):
-        script = r.register_script("redis.call('SET', KEYS[1], ARGV[1]); return {1, 'two', {3, false}, redis.call('GET', KEYS[1])}")
+        text = "redis.call('SET', KEYS[1], ARGV[1]); return {1, 'two', {3, false}, redis.call('GET', KEYS[1])}"
+        script = r.register_script(text)
         results = [script(keys=["k"], args=["v"]), script(keys=["k"], args=["w"])]
         results.append(r.eval("return {double={double=1.5}}" if protocol == 3 else "return 'x'", 0))
         with pytest.raises(redis.ResponseError) as error:

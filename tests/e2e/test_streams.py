@@ -6,6 +6,7 @@ import random
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from harness.proxy import DIRECT, Brownout
@@ -79,22 +80,14 @@ def test_random_streams(process, server, protocol):
     """BROWNOUT_E2E_SEED repeats a failed run."""
     seed = int(os.environ.get("BROWNOUT_E2E_SEED") or random.randrange(1 << 32))
     for at_once in (1, 8):
-        results = []
-
-        def one(number):
-            results.append((number, exchange(*sockets[number], seed + 4 * number, (4 << 20) // at_once)))
-
-        sockets = []
+        pairs = []
         for _ in range(at_once):
             client = dial(server if DIRECT else process.endpoint(f"raw-{protocol}"))
-            sockets.append((client, server.accepted()))
-        threads = [threading.Thread(target=one, args=(number,)) for number in range(at_once)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(110)
-        assert len(results) == at_once
-        for number, (up_sent, up_got, down_sent, down_got) in results:
+            pairs.append((client, server.accepted()))
+        seeds = [seed + 4 * number for number in range(at_once)]
+        with ThreadPoolExecutor(at_once) as pool:
+            results = list(pool.map(exchange, *zip(*pairs, strict=True), seeds, [(4 << 20) // at_once] * at_once))
+        for number, (up_sent, up_got, down_sent, down_got) in enumerate(results):
             assert (up_sent, down_sent) == (up_got, down_got), f"stream {number} with seed {seed}"
 
 

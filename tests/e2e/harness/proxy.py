@@ -185,8 +185,7 @@ class Counting:
 
     def difference(self, field="count"):
         """What was added since, without the operations that did not move."""
-        before = self._before[field]
-        return {name: n - before[name] for name, n in self._now(field).items() if n != before[name]}
+        return +(self._now(field) - self._before[field])
 
     def expect(self, expected, ignore=(), errors=None):
         """Every operation was counted exactly once: the difference becomes ``expected`` and stays so.
@@ -202,8 +201,8 @@ class Counting:
             got = {name: n for name, n in self.difference().items() if name not in ignored}
             assert got == wanted, f"counted {got}, expected {wanted}"
             if errors is not None:
-                got = self.difference("errors")
-                assert got == {name.lower(): n for name, n in errors.items()}, f"errors {got}, expected {errors}"
+                failed = dict(self.difference("errors"))
+                assert failed == {name.lower(): n for name, n in errors.items()}, f"errors {failed}, expected {errors}"
             return True
 
         eventually(f"the counts of {self._proxy}", equal, limit=5)

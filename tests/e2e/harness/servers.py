@@ -1,6 +1,5 @@
 """Private servers: free port, fresh directory, asked who they are before a test may write to them."""
 
-import functools
 import glob
 import os
 import pwd
@@ -30,9 +29,7 @@ def program(name, *directories):
 
 
 def postgres_program(name):
-    return program(
-        name, "/usr/lib/postgresql/*/bin", "/opt/homebrew/opt/postgresql*/bin", "/usr/local/opt/postgresql*/bin"
-    )
+    return program(name, "/usr/lib/postgresql/*/bin", "/opt/homebrew/opt/postgresql*/bin", "/usr/local/opt/postgresql*/bin")
 
 
 class Server:
