@@ -4,8 +4,6 @@
 //! 3 only inconclusive, 4 could not run, 130 interrupted.
 
 pub mod check;
-pub mod run;
-pub mod client;
 pub mod client;
 pub mod run;
 pub mod schema;
