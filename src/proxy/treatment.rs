@@ -90,7 +90,7 @@ fn postgres_error(
     match decoder.transaction_status() {
         b'E' => return Treatment::Skip("the transaction has failed already"),
         b'T' => return Treatment::Skip("inside a transaction"),
-        _ if decoder.in_flight() > 1 => return Treatment::Skip("other statements are in flight"),
+        _ if decoder.owes_before(exchange) => return Treatment::Skip("other statements are in flight"),
         _ => {}
     }
     if decoder.is_simple(exchange) {

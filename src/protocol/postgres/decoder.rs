@@ -118,6 +118,12 @@ impl Decoder {
         self.pending.exchanges()
     }
 
+    /// Whether the server still owes something for what the client sent before `exchange`: only when not is
+    /// [`Self::transaction_status`] the status in which it will be carried out.
+    pub fn owes_before(&self, exchange: u64) -> bool {
+        self.pending.owes_before(exchange)
+    }
+
     /// Whether `exchange` is a simple Query whose reply has not ended.
     pub fn is_simple(&self, exchange: u64) -> bool {
         self.pending
