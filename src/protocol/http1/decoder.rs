@@ -239,8 +239,7 @@ impl Decoder {
             return Err(Lost::TooDeep);
         }
         let withheld = std::mem::take(&mut self.withheld);
-        self.outstanding
-            .push_back(Outstanding::new(head, withheld));
+        self.outstanding.push_back(Outstanding::new(head, withheld));
         if withheld && head.method == Method::Connect {
             self.connect_withheld();
         }
