@@ -130,7 +130,8 @@ proptest! {
             let (at, number): (usize, usize) = (at.parse().unwrap(), number.parse().unwrap());
             let (first, last) = script.status_lines[number];
             prop_assert!((first..last + 12).contains(&at), "{} not in {}..{}", at, first, last + 12);
-            prop_assert!(expected.ends_with(&format!(" #{number} reply")));
+            let ending = format!(" #{number} reply");
+            prop_assert!(expected.ends_with(&ending));
         }
     }
 
