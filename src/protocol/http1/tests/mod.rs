@@ -90,9 +90,9 @@ impl Session {
                 Event::RequestEnd => "sent".into(),
                 Event::ReplyBegin => "reply".into(),
                 Event::ReplyEnd { status } => self.catalog.status_name(status).into_owned(),
-                Event::Lost(lost) => {
+                Event::Lost(reason) => {
                     self.told[side as usize]
-                        .push(format!("{} {lost}", self.shown[side as usize] + at));
+                        .push(format!("{} {reason}", self.shown[side as usize] + at));
                     continue;
                 }
                 other => panic!("not an event of HTTP: {other:?}"),
