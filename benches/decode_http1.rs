@@ -8,7 +8,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 const WRK: &[u8] = b"GET /small HTTP/1.1\r\nHost: 127.0.0.1:38085\r\n\r\n";
 const CURL: &[u8] = b"GET /items/17?full=1 HTTP/1.1\r\nHost: 127.0.0.1:38085\r\nUser-Agent: curl/7.88.1\r\nAccept: */*\r\n\r\n";
 const POST: &[u8] = b"POST /items HTTP/1.1\r\nHost: api:8000\r\nAccept: */*\r\nAccept-Encoding: gzip, deflate\r\n\
-    Connection: keep-alive\r\nUser-Agent: python-httpx/0.28\r\nContent-Length: 20\r\nContent-Type: application/json\r\n\r\n\
+    Connection: keep-alive\r\nUser-Agent: python-httpx/0.28\r\nContent-Length: 21\r\nContent-Type: application/json\r\n\r\n\
     {\"name\": \"a\", \"n\": 1}";
 const NGINX: &[u8] =
     b"HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Mon, 01 Jan 2024 00:00:00 GMT\r\n\

@@ -20,6 +20,7 @@ pub(super) enum Body {
 
 impl Body {
     /// The body of a request.
+    #[inline]
     pub(super) fn of_request(fields: &Fields, http_10: bool) -> Result<Self, Lost> {
         match Self::declared(fields, http_10)? {
             // A request cannot end with the connection: its sender waits for the reply.
@@ -30,10 +31,12 @@ impl Body {
     }
 
     /// The body of a final reply, where the method and the status allow one.
+    #[inline]
     pub(super) fn of_reply(fields: &Fields, http_10: bool) -> Result<Self, Lost> {
         Ok(Self::declared(fields, http_10)?.unwrap_or(Self::ToEnd))
     }
 
+    #[inline]
     fn declared(fields: &Fields, http_10: bool) -> Result<Option<Self>, Lost> {
         match (fields.coding, fields.length) {
             (Coding::None, length) => Ok(length.map(Self::Fixed)),

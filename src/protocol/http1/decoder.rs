@@ -122,7 +122,8 @@ impl Decoder {
                     self.begun += 1;
                     self.tell_newest(at, Event::RequestBegin, out);
                 }
-                Ok(Some(request::Seen::Head(head))) => {
+                Ok(Some(request::Seen::Head)) => {
+                    let head = self.requests.head();
                     if let Err(lost) = self.expect_reply(head) {
                         return self.give_up(at, lost, out);
                     }

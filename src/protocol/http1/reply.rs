@@ -148,6 +148,30 @@ impl Replies {
     #[inline]
     fn status(&mut self, taken: usize, bytes: &[u8], pos: &mut usize) -> Result<bool, Lost> {
         let rest = &bytes[*pos..];
+        // Nearly always it is there in one piece, and right.
+        if let [
+            b'H',
+            b'T',
+            b'T',
+            b'P',
+            b'/',
+            b'1',
+            b'.',
+            b'1',
+            b' ',
+            code @ ..,
+        ] = rest
+            && let [a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', ..] = code
+            && taken == 0
+        {
+            let digit = |byte: &u8| u16::from(byte - b'0');
+            self.code = digit(a) * 100 + digit(b) * 10 + digit(c);
+            self.http_10 = false;
+            self.scanner.skip(STATUS_LINE.len());
+            *pos += STATUS_LINE.len();
+            self.at = At::Reason;
+            return Ok(true);
+        }
         let window = &rest[..rest.len().min(STATUS_LINE.len() - taken)];
         for (&byte, &expected) in window.iter().zip(&STATUS_LINE[taken..]) {
             *pos += 1;

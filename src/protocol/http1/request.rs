@@ -42,7 +42,8 @@ enum At {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Seen {
     Begin,
-    Head(Head),
+    /// The head is complete: [`Requests::head`].
+    Head,
     End,
 }
 
@@ -112,7 +113,11 @@ impl Requests {
                 },
                 At::Fields => match self.scanner.line(bytes, pos)? {
                     None => return Ok(None),
-                    Some(line) if line.bytes.is_empty() => return self.head().map(Some),
+                    Some(line) if line.bytes.is_empty() => {
+                        self.at = At::Body(Body::of_request(&self.fields, self.http_10)?);
+                        self.connecting = self.method == Method::Connect;
+                        return Ok(Some(Seen::Head));
+                    }
                     Some(line) => self.fields.read(line)?,
                 },
                 At::Body(body) => {
@@ -160,18 +165,16 @@ impl Requests {
         Ok(None)
     }
 
-    /// The head is complete.
+    /// The request whose head was seen last.
     #[inline]
-    fn head(&mut self) -> Result<Seen, Lost> {
-        self.at = At::Body(Body::of_request(&self.fields, self.http_10)?);
-        self.connecting = self.method == Method::Connect;
-        Ok(Seen::Head(Head {
+    pub(super) fn head(&self) -> Head {
+        Head {
             operation: self.operation,
             method: self.method,
             closes: self.fields.close || self.http_10 && !self.fields.keep_alive,
             // RFC 9110 section 10.1.1: ignored in HTTP/1.0.
             expects_continue: self.fields.expects_continue && !self.http_10,
-        }))
+        }
     }
 
     /// The CONNECT was answered, and not by a tunnel: what follows is HTTP. An error if some of it went by unread.

@@ -207,15 +207,17 @@ impl Routes {
             let product = u128::from(state) * 0x9e37_79b9_7f4a_7c15;
             product as u64 ^ (product >> 64) as u64
         };
-        let (words, tail) = path.as_chunks::<8>();
-        let mut last = [0; 8];
-        last[..tail.len()].copy_from_slice(tail);
+        let last = match path.last_chunk::<8>() {
+            Some(word) => u64::from_le_bytes(*word),
+            None => path.iter().fold(0, |word, &b| word << 8 | u64::from(b)),
+        };
+        let words = path.as_chunks::<8>().0.iter().copied();
         let state = words
-            .iter()
+            .map(u64::from_le_bytes)
             .fold(self.seed ^ path.len() as u64, |state, word| {
-                fold(state ^ u64::from_le_bytes(*word))
+                fold(state ^ word)
             });
-        fold(state ^ u64::from_le_bytes(last)) | 1
+        fold(state ^ last) | 1
     }
 }
 
@@ -375,6 +377,8 @@ fn is_id(segment: &[u8]) -> bool {
         32 if hex() => true,
         36 if is_uuid(segment) => true,
         65.. => true,
+        // Addresses of people.
+        _ if segment.contains(&b'@') => true,
         20.. if digits > 0 => true,
         8.. if digits > 0 && hex() => true,
         _ => digits > 0 && number(),

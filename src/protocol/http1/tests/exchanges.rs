@@ -102,6 +102,48 @@ fn interim_replies_are_not_the_reply() {
 }
 
 #[test]
+fn a_status_line_cut_before_its_code() {
+    let plain = "GET / HTTP/1.1\r\n\r\n";
+    let expecting = "POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n";
+    let end = "\r\nContent-Length: 0\r\n\r\n";
+    for (request, pieces, told) in [
+        // The final reply: taken for that, unless 100 is awaited; then it begins where the code is known.
+        (plain, ["HTTP/1.1 2", "00"], "0 #0 reply, 35 #0 200"),
+        (
+            plain,
+            ["HTTP/1.1 10", "1"],
+            "0 #0 reply, 35 #0 101, 35 tunnel",
+        ),
+        (expecting, ["HTTP/1.1 4", "13"], "10 #0 reply, 35 #0 413"),
+        // An interim one: taken for the final reply, unless 100 is awaited.
+        (
+            plain,
+            ["HTTP/1.1 1", "03\r\n\r\nHTTP/1.1 200"],
+            "0 #0 reply, 51 #0 200",
+        ),
+        (
+            expecting,
+            ["HTTP/1.1 1", "00\r\n\r\nHTTP/1.1 200"],
+            "16 #0 reply, 51 #0 200",
+        ),
+        // After one interim reply the next is taken for the final one.
+        (
+            expecting,
+            ["HTTP/1.1 100\r\n\r\nHTT", "P/1.1 200"],
+            "16 #0 reply, 51 #0 200",
+        ),
+    ] {
+        let mut session = Session::new();
+        session.client(request);
+        for piece in pieces {
+            session.server(piece);
+        }
+        session.server(end);
+        assert_eq!(session.replies(), told, "{pieces:?}");
+    }
+}
+
+#[test]
 fn a_final_status_before_the_body() {
     let mut session = Session::new();
     session

@@ -290,6 +290,10 @@ fn a_head_is_bounded() {
         assert_eq!(request_lost(&too_long).as_deref(), Some("length"));
     }
     assert_eq!(request_lost(fill(HEAD_LIMIT)), None);
+    // Head and trailers are bounded each for itself.
+    let lines = "X: y\r\n".repeat(10_000);
+    let both = format!("{begin}{lines}Transfer-Encoding: chunked\r\n\r\n0\r\n{lines}\r\n");
+    assert_eq!(request_lost(both), None);
     let reply = format!("HTTP/1.1 200 {}", "x".repeat(HEAD_LIMIT));
     assert_eq!(reply_lost(reply).as_deref(), Some("length"));
 }

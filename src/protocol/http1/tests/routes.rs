@@ -46,6 +46,7 @@ fn variable_segments_are_named() {
         ("/x/deadbee1", "/x/{id}"),
         ("/x/deadbe1", "/x/deadbe1"),
         ("/x/01ARZ3NDEKTSV4RRFFQ69G5FAV", "/x/{id}"),
+        ("/x/a@b.test", "/x/{id}"),
         ("/x/internationalization", "/x/internationalization"),
         ("/a?b=/c/1", "/a"),
         ("/a#b", "/a"),
