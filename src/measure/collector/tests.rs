@@ -416,7 +416,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     /// Whatever the order of writing, swapping, absorbing and ticking: nothing is lost and nothing counted twice, in the totals
     /// and in a window that covers all.
