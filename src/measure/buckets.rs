@@ -192,38 +192,24 @@ impl Extend<(usize, u64)> for Buckets {
     }
 }
 
-/// Counts by latency that only rest: pairs of (distance from the bucket before, count), each in LEB128. About 2 bytes a bucket.
-#[derive(Debug, Default, Clone)]
-pub(super) struct Sparse(Box<[u8]>);
-
-impl Sparse {
-    /// Buckets that hold samples and how many, from the lowest.
-    pub(super) fn entries(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
-        let mut rest = &self.0[..];
-        let mut index = 0_usize;
-        std::iter::from_fn(move || {
-            index = index.saturating_add(take(&mut rest)? as usize);
-            Some((index, take(&mut rest)?))
-        })
-    }
-
-    /// Bytes allocated.
-    pub(super) fn memory(&self) -> usize {
-        self.0.len()
+/// Appends counts in the form in which they rest: pairs of (distance from the bucket before, count), each in LEB128. About 2
+/// bytes a bucket.
+pub(super) fn encode(buckets: &Buckets, bytes: &mut Vec<u8>) {
+    let mut before = 0;
+    for (index, n) in buckets.entries() {
+        put(bytes, (index - before) as u64);
+        put(bytes, n);
+        before = index;
     }
 }
 
-impl From<&Buckets> for Sparse {
-    fn from(buckets: &Buckets) -> Self {
-        let mut bytes = Vec::new();
-        let mut before = 0;
-        for (index, n) in buckets.entries() {
-            put(&mut bytes, (index - before) as u64);
-            put(&mut bytes, n);
-            before = index;
-        }
-        Self(bytes.into_boxed_slice())
-    }
+/// Buckets that hold samples and how many, from the lowest, of what [`encode`] wrote.
+pub(super) fn decode(mut bytes: &[u8]) -> impl Iterator<Item = (usize, u64)> + '_ {
+    let mut index = 0_usize;
+    std::iter::from_fn(move || {
+        index = index.saturating_add(take(&mut bytes)? as usize);
+        Some((index, take(&mut bytes)?))
+    })
 }
 
 fn put(bytes: &mut Vec<u8>, mut value: u64) {

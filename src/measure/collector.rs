@@ -18,6 +18,8 @@ pub struct Collector {
     slices: Slices,
     elapsed: Duration,
     sequence: u64,
+    /// Memory in which slices are made.
+    scratch: Vec<u8>,
 }
 
 /// A proxy number and what is known of it. Numbers are never used again.
@@ -62,7 +64,7 @@ impl Proxy {
     }
 
     /// Closes the current slice.
-    fn tick(&mut self, id: ProxyId, elapsed: Duration) -> SliceProxy {
+    fn tick(&mut self, id: ProxyId, elapsed: Duration, scratch: &mut Vec<u8>) -> SliceProxy {
         let levels = Levels {
             busy_ns: u128::from(self.gauges.busy_ns.saturating_sub(self.counted_ns)),
             open_ns: u128::from(self.gauges.open) * elapsed.as_nanos(),
@@ -72,7 +74,7 @@ impl Proxy {
         self.counted_ns = self.gauges.busy_ns;
         self.current_peak = 0;
         self.levels.merge(&levels);
-        let slice = SliceProxy::new(id, &self.current, levels);
+        let slice = SliceProxy::new(id, &self.current, levels, scratch);
         self.current.clear();
         slice
     }
@@ -190,7 +192,7 @@ impl Collector {
         let mut proxies = Vec::new();
         for (id, slot) in (0..).map(ProxyId).zip(&mut self.proxies) {
             if let Slot::Known(known) = slot {
-                proxies.push(known.tick(id, elapsed));
+                proxies.push(known.tick(id, elapsed, &mut self.scratch));
             }
         }
         self.slices.push(Slice {
@@ -209,7 +211,7 @@ impl Collector {
     }
 
     /// Figures over the last `window` (1 s, 10 s, 60 s; at most a minute), or since start. Windows end at the last tick and
-    /// cover whole slices, together as close to `window` as they come; figures since start include what was absorbed later.
+    /// cover whole slices, together as close to `window` as they come: those of a second, and of five beyond the last ten. Figures since start include what was absorbed later.
     pub fn stats(&self, window: Option<Duration>) -> Stats {
         let mut stats = Stats {
             window_seconds: window.map(|w| w.as_secs_f64()),
@@ -280,7 +282,10 @@ impl Collector {
         let proxies = self
             .known()
             .map(|(_, p)| size_of::<Proxy>() + p.totals.memory() + p.current.memory());
-        self.proxies.capacity() * size_of::<Slot>() + proxies.sum::<usize>() + self.slices.memory()
+        self.proxies.capacity() * size_of::<Slot>()
+            + proxies.sum::<usize>()
+            + self.slices.memory()
+            + self.scratch.capacity()
     }
 }
 

@@ -129,7 +129,7 @@ impl HlogWriter {
         &self.path
     }
 
-    /// Slices that could not be written, or came and went between two calls.
+    /// Slices that could not be written, or were older than ten seconds at the call that should have.
     pub fn lost(&self) -> u64 {
         self.lost
     }
@@ -137,7 +137,7 @@ impl HlogWriter {
     /// Writes the slices that were closed since the last call. A slice that cannot be written (disk full) is lost and counted;
     /// the first one is said in the log. The file always ends in a whole line once writing works again.
     pub fn write(&mut self, collector: &Collector) {
-        for slice in collector.slices().iter() {
+        for slice in collector.slices().fine() {
             if slice.sequence < self.next {
                 continue;
             }

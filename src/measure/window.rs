@@ -1,18 +1,25 @@
-//! The last minute, as slices of about a second that hold only what changed.
+//! The last minute, as slices that hold only what changed: of about a second for the last ten, of about five before.
 
 use super::block::{Block, Counters};
-use super::buckets::{Buckets, Sparse};
+use super::buckets::{Buckets, decode, encode};
 use super::operations::{Key, Tally};
 use super::{ProxyId, Timing};
 use crate::protocol::Status;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::ops::Range;
 use std::time::Duration;
 
 /// How far back windows reach.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// Slices kept, however short they are.
-const MAX_SLICES: usize = 128;
+/// Slices kept as they came: enough for a window of 10 s at any time.
+const FINE: usize = 10;
+
+/// Slices that are merged into one when they are older: a fifth of the memory, since most of what they hold is the same.
+const MERGED: usize = 5;
+
+/// Merged slices kept, however short they are.
+const MAX_COARSE: usize = 128;
 
 /// Levels of a proxy over some time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,12 +44,15 @@ impl Levels {
     }
 }
 
+/// Where encoded counts lie in the bytes of their slice.
+type Place = Range<u32>;
+
 #[derive(Debug)]
 struct SliceOperation {
     key: Key,
     tally: Tally,
     statuses: Box<[(Status, u64)]>,
-    latencies: [Sparse; 4],
+    latencies: [Place; 4],
 }
 
 #[derive(Debug)]
@@ -51,10 +61,11 @@ struct SliceTimer {
     sum: u128,
     max: u64,
     saturated: u64,
-    buckets: Sparse,
+    buckets: Place,
 }
 
-/// What one proxy did in a slice.
+/// What one proxy did in a slice. All counts by latency share one allocation: many small ones, living for a minute each, would
+/// leave the heap in pieces.
 #[derive(Debug)]
 pub(super) struct SliceProxy {
     proxy: ProxyId,
@@ -62,35 +73,53 @@ pub(super) struct SliceProxy {
     counters: Counters,
     timers: Box<[SliceTimer]>,
     levels: Levels,
+    bytes: Box<[u8]>,
 }
 
 impl SliceProxy {
-    /// The same figures, at rest.
-    pub(super) fn new(proxy: ProxyId, block: &Block, levels: Levels) -> Self {
+    /// The same figures, at rest. `scratch` is memory to work in.
+    pub(super) fn new(
+        proxy: ProxyId,
+        block: &Block,
+        levels: Levels,
+        scratch: &mut Vec<u8>,
+    ) -> Self {
+        scratch.clear();
+        let mut rest = |buckets: &Buckets| {
+            let start = scratch.len() as u32;
+            encode(buckets, scratch);
+            start..scratch.len() as u32
+        };
         let active = block.operations.iter().filter(|(_, r)| !r.tally.is_empty());
         let operations = active.map(|(key, record)| SliceOperation {
             key,
             tally: record.tally,
             statuses: record.statuses.as_slice().into(),
-            latencies: record.latencies.all().map(Sparse::from),
+            latencies: record.latencies.all().map(&mut rest),
         });
+        let operations = operations.collect();
         let used = Timing::ALL.into_iter().zip(&block.timers);
-        let timers = used
-            .filter(|(_, t)| !t.buckets.is_empty())
-            .map(|(timing, t)| SliceTimer {
-                timing,
-                sum: t.sum,
-                max: t.max,
-                saturated: t.saturated,
-                buckets: Sparse::from(&t.buckets),
-            });
+        let used = used.filter(|(_, t)| !t.buckets.is_empty());
+        let timers = used.map(|(timing, t)| SliceTimer {
+            timing,
+            sum: t.sum,
+            max: t.max,
+            saturated: t.saturated,
+            buckets: rest(&t.buckets),
+        });
         Self {
             proxy,
-            operations: operations.collect(),
+            operations,
             counters: block.counters,
             timers: timers.collect(),
             levels,
+            bytes: scratch.as_slice().into(),
         }
+    }
+
+    fn entries(&self, place: &Place) -> impl Iterator<Item = (usize, u64)> + '_ {
+        let place = place.start as usize..place.end as usize;
+        decode(self.bytes.get(place).unwrap_or_default())
     }
 
     fn add_to(&self, block: &mut Block) {
@@ -101,34 +130,30 @@ impl SliceProxy {
             for &(status, n) in &operation.statuses {
                 record.status(status, n);
             }
-            for (mine, theirs) in record
+            let places = record
                 .latencies
                 .all_mut()
                 .into_iter()
-                .zip(&operation.latencies)
-            {
-                mine.extend(theirs.entries());
-            }
+                .zip(&operation.latencies);
+            places.for_each(|(mine, theirs)| mine.extend(self.entries(theirs)));
         }
         block.counters.merge(&self.counters);
         for timer in &self.timers {
             let mine = &mut block.timers[timer.timing as usize];
             mine.merge_sums(timer.sum, timer.max, timer.saturated);
-            mine.buckets.extend(timer.buckets.entries());
+            mine.buckets.extend(self.entries(&timer.buckets));
         }
     }
 
     fn memory(&self) -> usize {
-        let operations = self.operations.iter().map(|o| {
-            size_of::<SliceOperation>()
-                + o.statuses.len() * size_of::<(Status, u64)>()
-                + o.latencies.iter().map(Sparse::memory).sum::<usize>()
-        });
-        let timers = self
-            .timers
+        let operations = self
+            .operations
             .iter()
-            .map(|t| size_of::<SliceTimer>() + t.buckets.memory());
-        size_of::<Self>() + operations.sum::<usize>() + timers.sum::<usize>()
+            .map(|o| size_of::<SliceOperation>() + o.statuses.len() * size_of::<(Status, u64)>());
+        size_of::<Self>()
+            + self.bytes.len()
+            + operations.sum::<usize>()
+            + self.timers.len() * size_of::<SliceTimer>()
     }
 }
 
@@ -152,8 +177,8 @@ impl Slice {
             for operation in &slice.operations {
                 let [plain, client, ..] = &operation.latencies;
                 let mut buckets = Buckets::default();
-                buckets.extend(plain.entries());
-                buckets.extend(client.entries());
+                buckets.extend(slice.entries(plain));
+                buckets.extend(slice.entries(client));
                 f(operation.key, &buckets);
             }
         }
@@ -171,48 +196,10 @@ pub(super) struct Window {
     pub(super) levels: Levels,
 }
 
-/// The slices of the last minute, oldest first.
-#[derive(Debug, Default)]
-pub(super) struct Slices {
-    ring: VecDeque<Slice>,
-    covered: Duration,
-}
-
-impl Slices {
-    /// Adds the newest slice and forgets those that no window reaches.
-    pub(super) fn push(&mut self, slice: Slice) {
-        self.covered += slice.elapsed;
-        self.ring.push_back(slice);
-        while self.ring.len() > MAX_SLICES
-            || (self.ring.front())
-                .is_some_and(|s| self.covered.saturating_sub(s.elapsed) >= LONGEST)
-        {
-            let oldest = self.ring.pop_front();
-            self.covered = self
-                .covered
-                .saturating_sub(oldest.map_or(Duration::ZERO, |s| s.elapsed));
-        }
-    }
-
-    /// The slices, oldest first.
-    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &Slice> {
-        self.ring.iter()
-    }
-
-    /// The newest slices that together are closest to `window`; at least one.
-    fn newest(&self, window: Duration) -> impl Iterator<Item = &Slice> {
-        let mut covered = Duration::ZERO;
-        self.ring.iter().rev().take_while(move |slice| {
-            let first = covered.is_zero();
-            covered += slice.elapsed;
-            first || covered.saturating_sub(slice.elapsed / 2) <= window
-        })
-    }
-
-    /// One proxy's figures over a window.
-    pub(super) fn window(&self, proxy: ProxyId, window: Duration) -> Window {
-        let mut sum = Window::default();
-        for slice in self.newest(window) {
+impl Window {
+    fn of<'a>(slices: impl Iterator<Item = &'a Slice>, proxy: ProxyId) -> Self {
+        let mut sum = Self::default();
+        for slice in slices {
             sum.covered += slice.elapsed;
             for figures in slice.proxies.iter().filter(|p| p.proxy == proxy) {
                 figures.add_to(&mut sum.block);
@@ -221,10 +208,68 @@ impl Slices {
         }
         sum
     }
+}
+
+/// The slices of the last minute, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Slices {
+    coarse: VecDeque<Slice>,
+    fine: VecDeque<Slice>,
+    covered: Duration,
+    /// Memory in which merged slices are made.
+    scratch: Vec<u8>,
+}
+
+impl Slices {
+    /// Adds the newest slice and forgets those that no window reaches.
+    pub(super) fn push(&mut self, slice: Slice) {
+        self.covered += slice.elapsed;
+        self.fine.push_back(slice);
+        if self.fine.len() > FINE + MERGED {
+            let oldest: Vec<_> = self.fine.drain(..MERGED).collect();
+            self.coarse.extend(merged(&oldest, &mut self.scratch));
+        }
+        let beyond =
+            |oldest: &Slice, covered: Duration| covered.saturating_sub(oldest.elapsed) >= LONGEST;
+        while self.coarse.len() > MAX_COARSE
+            || self.coarse.front().is_some_and(|s| beyond(s, self.covered))
+        {
+            let gone = self
+                .coarse
+                .pop_front()
+                .map_or(Duration::ZERO, |s| s.elapsed);
+            self.covered = self.covered.saturating_sub(gone);
+        }
+    }
+
+    /// The slices of about the last ten seconds as they came, oldest first.
+    pub(super) fn fine(&self) -> impl Iterator<Item = &Slice> {
+        self.fine.iter()
+    }
+
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut Slice> {
+        self.coarse.iter_mut().chain(&mut self.fine)
+    }
+
+    /// The newest slices that together are closest to `window`; at least one.
+    fn newest(&self, window: Duration) -> impl Iterator<Item = &Slice> {
+        let mut covered = Duration::ZERO;
+        let newest = self.fine.iter().rev().chain(self.coarse.iter().rev());
+        newest.take_while(move |slice| {
+            let first = covered.is_zero();
+            covered += slice.elapsed;
+            first || covered.saturating_sub(slice.elapsed / 2) <= window
+        })
+    }
+
+    /// One proxy's figures over a window.
+    pub(super) fn window(&self, proxy: ProxyId, window: Duration) -> Window {
+        Window::of(self.newest(window), proxy)
+    }
 
     /// Takes back what was said about a proxy's limits: they changed.
     pub(super) fn unjudge(&mut self, proxy: ProxyId) {
-        let proxies = self.ring.iter_mut().flat_map(|s| &mut s.proxies);
+        let proxies = self.iter_mut().flat_map(|s| &mut s.proxies);
         for figures in proxies.filter(|p| p.proxy == proxy) {
             figures
                 .operations
@@ -235,17 +280,37 @@ impl Slices {
 
     /// Forgets a proxy.
     pub(super) fn remove(&mut self, proxy: ProxyId) {
-        for slice in &mut self.ring {
+        for slice in self.iter_mut() {
             slice.proxies.retain(|p| p.proxy != proxy);
         }
     }
 
     /// Bytes allocated.
     pub(super) fn memory(&self) -> usize {
-        let slices = self
-            .ring
-            .iter()
-            .map(|s| s.proxies.iter().map(SliceProxy::memory).sum::<usize>());
-        self.ring.capacity() * size_of::<Slice>() + slices.sum::<usize>()
+        let slices = self.coarse.iter().chain(&self.fine);
+        let proxies = slices.flat_map(|s| &s.proxies).map(SliceProxy::memory);
+        (self.coarse.capacity() + self.fine.capacity()) * size_of::<Slice>()
+            + proxies.sum::<usize>()
+            + self.scratch.capacity()
     }
+}
+
+/// One slice of several that follow each other.
+fn merged(slices: &[Slice], scratch: &mut Vec<u8>) -> Option<Slice> {
+    let first = slices.first()?;
+    let known: BTreeSet<_> = slices
+        .iter()
+        .flat_map(|s| &s.proxies)
+        .map(|p| p.proxy)
+        .collect();
+    let proxies = known.into_iter().map(|proxy| {
+        let sum = Window::of(slices.iter(), proxy);
+        SliceProxy::new(proxy, &sum.block, sum.levels, scratch)
+    });
+    Some(Slice {
+        sequence: first.sequence,
+        start: first.start,
+        elapsed: slices.iter().map(|s| s.elapsed).sum(),
+        proxies: proxies.collect(),
+    })
 }
