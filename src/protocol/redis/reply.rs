@@ -197,11 +197,12 @@ impl Replies {
     ) -> Result<(), Stop> {
         let mut at = 0;
         while at < bytes.len() {
-            if self.state == State::Type && self.frame == Frame::Idle {
-                if let Some(end) = self.whole(bytes, at, outstanding, out) {
-                    at = end;
-                    continue;
-                }
+            if self.state == State::Type
+                && self.frame == Frame::Idle
+                && let Some(end) = self.whole(bytes, at, outstanding, out)
+            {
+                at = end;
+                continue;
             }
             let context = &mut Context {
                 requests,
@@ -343,7 +344,7 @@ impl Replies {
         if self.attributes == 0 {
             match (self.frame, byte) {
                 (Frame::Idle, b'|') => {
-                    self.reply_begin(at, context)?;
+                    message::reply_begin(at, context)?;
                     self.frame = Frame::Attributed;
                 }
                 (_, b'|') => {}
