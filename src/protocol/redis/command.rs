@@ -75,6 +75,12 @@ impl Kind {
         )
     }
 
+    /// Whether request and reply are one each, and change nothing for others.
+    #[inline]
+    pub(super) const fn is_plain(self) -> bool {
+        matches!(self, Self::Plain | Self::Ping | Self::Watch)
+    }
+
     /// Whether it unsubscribes.
     pub(super) const fn is_unsubscription(self) -> bool {
         matches!(
