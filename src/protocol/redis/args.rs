@@ -29,10 +29,9 @@ pub fn arguments(command: &[u8]) -> Option<Vec<Cow<'_, [u8]>>> {
 
 /// Decodes element by element: a truncated array still gives its first elements, and a nested one cannot recurse.
 fn bulk_strings(command: &[u8]) -> Option<Vec<Cow<'_, [u8]>>> {
-    let (count, mut at) = number::complete(command, 1)?;
+    let (count, mut rest) = number::complete(command.get(1..)?)?;
     let mut arguments = Vec::new();
     while (arguments.len() as u64) < count {
-        let rest = command.get(at..)?;
         if rest.first() != Some(&b'$') {
             break;
         }
@@ -40,7 +39,7 @@ fn bulk_strings(command: &[u8]) -> Option<Vec<Cow<'_, [u8]>>> {
             break;
         };
         arguments.push(Cow::Borrowed(rest.get(start..end)?));
-        at += length;
+        rest = rest.get(length..)?;
     }
     Some(arguments)
 }

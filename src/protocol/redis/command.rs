@@ -75,6 +75,12 @@ impl Kind {
         )
     }
 
+    /// Whether request and reply are one each, and change nothing for others.
+    #[inline]
+    pub(super) const fn is_plain(self) -> bool {
+        matches!(self, Self::Plain | Self::Ping | Self::Watch)
+    }
+
     /// Whether it unsubscribes.
     pub(super) const fn is_unsubscription(self) -> bool {
         matches!(
@@ -224,9 +230,7 @@ const COUNT: usize = {
 };
 
 /// The table.
-pub(super) static COMMANDS: [Command; COUNT] = TABLE;
-
-const TABLE: [Command; COUNT] = {
+pub(super) static COMMANDS: [Command; COUNT] = {
     let mut table = [Command {
         name: "",
         class: Class::Admin,
@@ -318,14 +322,14 @@ impl Key {
 const SLOT_BITS: u32 = 11;
 const FREE: u16 = u16::MAX;
 
-const KEYS: [Key; COUNT] = {
+static KEYS: [Key; COUNT] = {
     let mut keys = [Key {
         name: Packed::EMPTY,
         container: FREE,
     }; COUNT];
     let mut row = 2;
     while row < COUNT {
-        let name = TABLE[row].name;
+        let name = COMMANDS[row].name;
         let mut bar = 0;
         while bar < name.len() && name.as_bytes()[bar] != b'|' {
             bar += 1;
@@ -350,8 +354,8 @@ const KEYS: [Key; COUNT] = {
 const fn container_row(name: Packed) -> u16 {
     let mut row = 0;
     while row < COUNT {
-        if matches!(TABLE[row].kind, Kind::Container)
-            && Packed::of(TABLE[row].name.as_bytes()).is(name)
+        if matches!(COMMANDS[row].kind, Kind::Container)
+            && Packed::of(COMMANDS[row].name.as_bytes()).is(name)
         {
             return row as u16;
         }
@@ -361,7 +365,7 @@ const fn container_row(name: Packed) -> u16 {
 }
 
 /// Open addressing, filled at compile time; most names sit in their own slot.
-const SLOTS: [u16; 1 << SLOT_BITS] = {
+static SLOTS: [u16; 1 << SLOT_BITS] = {
     let mut slots = [FREE; 1 << SLOT_BITS];
     let mut row = 2;
     while row < COUNT {
@@ -375,9 +379,6 @@ const SLOTS: [u16; 1 << SLOT_BITS] = {
     slots
 };
 
-static KEY_TABLE: [Key; COUNT] = KEYS;
-static SLOT_TABLE: [u16; 1 << SLOT_BITS] = SLOTS;
-
 /// The operation of a command, or of a subcommand of `container` where that is not [`OTHER`].
 #[inline]
 pub(super) fn find(name: Packed, container: Operation) -> Option<Operation> {
@@ -387,11 +388,11 @@ pub(super) fn find(name: Packed, container: Operation) -> Option<Operation> {
     };
     let mut slot = key.slot();
     loop {
-        let row = *SLOT_TABLE.get(slot)?;
-        if KEY_TABLE.get(usize::from(row))? == &key {
+        let row = *SLOTS.get(slot)?;
+        if KEYS.get(usize::from(row))? == &key {
             return Some(Operation(row));
         }
-        slot = (slot + 1) % SLOT_TABLE.len();
+        slot = (slot + 1) % SLOTS.len();
     }
 }
 

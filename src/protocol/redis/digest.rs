@@ -31,12 +31,12 @@ impl Digest {
 
     /// Adds bytes to the current field.
     pub(super) fn write(&mut self, mut bytes: &[u8]) {
-        let held = (self.length % 8) as u32;
+        let filled = (self.length % 8) as u32;
         self.length = self.length.wrapping_add(bytes.len() as u64);
-        if held > 0 {
-            let wanted = (8 - held) as usize;
+        if filled > 0 {
+            let wanted = (8 - filled) as usize;
             let (head, rest) = bytes.split_at(wanted.min(bytes.len()));
-            for (byte, at) in head.iter().zip(held..) {
+            for (byte, at) in head.iter().zip(filled..) {
                 self.tail |= u64::from(*byte) << (8 * at);
             }
             if head.len() < wanted {

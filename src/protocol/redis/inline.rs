@@ -210,7 +210,8 @@ mod tests {
 
     #[test]
     fn splits_as_redis_does() {
-        let cases: &[(&[u8], Option<&[&[u8]]>)] = &[
+        type Case<'a> = (&'a [u8], Option<&'a [&'a [u8]]>);
+        let cases: &[Case] = &[
             (b"GET a", Some(&[b"GET", b"a"])),
             (b"  GET \t a\r", Some(&[b"GET", b"a"])),
             (b"", Some(&[])),

@@ -6,6 +6,9 @@
 //! - CLIENT REPLY OFF and SKIP keep replies back.
 //! - EXEC answers for everything that was queued.
 //!
+//! An array or push that may be either a confirmation or a message (a (un)subscription, or a PING in RESP2, is outstanding while
+//! messages may come) is told by its first element: its `ReplyBegin` or `PushBegin` stands right behind that element.
+//!
 //! Followed no further, with [`Lost`](super::Lost) and the bytes flowing on: MONITOR, replication, streamed aggregates, CLIENT
 //! REPLY or a (un)subscription inside MULTI, and a (un)subscription while replies are off, which Redis versions answer
 //! differently.
@@ -61,6 +64,15 @@ pub fn is_failure(status: Status) -> bool {
 struct Stop {
     at: usize,
     why: Lost,
+}
+
+impl Stop {
+    const fn unpaired(at: usize) -> Self {
+        Self {
+            at,
+            why: Lost::Unpaired,
+        }
+    }
 }
 
 #[inline]

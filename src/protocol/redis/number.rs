@@ -50,26 +50,44 @@ impl Number {
     }
 }
 
-/// The number of a header that is complete in `bytes`, and where it ends after its CRLF. `None` leaves the judgement to
+/// The number of a header that is complete at the start of `bytes`, and what follows its CRLF. `None` leaves the judgement to
 /// [`Number`]: incomplete, unusual or wrong.
 #[inline]
-pub(super) fn complete(bytes: &[u8], start: usize) -> Option<(u64, usize)> {
-    let first = bytes.get(start)?.wrapping_sub(b'0');
-    if first > 9 {
-        return None;
-    }
-    let mut value = u64::from(first);
-    let mut at = start + 1;
-    loop {
-        match *bytes.get(at)? {
-            digit @ b'0'..=b'9' if value > 0 && at < start + 18 => {
-                value = value * 10 + u64::from(digit - b'0');
-                at += 1;
-            }
-            b'\r' if *bytes.get(at + 1)? == b'\n' => return Some((value, at + 2)),
-            _ => return None,
+pub(super) fn complete(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    // Nearly every number has one or two digits.
+    if let Some((head, rest)) = bytes.split_first_chunk::<4>() {
+        let [first, second, third, _] = head.map(|byte| byte.wrapping_sub(b'0'));
+        let line = u32::from_le_bytes(*head);
+        if line >> 16 == END && first.wrapping_sub(1) < 9 && second <= 9 {
+            return Some((u64::from(first * 10 + second), rest));
+        }
+        if line >> 8 & 0xFFFF == END && first <= 9 {
+            return Some((u64::from(first), &bytes[3..]));
+        }
+        if third > 9 {
+            return None;
         }
     }
+    long(bytes)
+}
+
+/// CRLF, little-endian.
+const END: u32 = 0x0A0D;
+
+fn long(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let digits = bytes
+        .iter()
+        .take_while(|byte| byte.is_ascii_digit())
+        .count();
+    let (number, rest) = bytes.split_at(digits);
+    if digits == 0 || digits > 18 || (digits > 1 && number[0] == b'0') {
+        return None;
+    }
+    let rest = rest.strip_prefix(b"\r\n")?;
+    let value = number
+        .iter()
+        .fold(0, |value, digit| value * 10 + u64::from(digit - b'0'));
+    Some((value, rest))
 }
 
 #[cfg(test)]
@@ -118,6 +136,12 @@ mod tests {
         for text in [
             &b"0\r\n"[..],
             b"7\r\n",
+            b"7\r\nrest",
+            b"10\r\n",
+            b"01\r\n",
+            b"123\r\n",
+            b"1x\r\n",
+            b"x1\r\n",
             b"42\r\nrest",
             b"100000\r\n",
             b"999999999999999999\r\n",
@@ -128,8 +152,9 @@ mod tests {
             b"1\rx",
             b"",
         ] {
-            if let Some((value, end)) = complete(text, 0) {
-                assert_eq!(slow(&text[..end]), Ok(Some(value.cast_signed())));
+            if let Some((value, rest)) = complete(text) {
+                let line = &text[..text.len() - rest.len()];
+                assert_eq!(slow(line), Ok(Some(value.cast_signed())));
             } else {
                 assert!(!matches!(slow(text), Ok(Some(0..))), "{text:?}");
             }

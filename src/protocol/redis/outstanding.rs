@@ -21,6 +21,13 @@ pub(super) struct Pending {
     pub(super) begun: bool,
 }
 
+impl Pending {
+    /// Whether it only holds the place of a RESET that is not answered.
+    pub(super) fn is_silent(&self) -> bool {
+        self.kind == Kind::Reset && self.replies == 0
+    }
+}
+
 /// The queue. Starts without an allocation, and gives back what a deep pipeline took.
 #[derive(Debug, Default)]
 pub(super) struct Outstanding(VecDeque<Pending>);

@@ -207,11 +207,12 @@ impl Replies {
     ) -> Result<(), Stop> {
         let mut at = 0;
         while at < bytes.len() {
-            if self.state == State::Type && self.frame == Frame::Idle {
-                if let Some(end) = self.whole(bytes, at, outstanding, out) {
-                    at = end;
-                    continue;
-                }
+            if self.state == State::Type
+                && self.frame == Frame::Idle
+                && let Some(end) = self.whole(bytes, at, outstanding, out)
+            {
+                at = end;
+                continue;
             }
             let context = &mut Context {
                 requests,
@@ -244,10 +245,10 @@ impl Replies {
         out: &mut Vec<Located>,
     ) -> Option<usize> {
         let head = outstanding.front()?;
-        if !matches!(head.kind, Kind::Plain | Kind::Ping) {
+        if !head.kind.is_plain() {
             return None;
         }
-        let end = scalar(bytes, start)?;
+        let end = bytes.len() - scalar(&bytes[start..])?.len();
         let exchange = head.exchange;
         let status = Status::OK;
         let located = |at, event| Located {
@@ -264,23 +265,24 @@ impl Replies {
         Some(end)
     }
 
-    /// Counts past the elements of a plain reply that are complete in this piece.
-    fn elements(&mut self, bytes: &[u8], mut at: usize) -> usize {
+    /// Counts past the elements of a plain reply that are complete in this piece; returns where it stopped.
+    fn elements(&mut self, bytes: &[u8], start: usize) -> usize {
+        let mut rest = &bytes[start..];
         while self.pending > 0 {
-            if let Some(end) = scalar(bytes, at) {
+            if let Some(after) = scalar(rest) {
                 self.pending -= 1;
-                at = end;
-            } else if bytes.get(at) == Some(&b'*')
-                && let Some((count @ ..=MAX_ELEMENTS, end)) = number::complete(bytes, at + 1)
+                rest = after;
+            } else if let Some(header) = rest.strip_prefix(b"*")
+                && let Some((count @ ..=MAX_ELEMENTS, after)) = number::complete(header)
                 && let Some(pending) = (self.pending - 1).checked_add(count)
             {
                 self.pending = pending;
-                at = end;
+                rest = after;
             } else {
                 break;
             }
         }
-        at
+        bytes.len() - rest.len()
     }
 
     /// Takes one byte, or a run of bytes that are all text; returns where it stopped.
@@ -353,7 +355,7 @@ impl Replies {
         if self.attributes == 0 {
             match (self.frame, byte) {
                 (Frame::Idle, b'|') => {
-                    self.reply_begin(at, context)?;
+                    message::reply_begin(at, context)?;
                     self.frame = Frame::Attributed;
                 }
                 (_, b'|') => {}
@@ -510,19 +512,18 @@ impl Replies {
     }
 }
 
-/// Where an element without others ends that is complete in `bytes`. Errors, nil strings and long lines are left to the slow
-/// way.
+/// What follows an element without others that is complete at the start of `bytes`. Errors, nil strings and long lines are left
+/// to the slow way.
 #[inline]
-fn scalar(bytes: &[u8], start: usize) -> Option<usize> {
+fn scalar(bytes: &[u8]) -> Option<&[u8]> {
     /// Longest line looked through: a status, a number.
     const LINE: usize = 32;
-    match bytes.get(start)? {
-        b'$' => argument(bytes, start).map(|(_, end)| end),
+    match bytes.first()? {
+        b'$' => argument(bytes).map(|(_, rest)| rest),
         b'+' | b':' | b'_' | b',' | b'#' => {
-            let line = bytes.get(start..)?;
-            let line = line.get(..LINE).unwrap_or(line);
+            let line = bytes.get(..LINE).unwrap_or(bytes);
             let end = line.windows(2).position(|pair| pair == b"\r\n")?;
-            Some(start + end + 2)
+            bytes.get(end + 2..)
         }
         _ => None,
     }

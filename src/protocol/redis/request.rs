@@ -174,20 +174,21 @@ impl Requests {
         outstanding: &mut Outstanding,
         out: &mut Vec<Located>,
     ) -> Result<Option<usize>, Stop> {
-        let Some((arguments, operation, known_at)) = name(bytes, start) else {
+        let Some((arguments, operation, mut rest)) = name(&bytes[start..]) else {
             return Ok(None);
         };
         let row = command::command(operation);
-        if row.kind != Kind::Plain || self.mode.replies != Replies::On {
+        if !row.kind.is_plain() || self.mode.replies != Replies::On {
             return Ok(None);
         }
-        let mut at = known_at;
+        let known_at = bytes.len() - rest.len();
         for _ in 1..arguments {
-            match argument(bytes, at) {
-                Some((_, end)) => at = end,
+            match argument(rest) {
+                Some((_, after)) => rest = after,
                 None => return Ok(None),
             }
         }
+        let at = bytes.len() - rest.len();
         let exchange = self.exchange;
         let located = |at, event| Located {
             at,
@@ -210,7 +211,7 @@ impl Requests {
         let pending = Pending {
             exchange,
             replies: 1,
-            kind: Kind::Plain,
+            kind: row.kind,
             begun: false,
         };
         match outstanding.push(pending) {
@@ -367,30 +368,24 @@ impl Requests {
     }
 }
 
-/// The header and the name of a command that are complete in `bytes`: number of arguments, operation, and where the name
-/// ends. `None`: incomplete, or not a matter for the fast way.
+/// The header and the name of a command that are complete at the start of `bytes`: number of arguments, operation, and what
+/// follows. `None`: incomplete, or not a matter for the fast way.
 #[inline]
-fn name(bytes: &[u8], start: usize) -> Option<(u64, Operation, usize)> {
-    if *bytes.get(start)? != b'*' {
-        return None;
-    }
-    let (arguments, at) = number::complete(bytes, start + 1)?;
+fn name(bytes: &[u8]) -> Option<(u64, Operation, &[u8])> {
+    let (arguments, rest) = number::complete(bytes.strip_prefix(b"*")?)?;
     if arguments == 0 || arguments > MAX_ARGUMENTS {
         return None;
     }
-    let (name, end) = argument(bytes, at)?;
-    let name = Packed::prefix(bytes.get(name..)?, end - 2 - name)?;
+    let (name, after) = argument(rest)?;
+    let name = Packed::prefix(name, name.len() - after.len() - 2)?;
     let operation = command::find(name, command::OTHER).unwrap_or(command::OTHER);
-    Some((arguments, operation, end))
+    Some((arguments, operation, after))
 }
 
-/// Where an argument that is complete in `bytes` has its text, and where it ends after its CRLF.
+/// An argument that is complete at the start of `bytes`: from its text on, and what follows its CRLF.
 #[inline]
-pub(super) fn argument(bytes: &[u8], start: usize) -> Option<(usize, usize)> {
-    if *bytes.get(start)? != b'$' {
-        return None;
-    }
-    let (length, text) = number::complete(bytes, start + 1)?;
-    let end = text.checked_add(usize::try_from(length).ok()?)?;
-    (bytes.get(end..end + 2)? == b"\r\n").then_some((text, end + 2))
+pub(super) fn argument(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, text) = number::complete(bytes.strip_prefix(b"$")?)?;
+    let rest = text.get(usize::try_from(length).ok()?..)?;
+    Some((text, rest.strip_prefix(b"\r\n")?))
 }

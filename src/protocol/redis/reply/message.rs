@@ -3,6 +3,7 @@
 use super::{Capture, Context, Details, Frame, Replies};
 use crate::protocol::redis::command::Kind;
 use crate::protocol::redis::digest::Digest;
+use crate::protocol::redis::outstanding::Pending;
 use crate::protocol::redis::subscription::{Said, Subscriptions};
 use crate::protocol::redis::word::Word;
 use crate::protocol::redis::{Stop, emit, status};
@@ -16,6 +17,7 @@ impl Replies {
         at: usize,
         context: &mut Context<'_>,
     ) -> Result<(), Stop> {
+        self.silent_resets(context);
         let head = context.outstanding.front().map(|head| head.kind);
         let confirmable = head.is_some_and(Kind::is_subscription);
         let push = match byte {
@@ -27,7 +29,7 @@ impl Replies {
             _ => false,
         };
         if !push {
-            self.reply_begin(at, context)?;
+            reply_begin(at, context)?;
             return self.reply_classify(byte, at, context);
         }
         if confirmable || (byte == b'*' && head == Some(Kind::Ping)) {
@@ -45,18 +47,6 @@ impl Replies {
         self.inspect();
     }
 
-    pub(super) fn reply_begin(&mut self, at: usize, context: &mut Context<'_>) -> Result<(), Stop> {
-        let Some(head) = context.outstanding.front_mut() else {
-            let why = Lost::Unpaired;
-            return Err(Stop { at, why });
-        };
-        if !head.begun {
-            head.begun = true;
-            emit(context.out, at, head.exchange, Event::ReplyBegin);
-        }
-        Ok(())
-    }
-
     /// What a reply of this type means to the request at the head.
     pub(super) fn reply_classify(
         &mut self,
@@ -64,26 +54,9 @@ impl Replies {
         at: usize,
         context: &mut Context<'_>,
     ) -> Result<(), Stop> {
-        let kind = context.outstanding.front().map(|head| head.kind);
-        let frame = match (kind, byte) {
-            (Some(_), b'-' | b'!') => Some(Frame::Error),
-            (Some(Kind::Exec), b'*') => Some(Frame::Exec),
-            (Some(Kind::Exec), b'+' | b'_') => Some(Frame::Plain),
-            (Some(Kind::Hello), b'%' | b'*' | b'+') => Some(Frame::Plain),
-            (Some(Kind::Multi | Kind::Discard | Kind::Reset | Kind::Monitor), b'+') => {
-                Some(Frame::Plain)
-            }
-            (Some(Kind::Exec | Kind::Hello | Kind::Multi | Kind::Discard | Kind::Reset), _)
-            | (Some(Kind::Monitor), _)
-            | (None, _) => None,
-            (Some(kind), b'*' | b'>') if kind.is_subscription() => Some(Frame::Confirmation),
-            (Some(kind), b'+') if kind.is_subscription() => Some(Frame::Plain),
-            (Some(kind), _) if kind.is_subscription() => None,
-            _ => Some(Frame::Plain),
-        };
-        let Some(frame) = frame else {
-            let why = Lost::Unpaired;
-            return Err(Stop { at, why });
+        let head = context.outstanding.front();
+        let Some(frame) = head.and_then(|head| frame_of(head.kind, byte)) else {
+            return Err(Stop::unpaired(at));
         };
         self.open(frame, byte);
         match frame {
@@ -92,7 +65,10 @@ impl Replies {
                 self.details().word = Word::new();
                 self.capture = Capture::Code;
             }
-            Frame::Exec => self.details().errors = 0,
+            Frame::Exec => {
+                self.inspect();
+                self.details().errors = 0;
+            }
             Frame::Confirmation => self.inspect(),
             _ => {}
         }
@@ -202,12 +178,10 @@ impl Replies {
         };
         if self.frame == Frame::Undecided && answered.is_some() && answered == head {
             self.frame = Frame::Confirmation;
-            return self.reply_begin(at, context);
+            return reply_begin(at, context);
         }
-        // RESP3 has pushes of many kinds; in RESP2 an array that is none of these means that the place was lost.
-        if self.first == b'*' && matches!(said, Said::Other | Said::Pong) {
-            let why = Lost::Unpaired;
-            return Err(Stop { at, why });
+        if self.is_foreign() {
+            return Err(Stop::unpaired(at));
         }
         if self.frame == Frame::Undecided {
             context.emit_newest(at, Event::PushBegin);
@@ -216,11 +190,19 @@ impl Replies {
         Ok(())
     }
 
+    /// RESP3 has pushes of many kinds; in RESP2 an array that is none of these means that the place was lost.
+    fn is_foreign(&mut self) -> bool {
+        self.first == b'*' && matches!(self.details().said, Said::Other | Said::Pong)
+    }
+
     /// The message is complete.
     pub(super) fn message_end(&mut self, at: usize, context: &mut Context<'_>) -> Result<(), Stop> {
         let frame = self.frame;
         self.frame = Frame::Idle;
         match frame {
+            Frame::Push if self.is_foreign() => {
+                return Err(Stop::unpaired(at));
+            }
             Frame::Push => self.push_end(at, context),
             Frame::Confirmation => return self.confirmation_end(at, context),
             Frame::Undecided => {
@@ -258,8 +240,7 @@ impl Replies {
         let said = details.said;
         let (size, count) = (details.size, details.count);
         let Some(head) = context.outstanding.front_mut() else {
-            let why = Lost::Unpaired;
-            return Err(Stop { at, why });
+            return Err(Stop::unpaired(at));
         };
         match (said, count) {
             (Said::Pong, _) => head.replies = 1,
@@ -271,8 +252,7 @@ impl Replies {
                 details.subscriptions.confirmed(kind, count);
             }
             _ => {
-                let why = Lost::Unpaired;
-                return Err(Stop { at, why });
+                return Err(Stop::unpaired(at));
             }
         }
         self.subscribed = details.subscriptions.any();
@@ -290,8 +270,7 @@ impl Replies {
         context: &mut Context<'_>,
     ) -> Result<(), Stop> {
         let Some(head) = context.outstanding.pop() else {
-            let why = Lost::Unpaired;
-            return Err(Stop { at, why });
+            return Err(Stop::unpaired(at));
         };
         let status = match frame {
             Frame::Error => self.status,
@@ -333,17 +312,10 @@ impl Replies {
             }
             Kind::Reset if frame == Frame::Plain => {
                 self.transaction_end(Transaction::Rollback, at, context);
-                self.resp3 = false;
-                self.subscribed = false;
-                self.details().subscriptions = Subscriptions::NONE;
+                self.reset();
             }
             Kind::Multi | Kind::Exec | Kind::Discard | Kind::Reset | Kind::Watch => {}
-            _ if frame == Frame::Error => {
-                if self.in_transaction && !self.failed {
-                    self.failed = true;
-                    context.emit_newest(at, Event::Transaction(Transaction::Failed));
-                }
-            }
+            _ if frame == Frame::Error => self.transaction_failed(at, context),
             Kind::Monitor => return stop(Lost::Monitor),
             Kind::Hello if self.first != b'+' => self.resp3 = self.first == b'%',
             // Queued: its real answer will stand inside the reply of EXEC, and not as one element.
@@ -355,10 +327,64 @@ impl Replies {
         Ok(())
     }
 
+    /// A RESET that CLIENT REPLY SKIP kept quiet takes effect in its place in the order.
+    fn silent_resets(&mut self, context: &mut Context<'_>) {
+        while context.outstanding.front().is_some_and(Pending::is_silent) {
+            context.outstanding.pop();
+            self.reset();
+        }
+    }
+
+    fn reset(&mut self) {
+        self.resp3 = false;
+        self.subscribed = false;
+        self.details().subscriptions = Subscriptions::NONE;
+    }
+
+    /// A command was refused while queueing: EXEC can only abort.
+    fn transaction_failed(&mut self, at: usize, context: &mut Context<'_>) {
+        if self.in_transaction && !self.failed {
+            self.failed = true;
+            context.emit_newest(at, Event::Transaction(Transaction::Failed));
+        }
+    }
+
     fn transaction_end(&mut self, how: Transaction, at: usize, context: &mut Context<'_>) {
         if self.in_transaction {
             self.in_transaction = false;
             context.emit_newest(at, Event::Transaction(how));
         }
+    }
+}
+
+/// Tells the beginning of the reply to the request at the head, once.
+pub(super) fn reply_begin(at: usize, context: &mut Context<'_>) -> Result<(), Stop> {
+    let Some(head) = context.outstanding.front_mut() else {
+        return Err(Stop::unpaired(at));
+    };
+    if !head.begun {
+        head.begun = true;
+        emit(context.out, at, head.exchange, Event::ReplyBegin);
+    }
+    Ok(())
+}
+
+/// What a reply of this type is to a request of this kind; `None`: it cannot be its reply.
+fn frame_of(kind: Kind, byte: u8) -> Option<Frame> {
+    match (kind, byte) {
+        (_, b'-' | b'!') => Some(Frame::Error),
+        (Kind::Exec, b'*') => Some(Frame::Exec),
+        (Kind::Exec, b'+' | b'_')
+        | (Kind::Hello, b'%' | b'*' | b'+')
+        | (Kind::Multi | Kind::Discard | Kind::Reset | Kind::Monitor, b'+') => Some(Frame::Plain),
+        (
+            Kind::Exec | Kind::Hello | Kind::Multi | Kind::Discard | Kind::Reset | Kind::Monitor,
+            _,
+        ) => None,
+        _ if !kind.is_subscription() => Some(Frame::Plain),
+        (_, b'*' | b'>') => Some(Frame::Confirmation),
+        // Queued.
+        (_, b'+') => Some(Frame::Plain),
+        _ => None,
     }
 }

@@ -172,14 +172,20 @@ impl Requests {
             Kind::Monitor if !self.replies => return Err(stop(Lost::Monitor)),
             // Whether these are answered depends on the server's version.
             kind if kind.is_subscription() && !self.replies => return Err(stop(Lost::Unpaired)),
+            // Only its reply tells which protocol version is spoken from here.
+            Kind::Hello if !self.replies => return Err(stop(Lost::Unpaired)),
             // Executed in the middle of EXEC's reply, which it then cuts short.
             Kind::ClientReply if before.queueing => return Err(stop(Lost::Unpaired)),
             _ => {}
         }
-        if !self.replies {
+        if !self.replies && !self.is_reset() {
             return Ok(());
         }
-        outstanding.push(self.pending(exchange)).map_err(stop)
+        let mut pending = self.pending(exchange);
+        if !self.replies {
+            pending.replies = 0;
+        }
+        outstanding.push(pending).map_err(stop)
     }
 
     fn change_mode(&mut self) {

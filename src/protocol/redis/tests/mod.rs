@@ -139,7 +139,8 @@ fn summary(seen: &[Seen]) -> Vec<String> {
             Event::ReplyBegin => exchanges.get_mut(number).unwrap().reply = *at,
             Event::PartErrors(errors) => {
                 let line = &mut lines[exchanges[number].line];
-                line.push_str(&format!(" errors={errors}"));
+                *line += " errors=";
+                *line += &errors.to_string();
             }
             Event::ReplyEnd { status } => {
                 let exchange = &exchanges[number];
@@ -148,7 +149,8 @@ fn summary(seen: &[Seen]) -> Vec<String> {
                     Status::OK => "ok",
                     status => super::status_name(status),
                 };
-                lines[exchange.line].push_str(&format!(" {name} {}/{}", sizes.0, sizes.1));
+                let line = &mut lines[exchange.line];
+                *line = format!("{line} {name} {}/{}", sizes.0, sizes.1);
             }
             Event::PushBegin => push = *at,
             Event::PushEnd => lines.push(format!("push {}", at - push)),

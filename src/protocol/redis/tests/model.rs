@@ -328,10 +328,10 @@ impl Model {
         } else {
             self.replies.extend(b"+RESET\r\n");
             self.asked.push(format!("{number} RESET handshake ok"));
-            self.resp3 = false;
-            self.channels.clear();
-            self.patterns.clear();
         }
+        self.resp3 = false;
+        self.channels.clear();
+        self.patterns.clear();
         self.mode = Mode::On;
     }
 

@@ -417,6 +417,32 @@ fn client_reply_keeps_replies_back() {
 }
 
 #[test]
+fn a_silent_reset_takes_effect_in_its_place() {
+    check(
+        "> HELLO 3
+         < %0|
+         > SUBSCRIBE a
+         < >3|$9|subscribe|$1|a|:1|
+         > HELLO 2
+         < *0|
+         > HELLO 3
+         > CLIENT REPLY SKIP
+         > RESET
+         > LRANGE l 0 9
+         < %0|*1|$7|message|",
+        &[
+            "0 HELLO handshake ok 22/4",
+            "1 SUBSCRIBE pubsub ok 26/11",
+            "2 HELLO handshake ok 22/4",
+            "3 HELLO handshake ok 22/4",
+            "4 client|reply admin silent",
+            "5 RESET handshake silent",
+            "6 LRANGE read ok 37/17",
+        ],
+    );
+}
+
+#[test]
 fn what_cannot_be_followed_is_given_up_after_its_bytes() {
     check(
         "> MONITOR
@@ -490,6 +516,20 @@ fn replies_that_no_request_asked_for_end_it() {
     check(
         "> SUBSCRIBE a\n< *3|$9|subscribe|$1|a|:1|*2|$5|hello|$0||",
         &["0 SUBSCRIBE pubsub ok 26/30", "lost unpaired"],
+    );
+    for nothing in ["*0|", "*-1|", "*1|:1|"] {
+        check(
+            &format!("> SUBSCRIBE a\n< *3|$9|subscribe|$1|a|:1|\n< {nothing}"),
+            &["0 SUBSCRIBE pubsub ok 26/30", "lost unpaired"],
+        );
+    }
+    check(
+        "> CLIENT REPLY SKIP\n> HELLO 3",
+        &[
+            "0 client|reply admin silent",
+            "1 HELLO handshake silent",
+            "lost unpaired",
+        ],
     );
     check(
         "> SUBSCRIBE a\n< *3|$10|psubscribe|$1|a|:1|",
