@@ -86,7 +86,13 @@ fn decode(c: &mut Criterion) {
         &reply,
     );
 
-    let reply = [&bound[..], &message(b'D', &[7; 1 << 20]), &complete, &ready].concat();
+    let reply = [
+        &bound[..],
+        &message(b'D', &vec![7; 1 << 20]),
+        &complete,
+        &ready,
+    ]
+    .concat();
     exchange(
         c,
         "prepared_select_1_mib_row",
