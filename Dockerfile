@@ -15,9 +15,7 @@ RUN mkdir -p src benches \
        done \
     && cargo build --release --locked --bin brownout \
     && rm -rf src benches
-COPY src ./src
-COPY benches ./benches
-COPY profiles ./profiles
+COPY . .
 # Copied files may be older than what was just built: cargo goes by the time of change.
 RUN find src -name '*.rs' -exec touch {} + \
     && cargo build --release --locked --bin brownout \
@@ -26,9 +24,6 @@ RUN find src -name '*.rs' -exec touch {} + \
 FROM debian:bookworm-slim
 RUN useradd --system --uid 8474 --no-create-home --shell /usr/sbin/nologin brownout
 COPY --from=build /build/target/release/brownout /usr/local/bin/brownout
-COPY --from=build /build/profiles /var/lib/brownout/profiles
-# Profiles are looked for in ./profiles.
-WORKDIR /var/lib/brownout
 USER 8474:8474
 # The admin endpoint listens on the container's loopback alone: docker exec reaches it, the network does not.
 HEALTHCHECK --interval=5s --timeout=3s --start-period=5s --retries=5 \

@@ -1,6 +1,7 @@
 //! `brownout`: a transparent TCP proxy that understands the protocols it carries, measures every request inline, injects
 //! faults from profiles, and proves whether the services behind it survive.
 
+pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod demo;

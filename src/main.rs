@@ -1,3 +1,9 @@
 //! The `brownout` command.
 
-fn main() {}
+use brownout::cli::{self, Cli};
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main(Cli::parse())
+}

@@ -1,5 +1,100 @@
 //! The command line: one file a subcommand.
+//!
+//! Results go to stdout, everything for people to stderr. Exit codes: 0 pass, 1 a check failed, 2 usage or configuration,
+//! 3 only inconclusive, 4 could not run, 130 interrupted.
 
 pub mod check;
 pub mod client;
+pub mod demo;
+pub mod run;
 pub mod schema;
+
+use clap::{Parser, Subcommand};
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+/// Wrong usage, or a file that is not valid.
+pub const USAGE: u8 = 2;
+
+/// A check failed.
+pub const CHECK_FAILED: u8 = 1;
+
+/// Nothing failed, but not everything could be judged.
+pub const INCONCLUSIVE: u8 = 3;
+
+/// What was asked for could not be run.
+pub const COULD_NOT_RUN: u8 = 4;
+
+/// Ended by Ctrl-C.
+pub const INTERRUPTED: u8 = 130;
+
+/// A transparent TCP proxy that speaks Redis, Postgres and HTTP.
+///
+/// It stands between services and what they depend on, measures every request inline, injects faults from profiles, and
+/// tells whether the services survive them. Begin with `brownout demo`.
+#[derive(Debug, Parser)]
+#[command(name = "brownout", version, max_term_width = 100, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::Args),
+    Demo(crate::demo::Options),
+    Check(check::Args),
+    Schema(schema::Args),
+    /// Write shell completions to stdout.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Runs the command line.
+pub fn main(cli: Cli) -> ExitCode {
+    let (mut out, mut err) = (io::stdout(), io::stderr());
+    let code = match cli.command {
+        Command::Run(args) => run::run(&args),
+        Command::Demo(options) => demo::run(&options),
+        Command::Check(args) => written(check::run(&args, &mut out, &mut err)),
+        Command::Schema(args) => written(schema::run(&args, &mut out)),
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            let mut command = <Cli as clap::CommandFactory>::command();
+            clap_complete::generate(shell, &mut command, "brownout", &mut text);
+            written(out.write_all(&text).map(|()| 0))
+        }
+    };
+    ExitCode::from(code)
+}
+
+/// A reader that goes away (`| head -1`) ends the command quietly; it has what it wanted.
+fn written(result: io::Result<u8>) -> u8 {
+    match result {
+        Ok(code) => code,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
+        Err(error) => {
+            say(&format!("cannot write: {error}"));
+            COULD_NOT_RUN
+        }
+    }
+}
+
+/// A line for people, on stderr. A closed stderr is no reason to stop.
+pub(crate) fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// An error with what caused it, for people.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

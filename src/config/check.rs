@@ -1,5 +1,6 @@
 //! From what is written to what is valid: what one value may be, and what values mean for each other.
 
+use super::clash;
 use super::file::{File, ProxyTable};
 use super::locate::Document;
 use super::problem::Problems;
@@ -15,6 +16,8 @@ use std::time::Duration;
 
 /// Characters of one route.
 const MAX_ROUTE: usize = 256;
+/// Segments of one route, the empty one before the first slash included: more than that is not taken apart in a request.
+const MAX_SEGMENTS: usize = 32;
 
 /// Reads, checks and completes a configuration.
 pub(super) fn config(text: &str, origin: &str) -> Result<Config, Problems> {
@@ -69,15 +72,17 @@ fn complete(document: &mut Document<'_>, file: File) -> Config {
             "expected at most 256 in one process",
         );
     }
-    let mut indices = Vec::new();
-    let mut proxies = Vec::new();
-    for (index, table) in tables.into_iter().enumerate() {
-        if let Some(proxy) = proxy(document, index, table) {
-            indices.push(index);
-            proxies.push(proxy);
-        }
+    let tables = &tables[..tables.len().min(MAX_PROXIES)];
+    let outlines: Vec<clash::Outline<'_>> = tables.iter().map(Into::into).collect();
+    for clash in clash::among(&outlines, &admin) {
+        let field = format!("proxy[{}].{}", clash.proxy, clash.key);
+        document.report(&field, &clash.message, clash.remedy);
     }
-    let config = Config {
+    let checked = tables.iter().enumerate();
+    let proxies = checked
+        .filter_map(|(index, table)| proxy(document, index, table))
+        .collect();
+    Config {
         admin,
         proxies,
         workers,
@@ -87,18 +92,14 @@ fn complete(document: &mut Document<'_>, file: File) -> Config {
         drain_deadline: file.drain_deadline.unwrap_or(DRAIN_DEADLINE),
         max_sessions,
         on_desync: file.on_desync.unwrap_or_default(),
+        base: PathBuf::new(),
         tcp_user_timeout: file.tcp_user_timeout,
-    };
-    for clash in clashes(&config) {
-        let field = format!("proxy[{}].{}", indices[clash.proxy], clash.key);
-        document.report(&field, &clash.message, clash.remedy);
     }
-    config
 }
 
 /// Checks the proxies of a finished configuration against each other.
 pub(super) fn together(config: &Config, origin: &str) -> Result<(), Problems> {
-    let problems: Vec<_> = clashes(config)
+    let problems: Vec<_> = clash::of(config)
         .into_iter()
         .map(|clash| {
             let field = format!("{}.{}", config.proxies[clash.proxy].name, clash.key);
@@ -112,72 +113,7 @@ pub(super) fn together(config: &Config, origin: &str) -> Result<(), Problems> {
     }
 }
 
-/// What a proxy cannot have since something else has it.
-struct Clash {
-    proxy: usize,
-    key: &'static str,
-    message: String,
-    remedy: &'static str,
-}
-
-fn clashes(config: &Config) -> Vec<Clash> {
-    let mut found = Vec::new();
-    for (i, this) in config.proxies.iter().enumerate() {
-        let earlier = &config.proxies[..i];
-        if earlier.iter().any(|p| p.name == this.name) {
-            found.push(Clash {
-                proxy: i,
-                key: "name",
-                message: format!("{:?} is the name of an earlier proxy", this.name),
-                remedy: "expected a name of its own",
-            });
-        }
-        let taken = earlier
-            .iter()
-            .find(|p| p.listen.collides_with(&this.listen));
-        let by = match taken {
-            Some(other) => Some(format!("proxy {:?} listens there", other.name)),
-            None if config.admin.collides_with(&this.listen) => {
-                Some("the admin endpoint listens there".into())
-            }
-            None => None,
-        };
-        if let Some(by) = by {
-            found.push(Clash {
-                proxy: i,
-                key: "listen",
-                message: format!("{} is taken: {by}", this.listen),
-                remedy: "expected an address of its own",
-            });
-        }
-        let own = config
-            .proxies
-            .iter()
-            .find(|p| p.listen.is_reached_by(&this.upstream));
-        let whose = match own {
-            Some(other) if other.name == this.name => Some("this proxy itself listens".into()),
-            Some(other) => Some(format!("proxy {:?} listens", other.name)),
-            None if config.admin.is_reached_by(&this.upstream) => {
-                Some("the admin endpoint listens".into())
-            }
-            None => None,
-        };
-        if let Some(whose) = whose {
-            found.push(Clash {
-                proxy: i,
-                key: "upstream",
-                message: format!(
-                    "{} is where {whose}: connections would go round in circles",
-                    this.upstream
-                ),
-                remedy: "expected the address of the real server",
-            });
-        }
-    }
-    found
-}
-
-fn proxy(document: &mut Document<'_>, index: usize, table: ProxyTable) -> Option<ProxyConfig> {
+fn proxy(document: &mut Document<'_>, index: usize, table: &ProxyTable) -> Option<ProxyConfig> {
     let at = |key: &str| format!("proxy[{index}].{key}");
     if let Some(name) = &table.name
         && !is_name(name)
@@ -214,15 +150,15 @@ fn proxy(document: &mut Document<'_>, index: usize, table: ProxyTable) -> Option
     }
     let slo = table.slo.unwrap_or_default();
     check_slo(document, &at("slo"), slo);
-    let routes = table.routes.unwrap_or_default();
+    let routes = table.routes.clone().unwrap_or_default();
     check_routes(document, &at("routes"), &routes, table.protocol);
     let pool = at_least_one(document, &at("pool"), table.pool);
     nonzero(document, &at("connect_timeout"), table.connect_timeout);
     Some(ProxyConfig {
-        name: table.name?,
+        name: table.name.clone()?,
         protocol: table.protocol?,
-        listen: table.listen?,
-        upstream: table.upstream?,
+        listen: table.listen.clone()?,
+        upstream: table.upstream.clone()?,
         slo,
         routes,
         pool,
@@ -272,18 +208,26 @@ fn check_routes(
             "expected at most 256; put variable parts in braces, like /modules/{id}",
         );
     }
+    let mut shapes: Vec<Vec<&str>> = Vec::new();
     for (index, route) in routes.iter().enumerate().take(MAX_ROUTES) {
         let field = format!("{at}[{index}]");
+        let shape = shape(route);
         if let Err((message, remedy)) = route_is_valid(route) {
             document.report(&field, message, remedy);
-        } else if routes[..index].contains(route) {
-            document.report(
-                &field,
-                "this route stands here for the second time",
-                "keep one of them",
-            );
+        } else if let Some(first) = shapes.iter().position(|s| *s == shape) {
+            let message = format!("it stands for the same paths as routes[{first}]");
+            document.report(&field, &message, "keep one of them");
         }
+        shapes.push(shape);
     }
+}
+
+/// What a route matches: its segments, whatever its variable parts are called.
+fn shape(route: &str) -> Vec<&str> {
+    let segments = route.split('/').filter(|s| !s.is_empty());
+    segments
+        .map(|s| if s.starts_with('{') { "{}" } else { s })
+        .collect()
 }
 
 /// A route is a path of segments; a segment is literal text or `{name}`.
@@ -300,6 +244,9 @@ fn route_is_valid(route: &str) -> Result<(), (&'static str, &'static str)> {
             "a route has no query, fragment, space or letter beyond ASCII",
             "expected a path as it is sent, like \"/modules/{id}\"",
         ));
+    }
+    if route.split('/').count() > MAX_SEGMENTS {
+        return Err(("the route has too many segments", "expected at most 31"));
     }
     let whole = |s: &str| {
         let name = s.strip_prefix('{').and_then(|s| s.strip_suffix('}'));

@@ -3,7 +3,6 @@
 use super::suggest::nearest;
 use serde::Serialize;
 use std::path::Path;
-use toml::de::DeTable;
 
 /// What a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -39,7 +38,7 @@ const OF_PROFILE: [&str; 7] = [
 impl Kind {
     /// By the keys at the top, misspelt or not; where they do not tell, by the name of the file.
     pub fn of(path: &Path, text: &str) -> Self {
-        let (table, _) = DeTable::parse_recoverable(text);
+        let (table, _) = super::locate::parse(text);
         let like = |known: &[&str]| {
             let keys = table.get_ref().keys().take(1_000);
             keys.filter(|k| nearest(k.get_ref(), known.iter().copied()).is_some())

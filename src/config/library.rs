@@ -92,8 +92,8 @@ impl Library {
         library
     }
 
-    /// The library of a configuration: the folder that it names; else `profiles` in the working directory, if there are any
-    /// in it; else the built-in ones.
+    /// The library of a configuration: the folder that it names; else `profiles` beside the file, if there are any in
+    /// it; else the built-in ones.
     ///
     /// # Errors
     /// That the named folder is not there.
@@ -109,9 +109,9 @@ impl Library {
             }
             return Ok(Self::open(folder));
         }
-        let beside = Path::new(PROFILES_DIR);
+        let beside = config.base.join(PROFILES_DIR);
         let found = if beside.is_dir() {
-            Self::open(beside)
+            Self::open(&beside)
         } else {
             Self::default()
         };

@@ -10,6 +10,22 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
+/// The largest text, in bytes, of which everything is told: time grows with the size and with the number of problems. Of larger
+/// ones it is the first syntax error, or a tenth of [`MAX_PROBLEMS`].
+const MAX_THOROUGH: usize = 64 << 10;
+
+/// What can be told of a text, and what is wrong with its syntax.
+pub(super) fn parse(text: &str) -> (Spanned<DeTable<'_>>, Vec<toml::de::Error>) {
+    match DeTable::parse(text) {
+        Ok(table) => (table, Vec::new()),
+        // Recovery takes time for every error, and a large file of something else has one at every byte.
+        Err(error) if text.len() > MAX_THOROUGH => {
+            (Spanned::new(0..0, DeTable::new()), vec![error])
+        }
+        Err(_) => DeTable::parse_recoverable(text),
+    }
+}
+
 /// One step from a node of the document to a node inside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Step {
@@ -65,7 +81,7 @@ pub(crate) struct Document<'t> {
 impl<'t> Document<'t> {
     /// Parses TOML. Nothing else is looked at in a file that is not TOML.
     pub(crate) fn parse(text: &'t str, origin: &'t str) -> Result<Self, Problems> {
-        let (table, errors) = DeTable::parse_recoverable(text);
+        let (table, errors) = parse(text);
         let span = table.span();
         let mut document = Self {
             origin,
@@ -159,11 +175,12 @@ impl<'t> Document<'t> {
 
     /// What was reported, in the order of the lines.
     pub(crate) fn into_problems(self) -> Problems {
+        let limit = self.limit();
         let mut located = self.problems;
         located.sort_by_key(|(at, _)| *at);
         let mut problems: Vec<Problem> = located.into_iter().map(|(_, p)| p).collect();
-        if problems.len() > MAX_PROBLEMS {
-            problems.truncate(MAX_PROBLEMS);
+        if problems.len() > limit {
+            problems.truncate(limit);
             problems.push(Problem::of_file(
                 self.origin,
                 "there are more problems",
@@ -174,7 +191,15 @@ impl<'t> Document<'t> {
     }
 
     fn is_full(&self) -> bool {
-        self.problems.len() > MAX_PROBLEMS
+        self.problems.len() > self.limit()
+    }
+
+    fn limit(&self) -> usize {
+        if self.text.len() > MAX_THOROUGH {
+            MAX_PROBLEMS / 10
+        } else {
+            MAX_PROBLEMS
+        }
     }
 
     fn push(&mut self, span: Range<usize>, field: &str, message: &str, remedy: &str) {

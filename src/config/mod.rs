@@ -7,6 +7,7 @@
 pub mod address;
 mod changes;
 mod check;
+mod clash;
 pub mod duration;
 mod file;
 pub mod kind;
@@ -62,9 +63,9 @@ pub struct Config {
     pub workers: Option<NonZeroU32>,
     /// Seed of the faults' dice; `None`: chosen at start.
     pub seed: Option<u64>,
-    /// Folder of profiles where one was named, relative to the working directory or absolute.
+    /// Folder of profiles where one was named; joined with `base`.
     pub profiles: Option<PathBuf>,
-    /// Folder for `.hlog` files where they are wanted.
+    /// Folder for `.hlog` files where they are wanted; joined with `base`.
     pub hlog: Option<PathBuf>,
     /// How long sessions may go on after SIGTERM; zero cuts them at once.
     pub drain_deadline: Duration,
@@ -72,6 +73,8 @@ pub struct Config {
     pub max_sessions: Option<NonZeroU32>,
     /// What happens to a session that cannot be decoded.
     pub on_desync: OnDesync,
+    /// The folder of the file it was read from; empty: the working directory. The default folder of profiles is looked for in it.
+    pub base: PathBuf,
     /// `TCP_USER_TIMEOUT` of both sides; `None`: the system's.
     pub tcp_user_timeout: Option<Duration>,
 }
@@ -110,6 +113,7 @@ impl Default for Config {
             drain_deadline: DRAIN_DEADLINE,
             max_sessions: None,
             on_desync: OnDesync::Pass,
+            base: PathBuf::new(),
             tcp_user_timeout: None,
         }
     }
@@ -123,9 +127,9 @@ impl Config {
     pub fn load(path: &Path) -> Result<Self, Problems> {
         let text = read::text(path)?;
         let mut config = Self::parse(&text, &path.display().to_string())?;
-        let folder = path.parent().unwrap_or(Path::new(""));
+        config.base = path.parent().map(Path::to_path_buf).unwrap_or_default();
         for dir in [&mut config.profiles, &mut config.hlog] {
-            *dir = dir.take().map(|d| folder.join(d));
+            *dir = dir.take().map(|d| config.base.join(d));
         }
         Ok(config)
     }

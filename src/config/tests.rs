@@ -274,8 +274,29 @@ fn what_two_proxies_cannot_share() {
         [
             "b.toml:7:8: proxy[1].name: \"redis\" is the name of an earlier proxy; expected a name of its own",
             "b.toml:9:10: proxy[1].listen: 0.0.0.0:26379 is taken: proxy \"redis\" listens there; expected an address of its own",
-            "b.toml:10:12: proxy[1].upstream: 127.0.0.1:26379 is where this proxy itself listens: \
+            "b.toml:10:12: proxy[1].upstream: 127.0.0.1:26379 is where proxy \"redis\" listens: \
              connections would go round in circles; expected the address of the real server",
+        ]
+    );
+}
+
+#[test]
+fn a_broken_proxy_hides_no_clash() {
+    let broken = GOOD.replace("protocol = \"redis\"", "protocol = \"reddis\"");
+    let nameless = "[[proxy]]\nprotocol = 'tcp'\nlisten = 4\nupstream = 'h:1'\n";
+    let circle = "[[proxy]]\nname = 'c'\nprotocol = 'tcp'\nlisten = 5\nupstream = '127.0.0.1:4'\n";
+    let fields: Vec<String> = problems(&format!("{broken}{GOOD}{nameless}{circle}"))
+        .iter()
+        .map(|p| p.split("; ").next().unwrap().to_owned())
+        .collect();
+    assert_eq!(
+        fields,
+        [
+            "b.toml:3:12: proxy[0].protocol: unknown protocol \"reddis\"",
+            "b.toml:7:8: proxy[1].name: \"redis\" is the name of an earlier proxy",
+            "b.toml:9:10: proxy[1].listen: 127.0.0.1:26379 is taken: proxy \"redis\" listens there",
+            "b.toml:11:1: proxy[2].name: `name` is missing",
+            "b.toml:19:12: proxy[3].upstream: 127.0.0.1:4 is where proxy[2] listens: connections would go round in circles",
         ]
     );
 }
@@ -283,7 +304,7 @@ fn what_two_proxies_cannot_share() {
 #[test]
 fn routes_of_an_http_proxy() {
     let text = "[[proxy]]\nname = 'a'\nprotocol = 'http'\nlisten = 1\nupstream = 'h:1'\nroutes = [\n\
-                '/ok/{id}',\n'GET /x',\n'/a b',\n'/a?b',\n'/x{id}',\n'/{}',\n'/ok/{id}',\n]";
+                '/ok/{id}',\n'GET /x',\n'/a b',\n'/a?b',\n'/x{id}',\n'/{}',\n'/ok/{other}/',\n'/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a',\n]";
     let whole = "a variable part is a whole segment; \
                  expected braces around a whole segment with a name in them, like \"/modules/{id}\"";
     let plain = "a route has no query, fragment, space or letter beyond ASCII; \
@@ -298,7 +319,8 @@ fn routes_of_an_http_proxy() {
             format!("b.toml:10:1: proxy[0].routes[3]: {plain}"),
             format!("b.toml:11:1: proxy[0].routes[4]: {whole}"),
             format!("b.toml:12:1: proxy[0].routes[5]: {whole}"),
-            "b.toml:13:1: proxy[0].routes[6]: this route stands here for the second time; keep one of them".to_owned(),
+            "b.toml:13:1: proxy[0].routes[6]: it stands for the same paths as routes[0]; keep one of them".to_owned(),
+            "b.toml:14:1: proxy[0].routes[7]: the route has too many segments; expected at most 31".to_owned(),
         ]
     );
 }
@@ -321,6 +343,7 @@ fn all_problems_at_once_in_the_order_of_the_lines() {
             "3:1 proxy[0].upstream",
             "4:12 proxy[0].protocol",
             "6:15 proxy[0].slo.p95",
+            "10:10 proxy[1].listen",
             "11:12 proxy[1].upstream",
             "12:11 proxy[1].routes[0]",
         ]
@@ -373,6 +396,58 @@ fn bounds() {
         reported[problem::MAX_PROBLEMS],
         "b.toml: there are more problems; mend these first"
     );
+}
+
+#[test]
+fn no_file_is_too_much() {
+    let million = 1 << 20;
+    for (what, text) in [
+        ("brackets", "[".repeat(million)),
+        (
+            "an array of arrays",
+            format!("a = {}", "[".repeat(million - 4)),
+        ),
+        ("inline tables", "a={".repeat(million / 3)),
+        (
+            "a dotted key",
+            format!("{}a = 1", "a.".repeat(million / 2 - 3)),
+        ),
+        (
+            "a dotted header",
+            format!("[{}a]", "a.".repeat(million / 2 - 2)),
+        ),
+        ("dotted keys", "a.a.a.a.a.a.a.b = 1\n".repeat(million / 20)),
+        (
+            "unknown keys",
+            (0..million / 16)
+                .map(|i| format!("k{i} = 1\n"))
+                .collect::<Vec<_>>()
+                .concat(),
+        ),
+        (
+            "proxies",
+            "[[proxy]]\nname = 'a'\nprotocol = 'tcp'\nlisten = 1\nupstream = 'h:1'\n"
+                .repeat(million / 70),
+        ),
+        ("broken proxies", "[[proxy]]\nx = 1\n".repeat(million / 16)),
+        (
+            "routes",
+            format!("{GOOD}routes = [{}]", "'/a',".repeat(million / 6)),
+        ),
+        (
+            "a name",
+            format!("[[proxy]]\nname = '{}'\n", "n".repeat(million - 30)),
+        ),
+        (
+            "a line",
+            format!("{GOOD}x = '{}'\n", "n".repeat(million - 200)),
+        ),
+    ] {
+        let problems = Config::parse(&text, "b.toml").unwrap_err();
+        assert!(problems.0.len() <= problem::MAX_PROBLEMS + 1, "{what}");
+        assert!(problems.to_string().len() < 200_000, "{what}");
+        let _ = Profile::parse("p", &text, "p.toml").unwrap_err();
+    }
 }
 
 #[test]

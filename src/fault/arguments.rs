@@ -4,28 +4,65 @@
 //! a request is a flat array of bulk strings, and a general decoder would recurse as deep as the sender likes and would not
 //! answer for a command of which only the beginning is held. The crate `redis-protocol` is the oracle in the tests.
 
-/// Whether some key of a Redis command satisfies `hit`. Of a command that is not held whole, the keys that are are asked.
-pub fn any_redis_key(request: &[u8], mut hit: impl FnMut(&[u8]) -> bool) -> bool {
-    let Some(mut arguments) = Arguments::of(request) else {
-        return false;
-    };
-    let total = arguments.total();
-    let Some(name) = arguments.next() else {
-        return false;
-    };
-    let mut keys = Keys::of(name, total);
-    arguments
-        .zip(1..)
-        .any(|(argument, at)| keys.is_key(at, argument) && hit(argument))
+use crate::protocol::Protocol;
+
+/// The bytes of a request, looked into once and only if somebody asks.
+#[derive(Debug)]
+pub struct Request<'a> {
+    protocol: Protocol,
+    bytes: &'a [u8],
+    keys: Option<Vec<&'a [u8]>>,
+    headers: Option<Vec<httparse::Header<'a>>>,
 }
 
-/// Whether some header line of an HTTP request satisfies `hit`, which is given name and value. `false` while the head is not
-/// complete, or has more than 100 lines.
-pub fn any_http_header(request: &[u8], mut hit: impl FnMut(&str, &[u8]) -> bool) -> bool {
+impl<'a> Request<'a> {
+    /// A request, as far as it is held.
+    pub const fn new(protocol: Protocol, bytes: &'a [u8]) -> Self {
+        Self {
+            protocol,
+            bytes,
+            keys: None,
+            headers: None,
+        }
+    }
+
+    /// The keys of a Redis command; of one that is not held whole, those that are. Nothing on other protocols.
+    pub fn keys(&mut self) -> &[&'a [u8]] {
+        self.keys.get_or_insert_with(|| match self.protocol {
+            Protocol::Redis => redis_keys(self.bytes).collect(),
+            _ => Vec::new(),
+        })
+    }
+
+    /// The header lines of an HTTP request. None on other protocols, while the head is not held whole, or if it has more than 100.
+    pub fn headers(&mut self) -> &[httparse::Header<'a>] {
+        self.headers.get_or_insert_with(|| match self.protocol {
+            Protocol::Http => http_headers(self.bytes),
+            _ => Vec::new(),
+        })
+    }
+}
+
+fn redis_keys(request: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut arguments = Arguments::of(request);
+    let total = arguments.as_ref().map_or(0, Arguments::total);
+    let name = arguments.as_mut().and_then(Iterator::next);
+    let mut keys = Keys::of(name.unwrap_or_default(), total);
+    arguments
+        .into_iter()
+        .flatten()
+        .zip(1..)
+        .filter(move |(argument, at)| keys.is_key(*at, argument))
+        .map(|(argument, _)| argument)
+}
+
+fn http_headers(request: &[u8]) -> Vec<httparse::Header<'_>> {
     let mut lines = [httparse::EMPTY_HEADER; 100];
     let mut parsed = httparse::Request::new(&mut lines);
-    matches!(parsed.parse(request), Ok(httparse::Status::Complete(_)))
-        && parsed.headers.iter().any(|line| hit(line.name, line.value))
+    match parsed.parse(request) {
+        Ok(httparse::Status::Complete(_)) => parsed.headers.to_vec(),
+        _ => Vec::new(),
+    }
 }
 
 /// The arguments of a command, the name first, as far as they are held.
@@ -131,6 +168,7 @@ impl Keys {
             b"BLMOVE" | b"BRPOPLPUSH" | b"COPY" | b"GEOSEARCHSTORE" | b"LCS" | b"LMOVE"
             | b"RENAME" | b"RENAMENX" | b"RPOPLPUSH" | b"SMOVE" | b"ZRANGESTORE" => span(1, 2, 1),
             b"MEMORY" | b"OBJECT" | b"XGROUP" | b"XINFO" => span(2, 2, 1),
+            b"MIGRATE" => span(3, 3, 1),
             b"BITOP" => span(2, last, 1),
             b"LMPOP" | b"SINTERCARD" | b"ZDIFF" | b"ZINTER" | b"ZINTERCARD" | b"ZMPOP"
             | b"ZUNION" => counted(0, 1),

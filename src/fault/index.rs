@@ -6,7 +6,7 @@
 
 use std::sync::OnceLock;
 
-use crate::protocol::{Class, Operation, Protocol};
+use crate::protocol::{Class, Operation};
 
 /// Operations in a page, and pages: together all values of [`Operation`].
 const PAGE: usize = 256;
@@ -18,8 +18,6 @@ pub(super) struct Candidates {
     pub(super) entries: Vec<u16>,
     /// Whether one of them looks into the request.
     pub(super) needs_arguments: bool,
-    /// What is spoken.
-    pub(super) protocol: Option<Protocol>,
 }
 
 type ByClass = Box<[Candidates; Class::ALL.len()]>;

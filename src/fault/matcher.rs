@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use super::arguments::{any_http_header, any_redis_key};
+use super::arguments::Request;
 use super::glob::Glob;
 use super::network::{Network, NetworkError};
 use super::problems::Problems;
@@ -57,21 +57,17 @@ impl Matcher {
     }
 
     /// Whether the bytes of the request match.
-    pub fn takes_request(&self, protocol: Protocol, request: &[u8]) -> bool {
-        if !self.needs_arguments() {
-            return true;
-        }
-        match protocol {
-            Protocol::Redis => any_redis_key(request, |key| {
-                self.keys.iter().any(|glob| glob.matches(key))
-            }),
-            Protocol::Http => self.header.as_ref().is_none_or(|header| {
-                any_http_header(request, |name, value| {
-                    name.eq_ignore_ascii_case(&header.name) && header.value.matches(value)
-                })
-            }),
-            Protocol::Postgres | Protocol::Tcp => false,
-        }
+    pub fn takes_request(&self, request: &mut Request<'_>) -> bool {
+        let key = self.keys.is_empty()
+            || request
+                .keys()
+                .iter()
+                .any(|key| self.keys.iter().any(|glob| glob.matches(key)));
+        key && self.header.as_ref().is_none_or(|wanted| {
+            request.headers().iter().any(|line| {
+                line.name.eq_ignore_ascii_case(&wanted.name) && wanted.value.matches(line.value)
+            })
+        })
     }
 
     /// The key of a condition that nothing on this protocol can meet, and why.

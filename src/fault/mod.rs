@@ -3,6 +3,16 @@
 //! A [`FaultSpec`] is what people write (TOML in a profile, JSON over the admin endpoint). [`FaultSpec::compile`] checks it and
 //! makes a [`Fault`], whose wrong states cannot be expressed. The [`Store`] holds what is switched on, each with a time to
 //! live; a [`Plan`] is the compiled list of one proxy, shared with its sessions, asked once per exchange.
+//!
+//! ```text
+//! spec --compile--> Fault --Store::add--> ActiveFault --Store::plan_for--> Plan --decide--> Decision
+//! ```
+//!
+//! For each exchange a fault answers, in this order: is it about it ([`matcher`])? Is it in force ([`schedule`])? Does it hit
+//! ([`gate`], with [`dice`])? What does it do ([`action`])?
+//!
+//! To add an action: its file in `action/`, its row in [`spec::ActionKind`] and [`action::Action`], and the keys that only it
+//! has in [`FaultSpec`].
 
 pub mod action;
 pub mod active;

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use super::action::{Disconnect, Effect, ErrorReply, Refusal, Refuse};
 use super::active::ActiveFault;
+use super::arguments::Request;
 use super::dice::{Dice, Purpose};
 use super::gate::Asked;
 use super::index::{Candidates, OperationIndex};
@@ -129,9 +130,13 @@ impl Plan {
     /// What to do with this exchange. To be asked exactly once for each: gates count.
     pub fn decide(&self, subject: &Subject<'_>) -> Decision {
         let mut decision = Decision::default();
-        if let Some(candidates) = self.candidates(subject.operation, subject.class) {
+        if let Some(catalog) = &self.catalog
+            && let Some(candidates) = self.candidates(subject.operation, subject.class)
+            && !candidates.entries.is_empty()
+        {
+            let mut request = Request::new(catalog.protocol(), subject.request);
             for at in &candidates.entries {
-                self.entries[usize::from(*at)].act(subject, candidates, &mut decision);
+                self.entries[usize::from(*at)].act(subject, &mut request, &mut decision);
             }
         }
         decision
@@ -217,10 +222,7 @@ impl Plan {
     }
 
     fn covering(&self, operation: &str, class: Class) -> Candidates {
-        let mut candidates = Candidates {
-            protocol: self.catalog.as_ref().map(Catalog::protocol),
-            ..Candidates::default()
-        };
+        let mut candidates = Candidates::default();
         for (at, entry) in (0_u16..).zip(&self.entries) {
             let matcher = entry.active.fault().matcher();
             let exchange = !matches!(entry.effect, Effect::Refuse(_));
@@ -242,18 +244,14 @@ impl Plan {
 
 impl Entry {
     /// Adds to the decision what this fault does to an exchange whose operation it is about.
-    fn act(&self, subject: &Subject<'_>, candidates: &Candidates, decision: &mut Decision) {
+    fn act(&self, subject: &Subject<'_>, request: &mut Request<'_>, decision: &mut Decision) {
+        let matcher = self.active.fault().matcher();
+        if !matcher.takes_client(subject.client) || !matcher.takes_request(request) {
+            return;
+        }
         let State::On(strength) = self.active.state(subject.now) else {
             return;
         };
-        let matcher = self.active.fault().matcher();
-        let is_meant = matcher.takes_client(subject.client)
-            && candidates
-                .protocol
-                .is_some_and(|protocol| matcher.takes_request(protocol, subject.request));
-        if !is_meant {
-            return;
-        }
         self.active.tally().matched();
         let ends = matches!(self.effect, Effect::End(_));
         if ends && decision.end.is_some() {

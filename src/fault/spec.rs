@@ -384,3 +384,6 @@ pub struct FieldError {
     /// What would be accepted.
     pub remedy: String,
 }
+
+#[cfg(test)]
+mod tests;

@@ -283,3 +283,6 @@ impl Collector {
         self.proxies.capacity() * size_of::<Slot>() + proxies.sum::<usize>() + self.slices.memory()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,8 @@ mod block;
 mod buckets;
 pub mod collector;
 pub mod delivery;
+#[cfg(test)]
+mod fixture;
 pub mod hlog;
 mod operations;
 pub mod prometheus;

@@ -9,7 +9,7 @@ use std::time::Duration;
 pub(super) const MAX_OPERATIONS: usize = 1024;
 
 /// Statuses that one operation keeps apart; what comes later is counted under [`OTHER_STATUS`].
-pub(super) const MAX_STATUSES: usize = 1024;
+pub(super) const MAX_STATUSES: usize = 256;
 
 /// The operation that stands for those beyond [`MAX_OPERATIONS`]. No catalog has a name for it, so it reads `other`.
 pub(super) const OTHER: Operation = Operation(u16::MAX);
@@ -407,3 +407,6 @@ impl Operations {
                 .sum::<usize>()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,11 +22,6 @@ pub(crate) fn instant(at: u64) -> Instant {
     start() + Duration::from_nanos(at.saturating_sub(1))
 }
 
-/// The time of an `Instant`, as [`now`] would have given it.
-pub(crate) fn from_instant(at: Instant) -> u64 {
-    u64::try_from(at.saturating_duration_since(start()).as_nanos()).unwrap_or(u64::MAX - 1) + 1
-}
-
 /// A duration in nanoseconds, saturating at centuries.
 #[inline]
 pub(crate) fn nanos(d: Duration) -> u64 {

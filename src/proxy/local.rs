@@ -51,7 +51,14 @@ impl Local {
     /// Runs `f` with the worker's local state.
     #[inline]
     pub(crate) fn with<R>(f: impl FnOnce(&mut Self) -> R) -> R {
-        LOCAL.with_borrow_mut(|slot| f(slot.as_mut().expect("sessions run on worker threads, which call install first")))
+        LOCAL.with_borrow_mut(|slot| {
+            let local = slot.as_mut().expect("sessions run on worker threads, which call install first");
+            if local.scratch.is_empty() {
+                // A session panicked while it had the buffer.
+                local.scratch = vec![0; SCRATCH].into_boxed_slice();
+            }
+            f(local)
+        })
     }
 
     /// A place for a session, to be woken by.

@@ -7,7 +7,9 @@ use super::event::Event as Happening;
 use super::local::Local;
 use super::shared::Shared;
 use crate::measure::{Counter, Sample, Shard, Timing};
-use crate::protocol::{Class, Decoder, Event, Located, Operation, Status, Transaction};
+use crate::protocol::{
+    Class, Decoder, Event, Located, Lost, Operation, Protocol, Status, Transaction,
+};
 use std::collections::VecDeque;
 
 /// An exchange between its first byte and its completion. Times are nanoseconds of [`super::clock`], 0 for not yet.
@@ -67,8 +69,10 @@ pub(crate) struct Meter {
     busy_since: u64,
     transaction_since: u64,
     idle_in_transaction_since: u64,
-    /// The decoder gave up.
+    /// The decoder gave up, or never was: plain TCP.
     pub(crate) lost: bool,
+    /// It gave up on bytes that it should have followed.
+    pub(crate) desynced: bool,
 }
 
 /// Capacity that an idle session keeps for its next pipeline.
@@ -85,7 +89,8 @@ impl Meter {
             busy_since: 0,
             transaction_since: 0,
             idle_in_transaction_since: 0,
-            lost: matches!(shared.catalog.protocol(), crate::protocol::Protocol::Tcp),
+            lost: shared.protocol() == Protocol::Tcp,
+            desynced: false,
         }
     }
 
@@ -241,6 +246,8 @@ impl Meter {
             Event::Cancel { .. } => shard.count(shared.id, Counter::Cancels, 1),
             Event::Lost(reason) => {
                 self.lost = true;
+                // A tunnel is what both sides agreed on.
+                self.desynced = reason != Lost::Tunnel;
                 shard.count(shared.id, Counter::TapLost(reason), 1);
                 shared.emit(|| Happening::TapLost {
                     proxy: shared.name.clone(),

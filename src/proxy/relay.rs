@@ -210,6 +210,9 @@ impl Relay {
 
     /// Whether the session is over, and how.
     pub(crate) fn end(&self) -> Option<End> {
+        if self.meter.desynced && self.shared.cut_on_desync {
+            return Some(End::Fault(CloseHow::Rst));
+        }
         match (self.up.source, self.down.source) {
             (Source::Reset, _) if self.up.done => return Some(End::ClientReset),
             (_, Source::Reset) if self.down.done => return Some(End::UpstreamReset),
@@ -279,21 +282,26 @@ impl Relay {
         }
     }
 
-    /// The sockets, once there is nothing left to relay.
-    pub(crate) fn into_sockets(self) -> (Stream, Stream) {
-        (self.client, self.upstream)
-    }
-
-    /// The session is over: what it still had outstanding is counted.
-    pub(crate) fn account(&mut self, end: End, local: &mut Local) {
+    /// Counts how it ended, and what was outstanding then.
+    pub(crate) fn account(&mut self, end: End) {
         let now = clock::now();
-        let shard = &mut local.shard;
-        self.meter.end(now, shard, &self.shared);
-        match end {
-            End::ClientReset => shard.count(self.shared.id, Counter::ClientResets, 1),
-            End::UpstreamReset => shard.count(self.shared.id, Counter::UpstreamResets, 1),
-            End::Fin | End::Fault(_) | End::Closed => {}
-        }
+        Local::with(|local| {
+            self.meter.end(now, &mut local.shard, &self.shared);
+            let counter = match end {
+                End::ClientReset => Counter::ClientResets,
+                End::UpstreamReset => Counter::UpstreamResets,
+                End::Fin | End::Fault(_) | End::Closed => return,
+            };
+            local.shard.count(self.shared.id, counter, 1);
+        });
+    }
+}
+
+impl Drop for Relay {
+    /// Where a panic ended the session, what was outstanding ended with it.
+    fn drop(&mut self) {
+        let now = clock::now();
+        Local::with(|local| self.meter.end(now, &mut local.shard, &self.shared));
     }
 }
 

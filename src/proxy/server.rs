@@ -450,11 +450,7 @@ impl Server {
         let mut state = self.state();
         let proxies: Vec<ProxyConfig> = state.proxies.values().map(|p| p.config.clone()).collect();
         profile.check_against(&proxies).map_err(ControlError::Profile)?;
-        let mut faults = Vec::with_capacity(profile.faults.len());
-        for (i, spec) in profile.faults.iter().enumerate() {
-            faults.push(spec.compile(&format!("fault[{i}]")).map_err(ControlError::Fault)?);
-        }
-        let seed = seed.or(profile.seed);
+        let (faults, seed) = (profile.faults.clone(), seed.or(profile.seed));
         let names = state.store.enable_profile(name, faults, ttl, seed, Instant::now())?;
         self.publish(&state);
         drop(state);
@@ -544,6 +540,11 @@ impl Server {
         self.state().config = Config { proxies: Vec::new(), ..new };
         self.emit(|| Event::Reloaded);
         Ok(changes.restart)
+    }
+
+    /// Tells that a reload was refused.
+    pub fn reload_failed(&self, problem: &str) {
+        self.emit(|| Event::ReloadFailed { problem: problem.lines().next().unwrap_or_default().into() });
     }
 
     /// The configuration in force, with the proxies as they run.

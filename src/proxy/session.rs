@@ -128,9 +128,8 @@ async fn carry(
     }
     let mut relay = Relay::new(Arc::clone(shared), session, peer, client, upstream, slot);
     let end = poll_fn(|cx| relay.poll(cx)).await;
-    Local::with(|local| relay.account(end, local));
-    let (client, upstream) = relay.into_sockets();
-    close(client, upstream, end).await
+    relay.account(end);
+    close(&mut relay, end).await
 }
 
 /// A connection to the upstream; `None`: the proxy closed meanwhile.
@@ -171,7 +170,8 @@ async fn ignore(mut client: Stream, shared: &Shared, slot: usize) -> &'static st
 }
 
 /// Closes both sockets as `end` says. Returns its name.
-async fn close(mut client: Stream, upstream: Stream, end: End) -> &'static str {
+async fn close(relay: &mut Relay, end: End) -> &'static str {
+    let Relay { client, upstream, .. } = relay;
     match end {
         End::Fin => "fin",
         End::ClientReset => {
@@ -187,9 +187,9 @@ async fn close(mut client: Stream, upstream: Stream, end: End) -> &'static str {
             "fault"
         }
         End::Fault(CloseHow::Fin) => {
-            drop(upstream);
+            upstream.finish();
             client.finish();
-            drain(&mut client).await;
+            drain(client).await;
             "fault"
         }
         End::Closed => {
@@ -200,8 +200,8 @@ async fn close(mut client: Stream, upstream: Stream, end: End) -> &'static str {
     }
 }
 
-/// Closes with a reset, once the peer has what was sent before.
-async fn reset(stream: Stream) {
+/// Makes the coming close a reset, once the peer has what was sent before.
+async fn reset(stream: &Stream) {
     let steps = LINGER.as_millis() / LINGER_STEP.as_millis();
     for _ in 0..steps {
         if stream.is_drained() {

@@ -1,6 +1,5 @@
 //! Sockets: TCP and unix behind one type, with the options that every session needs.
 
-use rustix::net::sockopt;
 use socket2::{SockRef, TcpKeepalive};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -124,11 +123,3 @@ pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
 
 /// The size of the queue of connections that wait to be accepted; the kernel cuts it to its own limit.
 pub(crate) const BACKLOG: i32 = 4096;
-
-/// The pending error of a socket, if any.
-pub(crate) fn pending_error(fd: BorrowedFd<'_>) -> Option<io::Error> {
-    match sockopt::socket_error(fd) {
-        Ok(Err(e)) => Some(e.into()),
-        _ => None,
-    }
-}

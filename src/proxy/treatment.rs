@@ -35,6 +35,26 @@ pub(crate) fn of(
     request: &[u8],
 ) -> Treatment {
     match (error, decoder) {
+        (ErrorReply::Redis { code, message, close }, Decoder::Redis(d)) => {
+            if !d.answers(exchange) {
+                return Treatment::Skip("no reply is expected");
+            }
+            if d.in_multi(exchange) {
+                return Treatment::Skip("inside MULTI");
+            }
+            if class == Class::Pubsub && d.is_subscribed() {
+                return Treatment::Skip("subscribed");
+            }
+            Treatment::Answer {
+                reply: redis::inject::error(code, message),
+                status: redis::status_of(code.as_bytes()),
+                close: *close,
+                early: false,
+            }
+        }
+        (ErrorReply::Postgres { sqlstate, message, fatal }, Decoder::Postgres(d)) => {
+            postgres_error(d, catalog, exchange, (operation, class), request, (sqlstate, message, *fatal))
+        }
         (ErrorReply::Http { status, headers, body }, Decoder::Http(d)) => {
             let (close, early) = match d.request_body_left() {
                 _ if d.closes(exchange) => (true, true),
@@ -54,3 +74,37 @@ pub(crate) fn of(
     }
 }
 
+fn postgres_error(
+    decoder: &postgres::Decoder,
+    catalog: &Catalog,
+    exchange: u64,
+    (operation, class): (Operation, Class),
+    request: &[u8],
+    (sqlstate, message, fatal): (&str, &str, bool),
+) -> Treatment {
+    let status = <[u8; 5]>::try_from(sqlstate.as_bytes()).map_or(Status::CLOSED, postgres::of_sqlstate);
+    if fatal || class == Class::Handshake {
+        let reply = postgres::inject::error_response(sqlstate, message, true);
+        return Treatment::Answer { reply, status, close: true, early: true };
+    }
+    match decoder.transaction_status() {
+        b'E' => return Treatment::Skip("the transaction has failed already"),
+        b'T' => return Treatment::Skip("inside a transaction"),
+        _ if decoder.in_flight() > 1 => return Treatment::Skip("other statements are in flight"),
+        _ => {}
+    }
+    if decoder.is_simple(exchange) {
+        let reply = postgres::inject::error_and_ready(sqlstate, message, b'I');
+        return Treatment::Answer { reply, status, close: false, early: false };
+    }
+    match postgres::inject::last_message(request) {
+        Some(execute) if catalog.operation_name(operation) != "PREPARE" => {
+            let mut replaced = Vec::with_capacity(request.len() + 64);
+            replaced.extend_from_slice(&request[..execute]);
+            replaced.extend_from_slice(&postgres::inject::execute_missing_portal());
+            let error = postgres::inject::error_response(sqlstate, message, false);
+            Treatment::Substitute { request: replaced.into(), error }
+        }
+        _ => Treatment::Skip("not a statement"),
+    }
+}

@@ -128,6 +128,33 @@ fn unknown_names_get_the_nearest() {
 }
 
 #[test]
+fn the_folder_beside_the_configuration_comes_before_the_built_in_ones() {
+    let folder = Folder::new(
+        "beside",
+        &[
+            ("brownout.toml", "workers = 1"),
+            ("profiles/own.toml", FAULT),
+        ],
+    );
+    let config = Config::load(&folder.0.join("brownout.toml")).unwrap();
+    let library = Library::of(&config).unwrap();
+    assert_eq!(
+        library.iter().map(|p| p.name.as_str()).collect::<Vec<_>>(),
+        ["own"]
+    );
+    let empty = Folder::new(
+        "unrelated",
+        &[
+            ("brownout.toml", "workers = 1"),
+            ("profiles/other.toml", "x = 1"),
+        ],
+    );
+    let config = Config::load(&empty.0.join("brownout.toml")).unwrap();
+    let library = Library::of(&config).unwrap();
+    assert_eq!((library.iter().count(), library.folder()), (10, None));
+}
+
+#[test]
 fn a_named_folder_has_to_be_there() {
     let config = Config {
         profiles: Some(PathBuf::from("/nowhere/profiles")),

@@ -106,12 +106,7 @@ enum At {
 }
 
 impl Chunked {
-    fn read(
-        &mut self,
-        bytes: &[u8],
-        pos: &mut usize,
-        scanner: &mut Scanner,
-    ) -> Result<bool, Lost> {
+    fn read(&mut self, bytes: &[u8], pos: &mut usize, scanner: &mut Scanner) -> Result<bool, Lost> {
         while *pos < bytes.len() {
             match self.at {
                 At::Data => {

@@ -54,7 +54,7 @@ impl Outstanding {
     const EXPECTS_CONTINUE: u8 = 1 << 3;
     const WITHHELD: u8 = 1 << 4;
 
-    fn new(head: &request::Head, withheld: bool) -> Self {
+    fn new(head: request::Head, withheld: bool) -> Self {
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
         Self(
             flag(head.method == Method::Head, Self::HEAD)
@@ -123,7 +123,7 @@ impl Decoder {
                     self.tell_newest(at, Event::RequestBegin, out);
                 }
                 Ok(Some(request::Seen::Head(head))) => {
-                    if let Err(lost) = self.expect_reply(&head) {
+                    if let Err(lost) = self.expect_reply(head) {
                         return self.give_up(at, lost, out);
                     }
                     let event = Event::RequestKnown {
@@ -157,10 +157,10 @@ impl Decoder {
                 }),
                 Ok(Some(reply::Seen::End(status))) => {
                     out.push(self.pop_oldest(at, Event::ReplyEnd { status }));
-                    if asked.is_some_and(|a| a.method == Method::Connect) {
-                        if let Err(lost) = self.requests.connect_refused() {
-                            return self.give_up(at, lost, out);
-                        }
+                    if asked.is_some_and(|a| a.method == Method::Connect)
+                        && let Err(lost) = self.requests.connect_refused()
+                    {
+                        return self.give_up(at, lost, out);
                     }
                 }
                 Ok(Some(reply::Seen::Tunnel(status))) => {
@@ -198,8 +198,9 @@ impl Decoder {
         }
     }
 
-    /// Whether the exchange is a HEAD request. This, [`Self::expects_continue`] and [`Self::closes`] answer from the exchange's
-    /// `RequestKnown` to its `ReplyEnd`, for a withheld one to the next request; `false` at other times.
+    /// Whether the exchange is a HEAD request. This, [`Self::expects_continue`] and [`Self::closes`] know of an exchange from its
+    /// `RequestKnown` to its `ReplyEnd`, and of a withheld one no longer than until bytes that follow it are shown, in either
+    /// direction: ask before that. `false` at other times.
     pub fn is_head(&self, exchange: u64) -> bool {
         self.has(exchange, Outstanding::HEAD)
     }
@@ -232,15 +233,14 @@ impl Decoder {
     }
 
     /// A request's head is complete: its reply is due.
-    fn expect_reply(&mut self, head: &request::Head) -> Result<(), Lost> {
+    fn expect_reply(&mut self, head: request::Head) -> Result<(), Lost> {
         // Not only replies must do this: a session may have none but withheld requests.
         self.drop_withheld();
         if self.outstanding.len() >= MAX_OUTSTANDING {
             return Err(Lost::TooDeep);
         }
         let withheld = std::mem::take(&mut self.withheld);
-        self.outstanding
-            .push_back(Outstanding::new(head, withheld));
+        self.outstanding.push_back(Outstanding::new(head, withheld));
         if withheld && head.method == Method::Connect {
             self.connect_withheld();
         }

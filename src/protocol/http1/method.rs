@@ -2,7 +2,7 @@
 
 use crate::protocol::Class;
 
-/// The methods that are told apart. Extensions (WebDAV and others) share one entry.
+/// The methods that are told apart. All others (`PROPFIND`, `PURGE`) share one entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Method {

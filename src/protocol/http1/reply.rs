@@ -90,8 +90,12 @@ impl Replies {
                     if *pos == bytes.len() {
                         return Ok(None);
                     }
-                    if self.fresh && bytes[*pos] != STATUS_LINE[0] {
-                        return Err(Lost::WrongProtocol);
+                    if bytes[*pos] != STATUS_LINE[0] {
+                        return Err(if self.fresh {
+                            Lost::WrongProtocol
+                        } else {
+                            Lost::Malformed
+                        });
                     }
                     self.fresh = false;
                     self.fields = Fields::default();
@@ -100,13 +104,16 @@ impl Replies {
                     self.at = At::Status(0);
                 }
                 At::Status(taken) => {
-                    let taken = *taken;
-                    let from = *pos;
-                    let known = self.status(taken, bytes, pos)?;
-                    if let Some(at) = self.begin(from, known, asked) {
+                    let (taken, from, code) = (*taken, *pos, self.code);
+                    let read = self.status(taken, bytes, pos);
+                    if let Some(at) = self.begin(from, read == Ok(true), asked) {
+                        if read.is_err() {
+                            // Cut before the bad byte, the reply would have begun: told now, the error when read again.
+                            (self.code, *pos) = (code, from);
+                        }
                         return Ok(Some(Seen::Begin(at)));
                     }
-                    if !known {
+                    if !read? {
                         return Ok(None);
                     }
                 }
@@ -161,11 +168,7 @@ impl Replies {
         self.scanner.skip(window.len());
         let taken = taken + window.len();
         let known = taken == STATUS_LINE.len();
-        self.at = if known {
-            At::Reason
-        } else {
-            At::Status(taken)
-        };
+        self.at = if known { At::Reason } else { At::Status(taken) };
         Ok(known)
     }
 

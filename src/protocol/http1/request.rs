@@ -189,10 +189,7 @@ impl Requests {
 
     /// Whether a request has begun whose head is not complete.
     pub(super) fn in_head(&self) -> bool {
-        matches!(
-            self.at,
-            At::Method | At::Target | At::Version | At::Fields
-        )
+        matches!(self.at, At::Method | At::Target | At::Version | At::Fields)
     }
 
     /// The body that is still to come.
@@ -216,7 +213,16 @@ impl Requests {
 fn is_http_10(version: Text<'_>) -> Result<bool, Lost> {
     match version.bytes {
         b"HTTP/1.1" => Ok(false),
-        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor @ b'0'..=b'9'] => Ok(*minor == b'0'),
+        [
+            b'H',
+            b'T',
+            b'T',
+            b'P',
+            b'/',
+            b'1',
+            b'.',
+            minor @ b'0'..=b'9',
+        ] => Ok(*minor == b'0'),
         // The preface of HTTP/2 (RFC 9113 section 3.4) reads like a request of that version.
         b"HTTP/2.0" => Err(Lost::WrongProtocol),
         _ => Err(Lost::Malformed),

@@ -1,27 +1,78 @@
-//! Decoder of redis.
+//! Redis: RESP2 and RESP3, as the RESP specification and the command documentation describe them and as Redis 7 behaves.
+//!
+//! A request is an array of bulk strings or an inline line ([`request`], [`inline`]); a reply is counted down without a stack
+//! ([`reply`]). Replies pair with requests in order ([`outstanding`]); the exceptions are what these two halves are about:
+//! - SUBSCRIBE and its family answer once per channel; messages belong to no request ([`subscription`]).
+//! - CLIENT REPLY OFF and SKIP keep replies back.
+//! - EXEC answers for everything that was queued.
+//!
+//! Followed no further, with [`Lost`](super::Lost) and the bytes flowing on: MONITOR, replication, streamed aggregates, CLIENT
+//! REPLY or a (un)subscription inside MULTI, and a (un)subscription while replies are off, which Redis versions answer
+//! differently.
+//!
+//! An empty line or `*0` is an exchange too: operation `empty`, without a reply.
 
+mod args;
+mod command;
 mod decoder;
+mod digest;
+pub mod inject;
+mod inline;
+mod number;
+mod outstanding;
+mod reply;
+mod request;
+mod state;
+mod status;
+mod subscription;
+mod word;
 
+#[cfg(test)]
+mod tests;
+
+pub use args::{arguments, key};
 pub use decoder::Decoder;
+pub use inject::{PRESETS, Preset, error, preset};
 
-use super::{Class, Operation, Status};
+use super::{Class, Event, Located, Lost, Operation, Status};
 
-/// The name of an operation.
-pub fn operation_name(_operation: Operation) -> &'static str {
-    "other"
+/// The name of an operation: `GET`, `config|get`; `other` for what is none of ours.
+pub fn operation_name(operation: Operation) -> &'static str {
+    command::command(operation).name
 }
 
 /// The class an operation usually has.
-pub fn operation_class(_operation: Operation) -> Class {
-    Class::Admin
+pub fn operation_class(operation: Operation) -> Class {
+    command::command(operation).class
 }
 
-/// The name of a status.
-pub fn status_name(_status: Status) -> &'static str {
-    "other"
+/// The name of a status: the first word of the error, where it is one that Redis has.
+pub fn status_name(status: Status) -> &'static str {
+    status::name(status)
 }
 
 /// Whether a status means that the server failed, as opposed to the application's own mistake.
-pub fn is_failure(_status: Status) -> bool {
-    true
+pub fn is_failure(status: Status) -> bool {
+    status::is_failure(status)
+}
+
+/// Where and why a half gives up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stop {
+    at: usize,
+    why: Lost,
+}
+
+#[inline]
+fn emit(out: &mut Vec<Located>, at: usize, exchange: u64, event: Event) {
+    out.push(Located {
+        at,
+        exchange,
+        event,
+    });
+}
+
+/// The status of an error by its first word.
+pub fn status_of(code: &[u8]) -> Status {
+    status::find(code)
 }

@@ -141,23 +141,31 @@ impl Replies {
         if matches!(self.replying, Replying::Cutoff) {
             return;
         }
-        self.replying = match self.expected.front() {
-            Some(e) if e.0 == exchange => {
-                let (_, cause, reply) = self.expected.pop_front().unwrap_or_else(|| unreachable!("just seen"));
-                match reply {
-                    Reply::Hold { delay, floor } => {
-                        let floor = if floor == 0 { 0 } else { asked.saturating_add(floor) };
-                        Replying::Held { delay, floor, cause }
-                    }
-                    Reply::Cut { how, bytes } => Replying::Cut { how, left: bytes, cause },
-                    Reply::CutShare { how, share } => {
-                        Replying::CutShare { how, share, kept: Vec::new(), cause }
-                    }
-                    Reply::SwapError(error) => Replying::SwapError { error },
-                }
+        self.replying = match self.expected.pop_front() {
+            Some((of, cause, reply)) if of == exchange => Replying::new(reply, cause, asked),
+            Some(later) => {
+                self.expected.push_front(later);
+                Replying::Plain
             }
-            _ => Replying::Plain,
+            None => Replying::Plain,
         };
+    }
+}
+
+impl Replying {
+    /// The treatment of a reply that begins, of a request that was complete at `asked`.
+    fn new(reply: Reply, cause: Arc<Decision>, asked: u64) -> Self {
+        match reply {
+            Reply::Hold { delay, floor } => {
+                let floor = if floor == 0 { 0 } else { asked.saturating_add(floor) };
+                Self::Held { delay, floor, cause }
+            }
+            Reply::Cut { how, bytes } => Self::Cut { how, left: bytes, cause },
+            Reply::CutShare { how, share } => {
+                Self::CutShare { how, share, kept: Vec::new(), cause }
+            }
+            Reply::SwapError(error) => Self::SwapError { error },
+        }
     }
 }
 
@@ -207,7 +215,7 @@ impl Injector {
             Event::ReplyBegin => {
                 let asked = meter.get(event.exchange).map_or(now, |e| e.asked);
                 self.replies.begin(event.exchange, asked);
-                self.cut_if_due(event.exchange);
+                self.cut_if_due();
             }
             Event::ErrorBegin => {
                 if let Replying::SwapError { error } = &self.replies.replying {
@@ -216,7 +224,7 @@ impl Injector {
                 }
             }
             Event::ReplyEnd { .. } => {
-                self.reply_end(event.exchange);
+                self.reply_end();
                 if let Some(done) = done {
                     self.finish(done, now, relay, local);
                 }
@@ -238,7 +246,7 @@ impl Injector {
                 let part = usize::try_from(*left).map_or(bytes.len(), |n| n.min(bytes.len()));
                 *left -= part as u64;
                 self.down.push_bytes(&bytes[..part], 0, Some(cause));
-                self.cut_if_due(u64::MAX);
+                self.cut_if_due();
             }
             Replying::CutShare { kept, .. } => {
                 kept.extend_from_slice(bytes);
@@ -275,10 +283,9 @@ impl Injector {
     }
 
     /// Cuts the session where a reply reached its last byte that may go.
-    fn cut_if_due(&mut self, exchange: u64) {
+    fn cut_if_due(&mut self) {
         if let Replying::Cut { how, left: 0, cause } = &self.replies.replying {
             // Everything before this reply is in the lane already.
-            let _ = exchange;
             let close = Item::new(0, Cargo::Close(*how, 0), Some(cause));
             self.down.push(close);
             self.replies.replying = Replying::Cutoff;
@@ -297,13 +304,13 @@ impl Injector {
     }
 
     /// The last byte of the reply was taken.
-    fn reply_end(&mut self, _exchange: u64) {
+    fn reply_end(&mut self) {
         match &mut self.replies.replying {
             Replying::CutShare { .. } => self.cut_share(),
             // Shorter than the cut: all of it goes, then the session closes.
             Replying::Cut { left, .. } => {
                 *left = 0;
-                self.cut_if_due(u64::MAX);
+                self.cut_if_due();
             }
             Replying::Cutoff => {}
             _ => self.replies.replying = Replying::Plain,

@@ -1,0 +1,37 @@
+"""Medians over the rounds, as markdown."""
+
+import statistics
+
+
+def median(runs, figure):
+    values = [run[figure] for run in runs if run.get(figure) is not None]
+    return statistics.median(values) if values else None
+
+
+def number(value):
+    if value is None:
+        return "-"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def markdown(header, rows):
+    lines = ["| " + " | ".join(header) + " |", "| --- |" + " ---: |" * (len(header) - 1)]
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def comparison(results, names, figures):
+    """One row a figure: (title, work, figure, whether less is better). The last column sets brownout against the better peer."""
+    rows = []
+    for title, work, figure, less in figures:
+        medians = {name: median(results.get(work, {}).get(name, []), figure) for name in names}
+        if all(value is None for value in medians.values()):
+            continue
+        peers = [value for name, value in medians.items() if name in ("HAProxy", "nginx") and value]
+        ours = medians.get("brownout")
+        best = (min if less else max)(peers) if peers else None
+        ratio = f"{ours / best:.2f}x" if ours and best else "-"
+        rows.append([title, *(number(medians[name]) for name in names), ratio])
+    return markdown(["median", *names, "brownout / better of HAProxy, nginx"], rows)

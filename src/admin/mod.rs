@@ -1,0 +1,15 @@
+//! The admin endpoint: our API under `/v1`, Toxiproxy's at its own paths, `/metrics`, `/healthz` and `/readyz`.
+//!
+//! It has a thread and descriptors of its own, so that traffic cannot lock out whoever wants to halt, and deadlines on
+//! everything that a client does, so that no client can lock out another.
+
+mod body;
+mod events;
+mod guard;
+mod problem;
+mod router;
+mod serve;
+mod toxiproxy;
+mod v1;
+
+pub use serve::{Admin, AdminError};

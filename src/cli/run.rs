@@ -1,0 +1,265 @@
+//! `brownout run`: the proxies, until a signal ends them.
+
+use super::{COULD_NOT_RUN, USAGE, chain, say};
+use crate::admin::Admin;
+use crate::config::{Config, Listen, Problems, ProxyConfig};
+use crate::protocol::Protocol;
+use crate::proxy::Server;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// How often the configuration file is looked at for a change.
+const WATCH: Duration = Duration::from_millis(500);
+
+/// Run proxies in front of real servers.
+///
+/// Give proxies on the command line or in a file; both may be used together. Each connection to LISTEN is carried to UPSTREAM
+/// unchanged, decoded and measured. LISTEN is a port (on 127.0.0.1), addr:port, or unix:/path; port 0 picks a free one and
+/// prints it. UPSTREAM is host:port or unix:/path.
+///
+/// SIGTERM and Ctrl-C stop accepting, let sessions end, and end them at the drain deadline; a second signal ends at once.
+/// SIGHUP, or a change of the file, reloads it: sessions of unchanged proxies live on, and a broken file changes nothing.
+/// SIGUSR1 switches all faults off, and keeps them off until `brownout halt --resume`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// Configuration file; see brownout.example.toml and `brownout schema config`.
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// A proxy that speaks Redis, like 26379=localhost:6379.
+    #[arg(long, value_name = "[NAME@]LISTEN=UPSTREAM")]
+    pub redis: Vec<String>,
+    /// A proxy that speaks Postgres, like 25432=localhost:5432.
+    #[arg(long, value_name = "[NAME@]LISTEN=UPSTREAM")]
+    pub postgres: Vec<String>,
+    /// A proxy that speaks HTTP/1, like 28080=localhost:8000.
+    #[arg(long, value_name = "[NAME@]LISTEN=UPSTREAM")]
+    pub http: Vec<String>,
+    /// A proxy that passes bytes without looking into them.
+    #[arg(long, value_name = "[NAME@]LISTEN=UPSTREAM")]
+    pub tcp: Vec<String>,
+    /// A profile to switch on at start; may be given several times.
+    #[arg(long, value_name = "NAME")]
+    pub profile: Vec<String>,
+    /// Where the admin endpoint listens: a loopback address or unix:/path. [default: 127.0.0.1:8474]
+    #[arg(long, value_name = "LISTEN")]
+    pub admin: Option<String>,
+    /// Threads that carry sessions. [default: one for each core]
+    #[arg(long, value_name = "N")]
+    pub workers: Option<std::num::NonZeroU32>,
+    /// Folder for HdrHistogram logs.
+    #[arg(long, value_name = "DIR")]
+    pub hlog: Option<PathBuf>,
+    /// Seed of the faults' dice; the same seed gives the same faults. [default: of the clock, and printed]
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// What is logged to stderr: error, warn, info, debug, trace, or a filter like brownout=debug.
+    #[arg(long, value_name = "FILTER", default_value = "info", env = "BROWNOUT_LOG")]
+    pub log: String,
+}
+
+/// Runs until a signal ends it. Returns the exit code.
+pub fn run(args: &Args) -> u8 {
+    let config = match configuration(args) {
+        Ok(config) => config,
+        Err(problems) => {
+            say(&problems.to_string());
+            return USAGE;
+        }
+    };
+    log_to_stderr(&args.log);
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            say(&format!("cannot start: {error}"));
+            return COULD_NOT_RUN;
+        }
+    };
+    runtime.block_on(serve(args, config))
+}
+
+/// The file, with what the flags add to it.
+fn configuration(args: &Args) -> Result<Config, Problems> {
+    let mut config = match &args.config {
+        Some(path) => Config::load(path)?,
+        None => Config::default(),
+    };
+    let flags = [
+        (Protocol::Redis, &args.redis),
+        (Protocol::Postgres, &args.postgres),
+        (Protocol::Http, &args.http),
+        (Protocol::Tcp, &args.tcp),
+    ];
+    let words = flags.into_iter().flat_map(|(p, texts)| texts.iter().map(move |t| (p, t.as_str())));
+    let added = ProxyConfig::from_shorthands(&config.proxies, words)
+        .map_err(|e| Problems::of_file("command line", &e.message, &e.remedy))?;
+    config.proxies.extend(added);
+    if let Some(admin) = &args.admin {
+        config.admin = admin
+            .parse::<Listen>()
+            .map_err(|e| Problems::of_file("--admin", &e.message, &e.remedy))?;
+    }
+    config.workers = args.workers.or(config.workers);
+    config.seed = args.seed.or(config.seed);
+    config.hlog = args.hlog.clone().or(config.hlog);
+    let origin = args.config.as_ref().map_or("command line".into(), |p| p.display().to_string());
+    config.check(&origin)?;
+    if config.proxies.is_empty() {
+        return Err(Problems::of_file(
+            &origin,
+            "there is no proxy to run",
+            "give one, like --redis 26379=localhost:6379, or a [[proxy]] table in a file with --config",
+        ));
+    }
+    Ok(config)
+}
+
+fn log_to_stderr(filter: &str) {
+    let filter = tracing_subscriber::EnvFilter::try_new(filter)
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    // A second subscriber in one process (tests) is not an error worth more than this.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_target(false)
+        .try_init();
+}
+
+async fn serve(args: &Args, config: Config) -> u8 {
+    let drain = config.drain_deadline;
+    let admin_listen = config.admin.clone();
+    let server = match Server::start(config).await {
+        Ok(server) => server,
+        Err(error) => {
+            say(&chain(&error));
+            return COULD_NOT_RUN;
+        }
+    };
+    let admin = match Admin::start(server.clone(), &admin_listen) {
+        Ok(admin) => admin,
+        Err(error) => {
+            say(&chain(&error));
+            return COULD_NOT_RUN;
+        }
+    };
+    for name in &args.profile {
+        if let Err(error) = server.enable_profile(name, None, None) {
+            say(&chain(&error));
+            return USAGE;
+        }
+    }
+    announce(&server, &admin);
+    let ended = tokio::select! {
+        () = server.keep_time() => Ok(()),
+        () = watch_file(args, &server) => Ok(()),
+        signalled = signals(args, &server) => signalled,
+    };
+    if let Err(error) = ended {
+        say(&format!("cannot wait for signals: {error}"));
+        return COULD_NOT_RUN;
+    }
+    stop(&server, drain).await
+}
+
+/// Says what runs, on stderr: one line for each listener, for people and for scripts.
+fn announce(server: &Server, admin: &Admin) {
+    for proxy in server.proxies() {
+        let config = proxy.config;
+        let (name, protocol) = (&config.name, config.protocol.name());
+        say(&format!("proxy {name} {protocol} listening on {} -> {}", config.listen, config.upstream));
+    }
+    let limits = server.limits();
+    say(&format!(
+        "{} workers, at most {} sessions ({} descriptors), seed {}",
+        server.workers(),
+        limits.sessions,
+        limits.descriptors,
+        server.seed(),
+    ));
+    say(&format!("admin listening on {}", admin.address()));
+}
+
+/// Waits for the signal that ends us; SIGHUP and SIGUSR1 are acted on meanwhile.
+async fn signals(args: &Args, server: &Server) -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut halt = signal(SignalKind::user_defined1())?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = hangup.recv() => reload(args, server).await,
+            _ = halt.recv() => {
+                let ended = server.halt();
+                say(&format!("halted: {} faults switched off", ended.len()));
+            }
+        }
+    }
+}
+
+/// Reloads when the file changes. A file that is being written is looked at again when it has settled.
+async fn watch_file(args: &Args, server: &Server) {
+    let Some(path) = &args.config else { return std::future::pending().await };
+    let mut seen = stamp(path);
+    let mut interval = tokio::time::interval(WATCH);
+    loop {
+        interval.tick().await;
+        let now = stamp(path);
+        if now.is_some() && now != seen {
+            tokio::time::sleep(WATCH / 5).await;
+            if stamp(path) == now {
+                seen = now;
+                reload(args, server).await;
+            }
+        }
+    }
+}
+
+fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
+    let meta = std::fs::metadata(path).ok()?;
+    Some((meta.modified().ok()?, meta.len()))
+}
+
+async fn reload(args: &Args, server: &Server) {
+    if args.config.is_none() {
+        say("nothing to reload: there is no configuration file");
+        return;
+    }
+    let problem = match configuration(args) {
+        Ok(config) => match server.reload(config).await {
+            Ok(restart) if restart.is_empty() => return say("reloaded"),
+            Ok(restart) => {
+                return say(&format!("reloaded; these take effect with a restart: {}", restart.join(", ")));
+            }
+            Err(error) => chain(&error),
+        },
+        Err(problems) => problems.to_string(),
+    };
+    server.reload_failed(&problem);
+    say(&format!("not reloaded, the configuration in force stays:\n{problem}"));
+}
+
+/// Drains, and ends at once at a second signal.
+async fn stop(server: &Server, deadline: Duration) -> u8 {
+    say(&format!("stopping: sessions have {} to end", humantime::format_duration(deadline)));
+    let again = async {
+        match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+            (Ok(mut terminate), Ok(mut interrupt)) => tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            },
+            _ => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        cut = server.drain(deadline) => {
+            if cut > 0 {
+                say(&format!("{cut} sessions were cut at the deadline"));
+            }
+        }
+        () = again => say("stopped at once"),
+    }
+    0
+}
