@@ -182,10 +182,10 @@ fn message(text: &[u8]) -> String {
     }
 }
 
-/// A name as one segment of a path.
+/// A name as a part of a path. A profile's name may have folders in it.
 fn escaped(name: &str) -> String {
     name.bytes().fold(String::new(), |mut path, byte| {
-        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+        if byte.is_ascii_alphanumeric() || b"-_.~/".contains(&byte) {
             path.push(char::from(byte));
         } else {
             // Writing to a string does not fail.

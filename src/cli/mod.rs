@@ -5,6 +5,7 @@
 
 pub mod check;
 pub mod client;
+pub mod demo;
 pub mod run;
 pub mod schema;
 
@@ -14,6 +15,12 @@ use std::process::ExitCode;
 
 /// Wrong usage, or a file that is not valid.
 pub const USAGE: u8 = 2;
+
+/// A check failed.
+pub const CHECK_FAILED: u8 = 1;
+
+/// Nothing failed, but not everything could be judged.
+pub const INCONCLUSIVE: u8 = 3;
 
 /// What was asked for could not be run.
 pub const COULD_NOT_RUN: u8 = 4;
@@ -35,6 +42,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Args),
+    Demo(crate::demo::Options),
     Check(check::Args),
     Schema(schema::Args),
     /// Write shell completions to stdout.
@@ -49,6 +57,7 @@ pub fn main(cli: Cli) -> ExitCode {
     let (mut out, mut err) = (io::stdout(), io::stderr());
     let code = match cli.command {
         Command::Run(args) => run::run(&args),
+        Command::Demo(options) => demo::run(&options),
         Command::Check(args) => written(check::run(&args, &mut out, &mut err)),
         Command::Schema(args) => written(schema::run(&args, &mut out)),
         Command::Completions { shell } => {

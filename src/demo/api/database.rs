@@ -25,9 +25,11 @@ pub struct Module {
 
 /// Why a request of the database gave nothing.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum DatabaseError {
+pub enum DatabaseError {
+    /// It took too long.
     #[error("no answer from Postgres within {TIMEOUT:?}")]
     Timeout,
+    /// It failed, or could not be reached.
     #[error(transparent)]
     Postgres(#[from] tokio_postgres::Error),
 }
@@ -116,17 +118,9 @@ impl Database {
 
     /// Makes the table, if it is not there.
     pub(super) async fn create_table(&self) -> Result<(), DatabaseError> {
-        let create = async {
-            let (client, connection) = self.config.connect(NoTls).await?;
-            tokio::spawn(connection);
-            let sql = format!(
-                "CREATE TABLE IF NOT EXISTS {TABLE} (id serial PRIMARY KEY, name text NOT NULL)"
-            );
-            Ok(client.batch_execute(&sql).await?)
-        };
-        tokio::time::timeout(TIMEOUT * 5, create)
-            .await
-            .unwrap_or(Err(DatabaseError::Timeout))
+        let columns = "id serial PRIMARY KEY, name text NOT NULL";
+        let sql = format!("CREATE TABLE IF NOT EXISTS {TABLE} ({columns})");
+        run_once(&self.config, &sql).await
     }
 
     pub(super) async fn insert(&self, name: &str) -> Result<Module, DatabaseError> {
@@ -156,6 +150,26 @@ impl Database {
         })
         .await
     }
+}
+
+/// Removes the service's table, if it is there: a real database is left as it was found.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn drop_table(config: &Config) -> Result<(), DatabaseError> {
+    run_once(config, &format!("DROP TABLE IF EXISTS {TABLE}")).await
+}
+
+/// Runs a statement on a connection of its own. Such statements may take longer than those of requests.
+async fn run_once(config: &Config, sql: &str) -> Result<(), DatabaseError> {
+    let run = async {
+        let (client, connection) = config.connect(NoTls).await?;
+        tokio::spawn(connection);
+        Ok(client.batch_execute(sql).await?)
+    };
+    tokio::time::timeout(TIMEOUT * 5, run)
+        .await
+        .unwrap_or(Err(DatabaseError::Timeout))
 }
 
 fn module(row: &tokio_postgres::Row) -> Result<Module, tokio_postgres::Error> {
