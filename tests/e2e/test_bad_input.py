@@ -85,7 +85,7 @@ def test_an_upstream_that_is_down_at_the_start_is_no_error():
 
 @pytest.mark.parametrize(
     ("arguments", "named"),
-    [("run --redis nonsense", "nonsense"), ("run --redis 99999=localhost:1", "99999"), ("rnu", "run")],
+    [("run --redis nonsense", "nonsense"), ("run --redis 99999=localhost:1", "99999"), ("rnu", "rnu")],
 )
 def test_arguments_that_make_no_sense(arguments, named):
     done = run(*arguments.split())
