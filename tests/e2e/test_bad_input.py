@@ -84,13 +84,12 @@ def test_an_upstream_that_is_down_at_the_start_is_no_error():
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [["run", "--redis", "nonsense"], ["run", "--redis", "99999=localhost:1"], ["rnu"]],
-    ids=" ".join,
+    ("arguments", "named"),
+    [("run --redis nonsense", "nonsense"), ("run --redis 99999=localhost:1", "99999"), ("rnu", "rnu")],
 )
-def test_arguments_that_make_no_sense(arguments):
-    done = run(*arguments)
-    assert done.returncode == 2 and arguments[-1] in done.stderr
+def test_arguments_that_make_no_sense(arguments, named):
+    done = run(*arguments.split())
+    assert done.returncode == 2 and named in done.stderr
     assert done.stdout == ""
 
 
@@ -118,7 +117,7 @@ BAD = {
     "a wrong type": (GOOD.replace('listen = "127.0.0.1:0"\nup', "listen = true\nup"), 7, "listen", ""),
     "an address without a port": (GOOD.replace('"{upstream}"', '"localhost"'), 8, "localhost", "port"),
     "no TOML": (GOOD.replace("[[proxy]]", "[[proxy"), 4, "", ""),
-    "two of one name": (GOOD + GOOD[GOOD.index("[[proxy]]") :], 11, "redis", ""),
+    "two of one name": (GOOD + GOOD[GOOD.index("[[proxy]]") :], 10, "redis", ""),
 }
 
 
@@ -440,10 +439,12 @@ def test_the_admin_endpoint_refuses(brownout, method, path, body, headers, statu
 def test_the_admin_endpoint_outlives_clients_that_never_finish(brownout, redis_at):
     host, port = brownout.admin.split(":")
     held = []
-    for _ in range(200):
-        s = socket.create_connection((host, int(port)), timeout=5)
-        s.sendall(b"GET /v1/stats HTTP/1.1\r\nHo")
-        held.append(s)
+    # As many as it takes: a cap on connections leaves the others waiting.
+    with contextlib.suppress(TimeoutError):
+        for _ in range(200):
+            s = socket.create_connection((host, int(port)), timeout=0.5)
+            s.sendall(b"GET /v1/stats HTTP/1.1\r\nHo")
+            held.append(s)
     try:
         with redis.Redis(redis_at.host, redis_at.port, socket_timeout=2) as r:
             assert r.ping()

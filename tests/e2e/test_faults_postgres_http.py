@@ -90,7 +90,7 @@ def test_postgres_error_that_cannot_be_applied_is_counted_as_skipped(disturbed, 
             with connection.transaction():
                 psycopg.ClientCursor(connection).execute("insert into t values (1)")
             assert timed(connection, "select count(*) from t")[0] == (1,)
-            assert disturbed.metric("brownout_faults_skipped_total", proxy="postgres") >= 1
+            assert disturbed.metric("brownout_faults_total", proxy="postgres", outcome="skipped") >= 1
         except psycopg.errors.DeadlockDetected:
             # Applied after all: then as the real error does it, the whole transaction is gone.
             assert timed(connection, "select count(*) from t")[0] == (0,)

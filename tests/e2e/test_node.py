@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 from harness.proxy import ROOT, Counting
+from harness.redis_oracle import DRIVER
 from harness.servers import ADVICE, program
 
 CLIENT = Path(__file__).parent / "node" / "client.mjs"
@@ -35,7 +36,7 @@ def test_node(redis_at, postgres_at, web_at, redis_server, postgres_server, web_
             **{"subscribe": 2, "publish": 40, "lpush": 2},
         },
         # Sent by node-redis by itself, depending on its version.
-        ignore=("client|maint_notifications", "unsubscribe", "quit"),
+        ignore=(*DRIVER, "unsubscribe", "quit"),
         errors={"lpush": 2},
     )
     counting["postgres"].expect(

@@ -191,6 +191,6 @@ async def test_statements_are_counted_once_each(postgres_at, postgres_counts):
             await c.execute("select 1/0")
     finally:
         await c.close()
-    expected = {"create table": 1, "insert": 20, "select": 32, "update": 1, "delete": 1, "begin": 1, "commit": 1}
+    expected = {"create": 1, "insert": 20, "select": 32, "update": 1, "delete": 1, "begin": 1, "commit": 1}
     # asyncpg prepares in a round trip of its own: Parse and Describe without Execute.
     postgres_counts.expect(expected, ignore=("prepare",), errors={"select": 1})

@@ -2,19 +2,19 @@
 
 import http.client
 import json
+import math
+import statistics
 import time
 
 import psycopg
 import pytest
 import redis
 from harness.process import eventually
-from harness.proxy import ROOT
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 pytestmark = pytest.mark.proxy
 
-PROFILES = sorted(path.stem for path in (ROOT / "profiles").glob("*.toml"))
 EXPECTED = (
     "redis-slow redis-down redis-flapping redis-errors postgres-slow postgres-down postgres-errors "
     "api-errors api-slow network-bad"
@@ -22,7 +22,7 @@ EXPECTED = (
 
 
 class Clients:
-    """One short exchange with each upstream, on a connection of its own: None if it went well and fast, else what not."""
+    """One short exchange with each upstream, on a connection of its own."""
 
     def __init__(self, disturbed):
         self.at = {name: disturbed.endpoint(name) for name in ("redis", "postgres", "web")}
@@ -53,29 +53,36 @@ class Clients:
         finally:
             connection.close()
 
-    def felt(self, name):
+    def seconds(self, name):
+        """How long the exchange took; for ever, if it failed."""
         began = time.monotonic()
         try:
             getattr(self, name)()
-        except (redis.RedisError, psycopg.Error, OSError, http.client.HTTPException) as e:
-            return repr(e)
-        seconds = time.monotonic() - began
-        return f"{seconds} s" if seconds > 0.1 else None
+        except (redis.RedisError, psycopg.Error, OSError, http.client.HTTPException):
+            return math.inf
+        return time.monotonic() - began
 
-    def felt_within(self, name, tries):
-        return next((felt for felt in (self.felt(name) for _ in range(tries)) if felt), None)
+    def felt(self, name, tries):
+        """Whether one of so many tries failed or was slow."""
+        return any(self.seconds(name) > SLOW for _ in range(tries))
+
+    def well(self, name):
+        """Whether none of some tries failed and they were fast in general; one may have hit a busy moment of the machine."""
+        seconds = [self.seconds(name) for _ in range(7)]
+        return max(seconds) < math.inf and statistics.median(seconds) < SLOW
+
+
+SLOW = 0.1
 
 
 @pytest.fixture
 def clients(disturbed, redis_server):
     clients = Clients(disturbed)
-    for name in ("redis", "postgres", "web"):
-        assert clients.felt(name) is None
+    assert all(clients.well(name) for name in clients.at)
     return clients
 
 
 def test_the_ten_profiles_are_there(disturbed):
-    assert set(EXPECTED) <= set(PROFILES)
     listed = json.dumps(disturbed.get_json("/v1/profiles"))
     assert all(f'"{name}"' in listed for name in EXPECTED)
 
@@ -98,21 +105,20 @@ FELT = {
 def test_a_profile_is_felt_by_its_upstream_alone_and_gone_afterwards(disturbed, clients, profile):
     name, tries = FELT[profile]
     with disturbed.profile(profile):
-        assert clients.felt_within(name, tries), f"{profile} was not felt in {tries} tries"
+        assert clients.felt(name, tries), f"{profile} was not felt in {tries} tries"
         for other in {"redis", "postgres", "web"} - {name}:
-            assert clients.felt_within(other, 5) is None
-    eventually(f"{name} to be well again", lambda: clients.felt_within(name, 20) is None or None)
+            assert clients.well(other), f"{profile} touches {other}"
+    eventually(f"{name} to be well again", lambda: clients.well(name) or None)
 
 
 def test_network_bad_touches_every_proxy(disturbed, clients):
     with disturbed.profile("network-bad"):
         for name in ("redis", "postgres", "web"):
-            for _ in range(5):
-                clients.felt(name)
+            clients.felt(name, 5)
     for proxy in ("redis", "postgres", "web"):
         assert sum(disturbed.counts(proxy, "injected").values()) > 0
     for name in ("redis", "postgres", "web"):
-        assert clients.felt_within(name, 5) is None
+        eventually(f"{name} to be well again", lambda name=name: clients.well(name) or None)
 
 
 def test_an_unknown_profile_is_not_found(disturbed):
