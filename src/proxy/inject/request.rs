@@ -143,7 +143,7 @@ impl Injector {
         piece: &mut Piece<'_>,
     ) {
         match event.event {
-            Event::RequestBegin => piece.begin = Some(event.at),
+            Event::RequestBegin => piece.begin = Some(begin_of(event, relay)),
             Event::RequestKnown { operation, class, .. } => {
                 let asked = (event.exchange, operation, class);
                 if self.plan.needs_arguments(operation, class) || self.needs_whole(relay) {
@@ -516,6 +516,14 @@ impl Injector {
         let kept = self.replies.give_up();
         self.down.push_bytes(&kept, 0, None);
     }
+}
+
+/// Where a request begins. What the first packet of a Postgres session is shows only in its eighth byte, so its decoder says so
+/// late; a fault on it must have those bytes too.
+fn begin_of(event: &Located, relay: &Relay) -> usize {
+    const FIRST: usize = 8;
+    let late = relay.shared.protocol() == Protocol::Postgres && event.exchange == 0;
+    if late { event.at.saturating_sub(FIRST) } else { event.at }
 }
 
 /// The time after a delay; no delay is due at once, whatever the clock says later.
