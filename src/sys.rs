@@ -16,7 +16,11 @@ pub(crate) fn unacknowledged(socket: &impl AsFd) -> io::Result<usize> {
     let mut bytes: libc::c_int = 0;
     // SAFETY: the descriptor is borrowed for the call, and SIOCOUTQ (the value of TIOCOUTQ) writes one int through the pointer.
     let rc = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
-    if rc == 0 { Ok(usize::try_from(bytes).unwrap_or(0)) } else { Err(io::Error::last_os_error()) }
+    if rc == 0 {
+        Ok(usize::try_from(bytes).unwrap_or(0))
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// Bytes that were written to a TCP socket and not yet acknowledged by its peer (macOS: SO_NWRITE).
@@ -38,7 +42,11 @@ pub(crate) fn unacknowledged(socket: &impl AsFd) -> io::Result<usize> {
             &raw mut size,
         )
     };
-    if rc == 0 { Ok(usize::try_from(bytes).unwrap_or(0)) } else { Err(io::Error::last_os_error()) }
+    if rc == 0 {
+        Ok(usize::try_from(bytes).unwrap_or(0))
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// Watches a descriptor for readability, on the runtime of the calling thread.
@@ -48,5 +56,6 @@ pub(crate) fn unacknowledged(socket: &impl AsFd) -> io::Result<usize> {
 pub(crate) fn watch(fd: Arc<OwnedFd>) -> io::Result<AsyncFd<Arc<OwnedFd>>> {
     // SAFETY: what is behind an `Arc<OwnedFd>` stays the same open descriptor until the last clone is dropped, and the
     // `AsyncFd` holds one.
-    unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }.map_err(|error| error.into_parts().1)
+    unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }
+        .map_err(|error| error.into_parts().1)
 }

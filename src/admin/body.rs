@@ -33,7 +33,10 @@ pub(super) async fn read(body: Incoming) -> Result<Bytes, Problem> {
             StatusCode::PAYLOAD_TOO_LARGE,
             format!("a body may have {LIMIT} bytes"),
         )),
-        Ok(Err(_)) => Err(Problem::new(StatusCode::BAD_REQUEST, "the body ended too early")),
+        Ok(Err(_)) => Err(Problem::new(
+            StatusCode::BAD_REQUEST,
+            "the body ended too early",
+        )),
         Err(_) => Err(Problem::new(
             StatusCode::REQUEST_TIMEOUT,
             format!("a body must arrive within {} s", DEADLINE.as_secs()),
@@ -46,9 +49,17 @@ pub(super) async fn read(body: Incoming) -> Result<Bytes, Problem> {
 /// # Errors
 /// 400 with what the parser says: where, and which field.
 pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    let bytes = if bytes.iter().all(u8::is_ascii_whitespace) { b"{}" } else { bytes };
-    serde_json::from_slice(bytes)
-        .map_err(|e| Problem::new(StatusCode::BAD_REQUEST, format!("the body is not as expected: {e}")))
+    let bytes = if bytes.iter().all(u8::is_ascii_whitespace) {
+        b"{}"
+    } else {
+        bytes
+    };
+    serde_json::from_slice(bytes).map_err(|e| {
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            format!("the body is not as expected: {e}"),
+        )
+    })
 }
 
 /// An answer in JSON.
@@ -63,7 +74,9 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Answer {
 pub(super) fn with_type(status: StatusCode, body: Bytes, kind: &'static str) -> Answer {
     let mut answer = Response::new(Full::new(body).boxed_unsync());
     *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    answer
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     answer
 }
 

@@ -30,8 +30,10 @@ impl Guard {
                 format!("[::1]:{port}"),
             ];
             if port == 80 {
-                let bare: Vec<_> =
-                    hosts.iter().filter_map(|h| h.strip_suffix(":80").map(String::from)).collect();
+                let bare: Vec<_> = hosts
+                    .iter()
+                    .filter_map(|h| h.strip_suffix(":80").map(String::from))
+                    .collect();
                 hosts.extend(bare);
             }
             hosts
@@ -55,9 +57,16 @@ impl Guard {
         }
         let mut hosts = headers.get_all(HOST).iter();
         let (Some(host), None) = (hosts.next(), hosts.next()) else {
-            return Err(Problem::new(StatusCode::BAD_REQUEST, "exactly one Host header is needed"));
+            return Err(Problem::new(
+                StatusCode::BAD_REQUEST,
+                "exactly one Host header is needed",
+            ));
         };
-        let known = |value: &[u8]| self.hosts.iter().any(|h| value.eq_ignore_ascii_case(h.as_bytes()));
+        let known = |value: &[u8]| {
+            self.hosts
+                .iter()
+                .any(|h| value.eq_ignore_ascii_case(h.as_bytes()))
+        };
         if !known(host.as_bytes()) {
             return Err(Problem::new(
                 StatusCode::FORBIDDEN,
@@ -96,9 +105,14 @@ mod tests {
         let guard = Guard::new(Some(SocketAddr::from(([127, 0, 0, 1], 8474))));
         let mut map = HeaderMap::new();
         for (name, value) in headers {
-            map.append(HeaderName::from_static(name), value.parse().expect("header value"));
+            map.append(
+                HeaderName::from_static(name),
+                value.parse().expect("header value"),
+            );
         }
-        guard.check(&Method::POST, &map).map_err(|p| p.status().as_u16())
+        guard
+            .check(&Method::POST, &map)
+            .map_err(|p| p.status().as_u16())
     }
 
     #[test]
@@ -108,7 +122,10 @@ mod tests {
         assert_eq!(check(&[("host", "LOCALHOST:8474")]), Ok(()));
         assert_eq!(check(&[("host", "[::1]:8474")]), Ok(()));
         assert_eq!(check(&[]), Err(400));
-        assert_eq!(check(&[("host", "localhost:8474"), ("host", "localhost:8474")]), Err(400));
+        assert_eq!(
+            check(&[("host", "localhost:8474"), ("host", "localhost:8474")]),
+            Err(400)
+        );
         for other in [
             "evil.example",
             "localhost",
@@ -127,7 +144,13 @@ mod tests {
     fn pages_of_other_origins_are_refused() {
         let host = ("host", "127.0.0.1:8474");
         assert_eq!(check(&[host, ("origin", "http://127.0.0.1:8474")]), Ok(()));
-        for origin in ["null", "http://evil.example", "https://127.0.0.1:8474", "http://127.0.0.1:3000", ""] {
+        for origin in [
+            "null",
+            "http://evil.example",
+            "https://127.0.0.1:8474",
+            "http://127.0.0.1:3000",
+            "",
+        ] {
             assert_eq!(check(&[host, ("origin", origin)]), Err(403), "{origin}");
         }
         assert_eq!(check(&[host, ("sec-fetch-site", "same-origin")]), Ok(()));

@@ -50,7 +50,11 @@ impl Problem {
     /// Names the field or header at fault.
     pub(super) fn field(mut self, field: &str) -> Self {
         let detail = self.detail.clone();
-        self.errors.push(FieldProblem { field: field.into(), detail, remedy: String::new() });
+        self.errors.push(FieldProblem {
+            field: field.into(),
+            detail,
+            remedy: String::new(),
+        });
         self
     }
 
@@ -78,9 +82,9 @@ impl From<ControlError> for Problem {
                 StatusCode::NOT_FOUND
             }
             ControlError::ProxyExists(_)
-            | ControlError::Store(StoreError::NameTaken(_) | StoreError::Halted | StoreError::TooMany) => {
-                StatusCode::CONFLICT
-            }
+            | ControlError::Store(
+                StoreError::NameTaken(_) | StoreError::Halted | StoreError::TooMany,
+            ) => StatusCode::CONFLICT,
             ControlError::Profile(problems) if problems.iter().all(|p| p.line == 0) => {
                 StatusCode::NOT_FOUND
             }
@@ -92,11 +96,13 @@ impl From<ControlError> for Problem {
         let mut problem = Self::new(code, chain(&error));
         match error {
             ControlError::Fault(fields) => {
-                problem.errors.extend(fields.into_iter().map(|f| FieldProblem {
-                    field: f.path,
-                    detail: f.message,
-                    remedy: f.remedy,
-                }));
+                problem
+                    .errors
+                    .extend(fields.into_iter().map(|f| FieldProblem {
+                        field: f.path,
+                        detail: f.message,
+                        remedy: f.remedy,
+                    }));
             }
             ControlError::Profile(problems) => {
                 problem.errors.extend(problems.iter().map(|p| FieldProblem {

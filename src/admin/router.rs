@@ -23,7 +23,10 @@ pub(super) struct Call {
 impl Call {
     /// The value of a query parameter.
     pub(super) fn parameter(&self, name: &str) -> Option<&str> {
-        self.query.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+        self.query
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, value)| value.as_str())
     }
 }
 
@@ -61,17 +64,28 @@ impl Router {
             )
             .field("Content-Type"));
         }
-        let call = Call { method: parts.method, path, query, body };
+        let call = Call {
+            method: parts.method,
+            path,
+            query,
+            body,
+        };
         let names: Vec<&str> = call.path.iter().map(String::as_str).collect();
         match (&call.method, &names[..]) {
             (_, ["v1", rest @ ..]) => v1::answer(&self.server, &call, rest).await,
             (&Method::GET, ["metrics"]) => {
                 let text = self.server.exposition().await;
-                Ok(with_type(StatusCode::OK, text.into(), "text/plain; version=0.0.4"))
+                Ok(with_type(
+                    StatusCode::OK,
+                    text.into(),
+                    "text/plain; version=0.0.4",
+                ))
             }
-            (&Method::GET, ["healthz"]) => {
-                Ok(with_type(StatusCode::OK, Bytes::from_static(b"ok\n"), "text/plain"))
-            }
+            (&Method::GET, ["healthz"]) => Ok(with_type(
+                StatusCode::OK,
+                Bytes::from_static(b"ok\n"),
+                "text/plain",
+            )),
             (&Method::GET, ["readyz"]) => Ok(v1::ready(&self.server)),
             (_, ["metrics" | "healthz" | "readyz"]) => Ok(not_allowed("GET")),
             _ => toxiproxy::answer(&self.server, &call).ok_or_else(Problem::not_found),
@@ -82,18 +96,25 @@ impl Router {
 /// 405 with what is allowed.
 pub(super) fn not_allowed(methods: &'static str) -> Answer {
     let mut answer = empty(StatusCode::METHOD_NOT_ALLOWED);
-    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
+    answer
+        .headers_mut()
+        .insert(ALLOW, HeaderValue::from_static(methods));
     answer
 }
 
 fn is_json(kind: Option<&HeaderValue>) -> bool {
     let kind = kind.map(HeaderValue::as_bytes).unwrap_or_default();
     let essence = kind.split(|b| *b == b';').next().unwrap_or_default();
-    essence.trim_ascii().eq_ignore_ascii_case(b"application/json")
+    essence
+        .trim_ascii()
+        .eq_ignore_ascii_case(b"application/json")
 }
 
 fn segments(path: &str) -> Result<Vec<String>, Problem> {
-    path.split('/').filter(|s| !s.is_empty()).map(decode).collect()
+    path.split('/')
+        .filter(|s| !s.is_empty())
+        .map(decode)
+        .collect()
 }
 
 fn query(text: &str) -> Result<Vec<(String, String)>, Problem> {
@@ -117,7 +138,9 @@ fn decode(text: &str) -> Result<String, Problem> {
             continue;
         }
         let mut digit = || rest.next().and_then(|d| (d as char).to_digit(16));
-        let (Some(high), Some(low)) = (digit(), digit()) else { return Err(malformed()) };
+        let (Some(high), Some(low)) = (digit(), digit()) else {
+            return Err(malformed());
+        };
         bytes.push((high * 16 + low) as u8);
     }
     String::from_utf8(bytes).map_err(|_| malformed())
@@ -129,7 +152,10 @@ mod tests {
 
     #[test]
     fn paths_are_decoded_segment_by_segment() {
-        assert_eq!(segments("/v1//faults/a%2Fb/").expect("valid"), ["v1", "faults", "a/b"]);
+        assert_eq!(
+            segments("/v1//faults/a%2Fb/").expect("valid"),
+            ["v1", "faults", "a/b"]
+        );
         assert!(segments("/%zz").is_err());
         assert!(segments("/%f").is_err());
         assert!(segments("/%ff").is_err());

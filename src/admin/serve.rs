@@ -69,7 +69,10 @@ impl Admin {
     /// # Errors
     /// The address or the thread cannot be had.
     pub fn start(server: Server, listen: &Listen) -> Result<Self, AdminError> {
-        let fail = |source| AdminError::Listen { listen: listen.clone(), source };
+        let fail = |source| AdminError::Listen {
+            listen: listen.clone(),
+            source,
+        };
         let (bound, address, tcp) = bind(listen).map_err(fail)?;
         server.set_admin(tcp);
         let router = Arc::new(Router::new(server, Guard::new(tcp)));
@@ -175,7 +178,9 @@ where
             return;
         }
     };
-    let Ok(place) = Arc::clone(free).acquire_owned().await else { return };
+    let Ok(place) = Arc::clone(free).acquire_owned().await else {
+        return;
+    };
     let router = Arc::clone(router);
     tokio::spawn(async move {
         let mut stream = TimeoutStream::new(stream);

@@ -5,9 +5,9 @@
 use super::body::{Answer, empty, json, with_type};
 use super::problem::Problem;
 use super::router::Call;
+use crate::fault::FaultSpec;
 use crate::fault::spec::{ActionKind, Delay, DelayTable, DistributionKind, Scope, Side};
 use crate::fault::store::Listed;
-use crate::fault::FaultSpec;
 use crate::proxy::{ControlError, ProxyInfo, Server};
 use bytes::Bytes;
 use hyper::{Method, StatusCode};
@@ -100,9 +100,11 @@ impl From<ControlError> for Refusal {
 pub(super) fn answer(server: &Server, call: &Call) -> Option<Answer> {
     let path: Vec<&str> = call.path.iter().map(String::as_str).collect();
     let answered = match (&call.method, &path[..]) {
-        (&Method::GET, ["version"]) => {
-            Ok(with_type(StatusCode::OK, Bytes::from_static(VERSION), "application/json"))
-        }
+        (&Method::GET, ["version"]) => Ok(with_type(
+            StatusCode::OK,
+            Bytes::from_static(VERSION),
+            "application/json",
+        )),
         (&Method::GET, ["proxies"]) => {
             let all: BTreeMap<String, Proxy> = server
                 .proxies()
@@ -138,7 +140,11 @@ fn create(server: &Server, name: &str, body: &[u8]) -> Result<Answer, Refusal> {
     let on = match wanted.stream.as_str() {
         "downstream" => Side::Reply,
         "upstream" => Side::Request,
-        _ => return Err(bad("stream was invalid, can be either upstream or downstream")),
+        _ => {
+            return Err(bad(
+                "stream was invalid, can be either upstream or downstream",
+            ));
+        }
     };
     if wanted.kind != "latency" {
         return Err(bad("invalid toxic type"));
@@ -187,24 +193,38 @@ fn toxic(proxy: &str, fault: &Listed) -> Option<Toxic> {
     let spec = &fault.fault;
     let ms = |d: Duration| d.as_millis() as u64;
     let attributes = match spec.delay.as_ref()? {
-        Delay::Fixed(d) => Attributes { latency: ms(*d), jitter: 0 },
+        Delay::Fixed(d) => Attributes {
+            latency: ms(*d),
+            jitter: 0,
+        },
         Delay::Drawn(t) => {
             let (min, max) = (ms(t.min?), ms(t.max?));
-            Attributes { latency: u64::midpoint(min, max), jitter: (max - min) / 2 }
+            Attributes {
+                latency: u64::midpoint(min, max),
+                jitter: (max - min) / 2,
+            }
         }
     };
     Some(Toxic {
         attributes,
         name: name.into(),
         kind: "latency",
-        stream: if spec.on == Some(Side::Request) { "upstream" } else { "downstream" },
+        stream: if spec.on == Some(Side::Request) {
+            "upstream"
+        } else {
+            "downstream"
+        },
         toxicity: spec.probability.unwrap_or(1.0),
     })
 }
 
 /// Toxics of a proxy: upstream first, then downstream, each in the order of creation.
 fn toxics(server: &Server, proxy: &str) -> Vec<Toxic> {
-    let mut found: Vec<Toxic> = server.faults().iter().filter_map(|f| toxic(proxy, f)).collect();
+    let mut found: Vec<Toxic> = server
+        .faults()
+        .iter()
+        .filter_map(|f| toxic(proxy, f))
+        .collect();
     found.sort_by_key(|t| t.stream != "upstream");
     found
 }

@@ -68,7 +68,10 @@ pub(super) async fn answer(server: &Server, call: &Call, path: &[&str]) -> Resul
     match (&call.method, path) {
         (&Method::GET, ["proxies"]) => {
             let proxies: Vec<ProxyView> = server.proxies().into_iter().map(Into::into).collect();
-            Ok(json(StatusCode::OK, &serde_json::json!({ "proxies": proxies })))
+            Ok(json(
+                StatusCode::OK,
+                &serde_json::json!({ "proxies": proxies }),
+            ))
         }
         (&Method::GET, ["proxies", name]) => {
             Ok(json(StatusCode::OK, &ProxyView::from(server.proxy(name)?)))
@@ -78,7 +81,8 @@ pub(super) async fn answer(server: &Server, call: &Call, path: &[&str]) -> Resul
             Ok(json(StatusCode::OK, &stats))
         }
         (&Method::GET, ["faults"]) => {
-            let shown = serde_json::json!({ "halted": server.is_halted(), "faults": server.faults() });
+            let shown =
+                serde_json::json!({ "halted": server.is_halted(), "faults": server.faults() });
             Ok(json(StatusCode::OK, &shown))
         }
         (&Method::POST, ["faults"]) => {
@@ -87,7 +91,9 @@ pub(super) async fn answer(server: &Server, call: &Call, path: &[&str]) -> Resul
         }
         (&Method::GET, ["faults", name]) => {
             let found = server.faults().into_iter().find(|f| f.name == *name);
-            found.map(|f| json(StatusCode::OK, &f)).ok_or_else(Problem::not_found)
+            found
+                .map(|f| json(StatusCode::OK, &f))
+                .ok_or_else(Problem::not_found)
         }
         (&Method::DELETE, ["faults", name]) => {
             server.remove_fault(name)?;
@@ -95,11 +101,17 @@ pub(super) async fn answer(server: &Server, call: &Call, path: &[&str]) -> Resul
         }
         (&Method::POST, ["halt"]) => {
             let ended = server.halt();
-            Ok(json(StatusCode::OK, &serde_json::json!({ "halted": true, "ended": ended })))
+            Ok(json(
+                StatusCode::OK,
+                &serde_json::json!({ "halted": true, "ended": ended }),
+            ))
         }
         (&Method::POST, ["resume"]) => {
             server.resume();
-            Ok(json(StatusCode::OK, &serde_json::json!({ "halted": false })))
+            Ok(json(
+                StatusCode::OK,
+                &serde_json::json!({ "halted": false }),
+            ))
         }
         (&Method::GET, ["events"]) => Ok(events::stream(server)),
         (_, ["profiles", rest @ ..]) => profiles(server, call, rest),
@@ -152,14 +164,22 @@ fn list_profiles(server: &Server) -> Result<Answer, Problem> {
         .iter()
         .map(|b| serde_json::json!({ "name": b.name, "problems": b.problems }))
         .collect();
-    Ok(json(StatusCode::OK, &serde_json::json!({ "profiles": profiles, "broken": broken })))
+    Ok(json(
+        StatusCode::OK,
+        &serde_json::json!({ "profiles": profiles, "broken": broken }),
+    ))
 }
 
 fn show_profile(server: &Server, name: &str) -> Result<Answer, Problem> {
     let library = server.library()?;
-    let profile = library.get(name).map_err(crate::proxy::ControlError::Profile)?;
+    let profile = library
+        .get(name)
+        .map_err(crate::proxy::ControlError::Profile)?;
     let faults: Vec<&FaultSpec> = profile.faults.iter().map(|f| &**f.spec()).collect();
-    let enabled = server.enabled_profiles().iter().any(|on| **on == *profile.name);
+    let enabled = server
+        .enabled_profiles()
+        .iter()
+        .any(|on| **on == *profile.name);
     let shown = serde_json::json!({
         "name": profile.name,
         "description": profile.description,
@@ -178,16 +198,28 @@ pub(super) fn ready(server: &Server) -> Answer {
         "ready": proxies.iter().all(|p| p.enabled),
         "proxies": proxies.iter().map(|p| (p.config.name.clone(), p.enabled)).collect::<std::collections::BTreeMap<_, _>>(),
     });
-    let status =
-        if shown["ready"] == true { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if shown["ready"] == true {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     json(status, &shown)
 }
 
 /// `?window=10s`.
 fn window(call: &Call) -> Result<Option<Duration>, Problem> {
-    let Some(text) = call.parameter("window") else { return Ok(None) };
+    let Some(text) = call.parameter("window") else {
+        return Ok(None);
+    };
     let window = duration::parse(text).ok();
-    window.filter(|w| !w.is_zero() && *w <= Duration::from_secs(60)).map(Some).ok_or_else(|| {
-        Problem::new(StatusCode::BAD_REQUEST, "a window is 1s to 60s, like ?window=10s").field("window")
-    })
+    window
+        .filter(|w| !w.is_zero() && *w <= Duration::from_secs(60))
+        .map(Some)
+        .ok_or_else(|| {
+            Problem::new(
+                StatusCode::BAD_REQUEST,
+                "a window is 1s to 60s, like ?window=10s",
+            )
+            .field("window")
+        })
 }

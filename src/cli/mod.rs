@@ -33,7 +33,12 @@ pub const INTERRUPTED: u8 = 130;
 /// It stands between services and what they depend on, measures every request inline, injects faults from profiles, and
 /// tells whether the services survive them. Begin with `brownout demo`.
 #[derive(Debug, Parser)]
-#[command(name = "brownout", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(
+    name = "brownout",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true
+)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,

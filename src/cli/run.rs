@@ -54,7 +54,12 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
     /// What is logged to stderr: error, warn, info, debug, trace, or a filter like brownout=debug.
-    #[arg(long, value_name = "FILTER", default_value = "info", env = "BROWNOUT_LOG")]
+    #[arg(
+        long,
+        value_name = "FILTER",
+        default_value = "info",
+        env = "BROWNOUT_LOG"
+    )]
     pub log: String,
 }
 
@@ -68,7 +73,10 @@ pub fn run(args: &Args) -> u8 {
         }
     };
     log_to_stderr(&args.log);
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             say(&format!("cannot start: {error}"));
@@ -90,7 +98,9 @@ fn configuration(args: &Args) -> Result<Config, Problems> {
         (Protocol::Http, &args.http),
         (Protocol::Tcp, &args.tcp),
     ];
-    let words = flags.into_iter().flat_map(|(p, texts)| texts.iter().map(move |t| (p, t.as_str())));
+    let words = flags
+        .into_iter()
+        .flat_map(|(p, texts)| texts.iter().map(move |t| (p, t.as_str())));
     let added = ProxyConfig::from_shorthands(&config.proxies, words)
         .map_err(|e| Problems::of_file("command line", &e.message, &e.remedy))?;
     config.proxies.extend(added);
@@ -102,7 +112,10 @@ fn configuration(args: &Args) -> Result<Config, Problems> {
     config.workers = args.workers.or(config.workers);
     config.seed = args.seed.or(config.seed);
     config.hlog = args.hlog.clone().or(config.hlog);
-    let origin = args.config.as_ref().map_or("command line".into(), |p| p.display().to_string());
+    let origin = args
+        .config
+        .as_ref()
+        .map_or("command line".into(), |p| p.display().to_string());
     config.check(&origin)?;
     if config.proxies.is_empty() {
         return Err(Problems::of_file(
@@ -167,7 +180,10 @@ fn announce(server: &Server, admin: &Admin) {
     for proxy in server.proxies() {
         let config = proxy.config;
         let (name, protocol) = (&config.name, config.protocol.name());
-        say(&format!("proxy {name} {protocol} listening on {} -> {}", config.listen, config.upstream));
+        say(&format!(
+            "proxy {name} {protocol} listening on {} -> {}",
+            config.listen, config.upstream
+        ));
     }
     let limits = server.limits();
     say(&format!(
@@ -201,7 +217,9 @@ async fn signals(args: &Args, server: &Server) -> std::io::Result<()> {
 
 /// Reloads when the file changes. A file that is being written is looked at again when it has settled.
 async fn watch_file(args: &Args, server: &Server) {
-    let Some(path) = &args.config else { return std::future::pending().await };
+    let Some(path) = &args.config else {
+        return std::future::pending().await;
+    };
     let mut seen = stamp(path);
     let mut interval = tokio::time::interval(WATCH);
     loop {
@@ -231,21 +249,32 @@ async fn reload(args: &Args, server: &Server) {
         Ok(config) => match server.reload(config).await {
             Ok(restart) if restart.is_empty() => return say("reloaded"),
             Ok(restart) => {
-                return say(&format!("reloaded; these take effect with a restart: {}", restart.join(", ")));
+                return say(&format!(
+                    "reloaded; these take effect with a restart: {}",
+                    restart.join(", ")
+                ));
             }
             Err(error) => chain(&error),
         },
         Err(problems) => problems.to_string(),
     };
     server.reload_failed(&problem);
-    say(&format!("not reloaded, the configuration in force stays:\n{problem}"));
+    say(&format!(
+        "not reloaded, the configuration in force stays:\n{problem}"
+    ));
 }
 
 /// Drains, and ends at once at a second signal.
 async fn stop(server: &Server, deadline: Duration) -> u8 {
-    say(&format!("stopping: sessions have {} to end", humantime::format_duration(deadline)));
+    say(&format!(
+        "stopping: sessions have {} to end",
+        humantime::format_duration(deadline)
+    ));
     let again = async {
-        match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+        match (
+            signal(SignalKind::terminate()),
+            signal(SignalKind::interrupt()),
+        ) {
             (Ok(mut terminate), Ok(mut interrupt)) => tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}

@@ -163,7 +163,7 @@ fn cell(row: &Row) -> String {
         .measured
         .map_or_else(String::new, |value| match row.unit {
             Unit::Milliseconds if value >= 10.0 => format!("{value:.1} ms"),
-        Unit::Milliseconds => format!("{value:.2} ms"),
+            Unit::Milliseconds => format!("{value:.2} ms"),
             Unit::PerSecond => format!("{value:.0}/s"),
             Unit::Share => format!("{:.1} %", value * 100.0),
             Unit::Count => format!("{value:.0}"),

@@ -172,17 +172,22 @@ impl Plan {
 
     /// Whether a fault of this name is in force now: what it holds is held on.
     pub fn in_force(&self, fault: &str, now: Instant) -> bool {
-        self.entries.iter().any(|entry| &**entry.active.name() == fault && entry.in_force(now))
+        self.entries
+            .iter()
+            .any(|entry| &**entry.active.name() == fault && entry.in_force(now))
     }
 
     /// Whether some fault in it answers with errors: the data path may then need requests whole.
     pub fn has_errors(&self) -> bool {
-        self.entries.iter().any(|entry| matches!(entry.effect, Effect::End(Ending::Error(_))))
+        self.entries
+            .iter()
+            .any(|entry| matches!(entry.effect, Effect::End(Ending::Error(_))))
     }
 
     /// Whether a `refuse` with `how = "silent"` is in force now: connections that it keeps unanswered stay so.
     pub fn refuses_silently(&self, now: Instant) -> bool {
-        self.refusals().any(|(entry, refusal)| refusal.how == Refuse::Silent && entry.in_force(now))
+        self.refusals()
+            .any(|(entry, refusal)| refusal.how == Refuse::Silent && entry.in_force(now))
     }
 
     /// The next moment after `now` at which a schedule or the end of a time to live switches something on or off, where there

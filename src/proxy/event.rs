@@ -126,7 +126,10 @@ pub struct EventBus {
 
 impl Default for EventBus {
     fn default() -> Self {
-        Self { sender: broadcast::Sender::new(CAPACITY), next: AtomicU64::new(1) }
+        Self {
+            sender: broadcast::Sender::new(CAPACITY),
+            next: AtomicU64::new(1),
+        }
     }
 }
 
@@ -141,9 +144,15 @@ impl EventBus {
         if self.sender.receiver_count() == 0 {
             return;
         }
-        let time_us = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_micros() as u64);
+        let time_us = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .map_or(0, |d| d.as_micros() as u64);
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         // Fails only when the last listener has just gone.
-        let _ = self.sender.send(Arc::new(Stamped { id, time_us, event: event() }));
+        let _ = self.sender.send(Arc::new(Stamped {
+            id,
+            time_us,
+            event: event(),
+        }));
     }
 }

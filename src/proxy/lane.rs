@@ -44,7 +44,15 @@ pub(crate) struct Item {
 
 impl Item {
     pub(crate) fn new(due: u64, cargo: Cargo, cause: Option<&Arc<Decision>>) -> Self {
-        Self { due, cargo, cause: cause.cloned(), completes: Vec::new(), forwards: None, sent: 0, started: 0 }
+        Self {
+            due,
+            cargo,
+            cause: cause.cloned(),
+            completes: Vec::new(),
+            forwards: None,
+            sent: 0,
+            started: 0,
+        }
     }
 }
 
@@ -77,7 +85,12 @@ pub(crate) struct Lane {
 
 impl Lane {
     pub(crate) fn new(process: Arc<Process>) -> Self {
-        Self { items: VecDeque::new(), held: 0, process, throttled: false }
+        Self {
+            items: VecDeque::new(),
+            held: 0,
+            process,
+            throttled: false,
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -86,7 +99,8 @@ impl Lane {
 
     /// Whether no more may be held.
     pub(crate) fn is_full(&self) -> bool {
-        self.held >= HELD_DIRECTION || (self.held > 0 && self.process.held.load(Ordering::Relaxed) >= HELD_TOTAL)
+        self.held >= HELD_DIRECTION
+            || (self.held > 0 && self.process.held.load(Ordering::Relaxed) >= HELD_TOTAL)
     }
 
     /// Appends bytes. They join the last item where nothing tells them apart.
@@ -95,8 +109,15 @@ impl Lane {
             return;
         }
         self.hold(bytes.len());
-        if let Some(Item { due: d, cargo: Cargo::Bytes(buffer), cause: c, completes, forwards: None, sent: 0, .. }) =
-            self.items.back_mut()
+        if let Some(Item {
+            due: d,
+            cargo: Cargo::Bytes(buffer),
+            cause: c,
+            completes,
+            forwards: None,
+            sent: 0,
+            ..
+        }) = self.items.back_mut()
             && *d == due
             && completes.is_empty()
             && c.as_ref().map(Arc::as_ptr) == cause.map(Arc::as_ptr)
@@ -104,7 +125,8 @@ impl Lane {
             buffer.extend_from_slice(bytes);
             return;
         }
-        self.items.push_back(Item::new(due, Cargo::Bytes(bytes.to_vec()), cause));
+        self.items
+            .push_back(Item::new(due, Cargo::Bytes(bytes.to_vec()), cause));
     }
 
     pub(crate) fn push(&mut self, item: Item) {
@@ -116,7 +138,9 @@ impl Lane {
 
     /// The newest item, where it is bytes.
     pub(crate) fn back_bytes(&mut self) -> Option<&mut Item> {
-        self.items.back_mut().filter(|item| matches!(item.cargo, Cargo::Bytes(_)))
+        self.items
+            .back_mut()
+            .filter(|item| matches!(item.cargo, Cargo::Bytes(_)))
     }
 
     /// With the newest bytes the request of this exchange is complete.
@@ -165,7 +189,9 @@ impl Lane {
         mut forwarded: impl FnMut(u64),
     ) -> Progress {
         loop {
-            let Some(item) = self.items.front_mut() else { return Progress::Empty };
+            let Some(item) = self.items.front_mut() else {
+                return Progress::Empty;
+            };
             if item.due > now {
                 return Progress::Until(item.due);
             }
@@ -187,7 +213,9 @@ impl Lane {
             let length = bytes.len();
             for finished in &item.completes {
                 let first = item.started.max(finished.first_byte);
-                local.shard.completed(shared.id, &finished.sent(first, now.max(finished.asked)));
+                local
+                    .shard
+                    .completed(shared.id, &finished.sent(first, now.max(finished.asked)));
             }
             if let Some(exchange) = item.forwards {
                 forwarded(exchange);

@@ -20,9 +20,17 @@ impl Limits {
         let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
         if current < maximum {
             // Refused on some systems for "unlimited"; then the soft limit stays.
-            let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+            let _ = setrlimit(
+                Resource::Nofile,
+                Rlimit {
+                    current: maximum,
+                    maximum,
+                },
+            );
         }
-        let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::from(u32::MAX));
+        let descriptors = getrlimit(Resource::Nofile)
+            .current
+            .unwrap_or(u64::from(u32::MAX));
         Self::of(descriptors, listeners, wanted)
     }
 
@@ -33,7 +41,10 @@ impl Limits {
         let fits = descriptors.saturating_sub(reserve) / 2;
         let fits = usize::try_from(fits).unwrap_or(usize::MAX).max(1);
         let sessions = wanted.map_or(fits, |n| fits.min(n as usize));
-        Self { descriptors, sessions }
+        Self {
+            descriptors,
+            sessions,
+        }
     }
 }
 

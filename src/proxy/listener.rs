@@ -96,18 +96,29 @@ pub(crate) fn bind(listen: &Listen) -> io::Result<Bound> {
     };
     socket.set_nonblocking(true)?;
     socket.listen(BACKLOG)?;
-    Ok(Bound { socket: Arc::new(socket.into()), address })
+    Ok(Bound {
+        socket: Arc::new(socket.into()),
+        address,
+    })
 }
 
 /// Removes a socket file that nobody listens on any more: what a killed process left.
 fn remove_stale(path: &PathBuf) -> io::Result<()> {
     use std::os::unix::fs::FileTypeExt;
     match std::fs::symlink_metadata(path) {
-        Ok(meta) if meta.file_type().is_socket() => match std::os::unix::net::UnixStream::connect(path) {
-            Ok(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "somebody listens on this socket")),
-            Err(_) => std::fs::remove_file(path),
-        },
-        Ok(_) => Err(io::Error::new(io::ErrorKind::AlreadyExists, "a file that is no socket is there")),
+        Ok(meta) if meta.file_type().is_socket() => {
+            match std::os::unix::net::UnixStream::connect(path) {
+                Ok(_) => Err(io::Error::new(
+                    io::ErrorKind::AddrInUse,
+                    "somebody listens on this socket",
+                )),
+                Err(_) => std::fs::remove_file(path),
+            }
+        }
+        Ok(_) => Err(io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "a file that is no socket is there",
+        )),
         Err(_) => Ok(()),
     }
 }
@@ -144,7 +155,11 @@ impl Listener {
             task.run(bound).await;
             drop(finished);
         });
-        Self { stop, changed, done }
+        Self {
+            stop,
+            changed,
+            done,
+        }
     }
 
     /// The plan of the proxy changed: it may want the listener closed, or open again.
@@ -180,7 +195,10 @@ impl Accepting {
                 Some(open) => {
                     drop(open);
                     let proxy = self.shared.name.clone();
-                    self.shared.emit(|| Event::Proxy { proxy, change: "closed" });
+                    self.shared.emit(|| Event::Proxy {
+                        proxy,
+                        change: "closed",
+                    });
                 }
                 None if closed => self.pause(None).await,
                 None => bound = self.reopen().await,
@@ -209,7 +227,10 @@ impl Accepting {
         match bind(&self.address) {
             Ok(bound) => {
                 let proxy = self.shared.name.clone();
-                self.shared.emit(|| Event::Proxy { proxy, change: "listening" });
+                self.shared.emit(|| Event::Proxy {
+                    proxy,
+                    change: "listening",
+                });
                 Some(bound)
             }
             Err(error) => {
@@ -309,7 +330,10 @@ impl Accepting {
     }
 
     fn complain(&mut self, error: &io::Error, what: &str) {
-        if self.complaint.is_none_or(|at| at.elapsed() >= Duration::from_secs(1)) {
+        if self
+            .complaint
+            .is_none_or(|at| at.elapsed() >= Duration::from_secs(1))
+        {
             self.complaint = Some(Instant::now());
             let proxy = &self.shared.name;
             let exhausted = is_exhaustion(error);
@@ -322,6 +346,13 @@ impl Accepting {
 fn concerns_one(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
-        Some(libc::ECONNABORTED | libc::EINTR | libc::EPROTO | libc::EPERM | libc::ENETDOWN | libc::EHOSTUNREACH)
+        Some(
+            libc::ECONNABORTED
+                | libc::EINTR
+                | libc::EPROTO
+                | libc::EPERM
+                | libc::ENETDOWN
+                | libc::EHOSTUNREACH
+        )
     )
 }

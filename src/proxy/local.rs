@@ -52,7 +52,9 @@ impl Local {
     #[inline]
     pub(crate) fn with<R>(f: impl FnOnce(&mut Self) -> R) -> R {
         LOCAL.with_borrow_mut(|slot| {
-            let local = slot.as_mut().expect("sessions run on worker threads, which call install first");
+            let local = slot
+                .as_mut()
+                .expect("sessions run on worker threads, which call install first");
             if local.scratch.is_empty() {
                 // A session panicked while it had the buffer.
                 local.scratch = vec![0; SCRATCH].into_boxed_slice();
@@ -108,7 +110,10 @@ impl Local {
 
     /// Takes a buffer back.
     pub(crate) fn recycle(&mut self, mut buffer: Vec<u8>) {
-        if buffer.capacity() != 0 && buffer.capacity() <= 2 * SCRATCH && self.spare.len() < SPARE_BUFFERS {
+        if buffer.capacity() != 0
+            && buffer.capacity() <= 2 * SCRATCH
+            && self.spare.len() < SPARE_BUFFERS
+        {
             buffer.clear();
             self.spare.push(buffer);
         }

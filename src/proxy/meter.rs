@@ -96,16 +96,28 @@ impl Meter {
 
     /// Bytes from the client, nothing held: the fast way.
     #[inline]
-    pub(crate) fn request(&mut self, length: usize, now: u64, local: &mut Local, shared: &Shared, session: u64) {
-        local.shard.count(shared.id, Counter::BytesUp, length as u64);
+    pub(crate) fn request(
+        &mut self,
+        length: usize,
+        now: u64,
+        local: &mut Local,
+        shared: &Shared,
+        session: u64,
+    ) {
+        local
+            .shard
+            .count(shared.id, Counter::BytesUp, length as u64);
         if self.lost {
             return;
         }
         local.events.clear();
-        self.decoder.request(&local.scratch[..length], &mut local.events);
+        self.decoder
+            .request(&local.scratch[..length], &mut local.events);
         for event in &local.events {
             if let Some(done) = self.on_request(event, now, &mut local.shard, shared, session) {
-                local.shard.completed(shared.id, &done.sent(done.first_byte, now));
+                local
+                    .shard
+                    .completed(shared.id, &done.sent(done.first_byte, now));
             }
         }
         self.end_of_piece(length, 0, now, &mut local.shard, shared);
@@ -113,16 +125,28 @@ impl Meter {
 
     /// Bytes from the server, nothing held: the fast way.
     #[inline]
-    pub(crate) fn reply(&mut self, length: usize, now: u64, local: &mut Local, shared: &Shared, session: u64) {
-        local.shard.count(shared.id, Counter::BytesDown, length as u64);
+    pub(crate) fn reply(
+        &mut self,
+        length: usize,
+        now: u64,
+        local: &mut Local,
+        shared: &Shared,
+        session: u64,
+    ) {
+        local
+            .shard
+            .count(shared.id, Counter::BytesDown, length as u64);
         if self.lost {
             return;
         }
         local.events.clear();
-        self.decoder.reply(&local.scratch[..length], &mut local.events);
+        self.decoder
+            .reply(&local.scratch[..length], &mut local.events);
         for event in &local.events {
             if let Some(done) = self.on_reply(event, now, &mut local.shard, shared, session) {
-                local.shard.completed(shared.id, &done.sent(done.first_byte, now));
+                local
+                    .shard
+                    .completed(shared.id, &done.sent(done.first_byte, now));
             }
         }
         self.end_of_piece(0, length, now, &mut local.shard, shared);
@@ -133,7 +157,9 @@ impl Meter {
         self.reply_eof_events(local);
         for event in &local.events {
             if let Some(done) = self.on_reply(event, now, &mut local.shard, shared, session) {
-                local.shard.completed(shared.id, &done.sent(done.first_byte, now));
+                local
+                    .shard
+                    .completed(shared.id, &done.sent(done.first_byte, now));
             }
         }
         self.end_of_piece(0, 0, now, &mut local.shard, shared);
@@ -159,11 +185,19 @@ impl Meter {
         let offset = self.up_offset + located.at as u64;
         match located.event {
             Event::RequestBegin => {
-                debug_assert_eq!(located.exchange, self.base + self.exchanges.len() as u64, "exchanges begin in order");
+                debug_assert_eq!(
+                    located.exchange,
+                    self.base + self.exchanges.len() as u64,
+                    "exchanges begin in order"
+                );
                 self.exchanges.push_back(Exchange::new(offset));
                 None
             }
-            Event::RequestKnown { operation, class, replies } => {
+            Event::RequestKnown {
+                operation,
+                class,
+                replies,
+            } => {
                 let exchange = self.get_mut(located.exchange)?;
                 exchange.operation = operation;
                 exchange.class = class;
@@ -181,7 +215,10 @@ impl Meter {
                     exchange.first_byte = now;
                     exchange.answered = now;
                 }
-                exchange.replied.then(|| self.finish(located.exchange)).flatten()
+                exchange
+                    .replied
+                    .then(|| self.finish(located.exchange))
+                    .flatten()
             }
             ref other => {
                 self.aside(other, now, shard, shared, session);
@@ -218,7 +255,9 @@ impl Meter {
                     exchange.reply_bytes = offset;
                 }
                 exchange.reply_bytes = offset - exchange.reply_bytes;
-                (exchange.asked != 0).then(|| self.finish(located.exchange)).flatten()
+                (exchange.asked != 0)
+                    .then(|| self.finish(located.exchange))
+                    .flatten()
             }
             ref other => {
                 self.aside(other, now, shard, shared, session);
@@ -358,7 +397,13 @@ impl Meter {
     }
 
     /// The request was answered here, and never reached the server.
-    pub(crate) fn answered_here(&mut self, exchange: u64, status: Status, length: usize, now: u64) -> Option<Finished> {
+    pub(crate) fn answered_here(
+        &mut self,
+        exchange: u64,
+        status: Status,
+        length: usize,
+        now: u64,
+    ) -> Option<Finished> {
         let e = self.get_mut(exchange)?;
         e.injected = true;
         e.status = status;
@@ -378,7 +423,11 @@ impl Meter {
     pub(crate) fn end(&mut self, now: u64, shard: &mut Shard, shared: &Shared) {
         for exchange in self.exchanges.drain(..).filter(|e| e.known) {
             let mut finished = exchange.finished();
-            let asked = if exchange.asked == 0 { now } else { exchange.asked };
+            let asked = if exchange.asked == 0 {
+                now
+            } else {
+                exchange.asked
+            };
             finished.sample.status = Status::CLOSED;
             finished.sample.client = now.saturating_sub(asked);
             finished.sample.first_byte = finished.sample.client;
@@ -421,7 +470,11 @@ impl Exchange {
 
     #[inline]
     fn finished(&self) -> Finished {
-        let forwarded = if self.forwarded == 0 { self.asked } else { self.forwarded };
+        let forwarded = if self.forwarded == 0 {
+            self.asked
+        } else {
+            self.forwarded
+        };
         let sample = Sample {
             operation: self.operation,
             class: self.class,
@@ -433,6 +486,10 @@ impl Exchange {
             reply_bytes: self.reply_bytes,
             injected: self.injected,
         };
-        Finished { sample, asked: self.asked, first_byte: self.first_byte }
+        Finished {
+            sample,
+            asked: self.asked,
+            first_byte: self.first_byte,
+        }
     }
 }

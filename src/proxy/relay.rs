@@ -67,7 +67,13 @@ pub(crate) struct Half {
 
 impl Half {
     fn new() -> Self {
-        Self { pending: Vec::new(), sent: 0, source: Source::Open, done: false, broken: false }
+        Self {
+            pending: Vec::new(),
+            sent: 0,
+            source: Source::Open,
+            done: false,
+            broken: false,
+        }
     }
 
     /// The destination failed. What was for it is lost, as it would be on a direct connection.
@@ -83,7 +89,12 @@ impl Half {
 
     /// Sends what is pending. `Ready`: nothing is.
     #[inline]
-    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>, to: &mut Stream, local: &mut Local) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_flush(
+        &mut self,
+        cx: &mut Context<'_>,
+        to: &mut Stream,
+        local: &mut Local,
+    ) -> Poll<io::Result<()>> {
         if self.pending.is_empty() {
             return Poll::Ready(Ok(()));
         }
@@ -271,8 +282,14 @@ impl Relay {
                 }
                 Ok(()) => {
                     match way {
-                        Way::Up => self.meter.request(length, now, local, &self.shared, self.session),
-                        Way::Down => self.meter.reply(length, now, local, &self.shared, self.session),
+                        Way::Up => {
+                            self.meter
+                                .request(length, now, local, &self.shared, self.session)
+                        }
+                        Way::Down => {
+                            self.meter
+                                .reply(length, now, local, &self.shared, self.session)
+                        }
                     }
                     if half.send_scratch(cx, to, length, local).is_err() {
                         return half.break_off();

@@ -149,7 +149,10 @@ impl Server {
             state: Mutex::new(State {
                 proxies: BTreeMap::new(),
                 store: Store::new(seed),
-                config: Config { proxies: Vec::new(), ..config.clone() },
+                config: Config {
+                    proxies: Vec::new(),
+                    ..config.clone()
+                },
                 next_id: 0,
                 admin: None,
             }),
@@ -202,7 +205,10 @@ impl Server {
     fn next_change(&self) -> Option<Instant> {
         let now = Instant::now();
         let state = self.state();
-        let plans = state.proxies.values().filter_map(|p| p.shared.plan().next_change(now));
+        let plans = state
+            .proxies
+            .values()
+            .filter_map(|p| p.shared.plan().next_change(now));
         plans.chain(state.store.next_expiry()).min()
     }
 
@@ -210,7 +216,10 @@ impl Server {
     fn turn(&self) {
         let mut state = self.state();
         for fault in state.store.expire(Instant::now()) {
-            self.emit(|| Event::FaultDisabled { fault, why: "expired" });
+            self.emit(|| Event::FaultDisabled {
+                fault,
+                why: "expired",
+            });
         }
         self.publish(&state);
     }
@@ -273,11 +282,17 @@ impl Server {
     }
 
     fn note_own(&self, state: &State) {
-        let listeners = state.proxies.values().filter_map(|p| match p.config.listen {
-            Listen::Tcp(address) => Some(address),
-            Listen::Unix(_) => None,
-        });
-        self.0.process.own.store(Arc::new(listeners.chain(state.admin).collect()));
+        let listeners = state
+            .proxies
+            .values()
+            .filter_map(|p| match p.config.listen {
+                Listen::Tcp(address) => Some(address),
+                Listen::Unix(_) => None,
+            });
+        self.0
+            .process
+            .own
+            .store(Arc::new(listeners.chain(state.admin).collect()));
     }
 
     /// The proxies, by name.
@@ -291,7 +306,10 @@ impl Server {
     /// There is none of that name.
     pub fn proxy(&self, name: &str) -> Result<ProxyInfo, ControlError> {
         let state = self.state();
-        let entry = state.proxies.get(name).ok_or_else(|| ControlError::NoProxy(name.into()))?;
+        let entry = state
+            .proxies
+            .get(name)
+            .ok_or_else(|| ControlError::NoProxy(name.into()))?;
         Ok(entry.info())
     }
 
@@ -306,7 +324,10 @@ impl Server {
         }
         let bound = open(&config)?;
         self.launch(config, bound).await;
-        self.emit(|| Event::Proxy { proxy: name.as_str().into(), change: "added" });
+        self.emit(|| Event::Proxy {
+            proxy: name.as_str().into(),
+            change: "added",
+        });
         self.proxy(&name)
     }
 
@@ -328,14 +349,22 @@ impl Server {
             Arc::clone(&self.0.process),
         ));
         measuring.register(&shared, &meta(&config, &shared), &self.0.dispatch);
-        shared.set_plan(state.store.plan_for(&config.name, &shared.catalog, Instant::now()));
+        shared.set_plan(
+            state
+                .store
+                .plan_for(&config.name, &shared.catalog, Instant::now()),
+        );
         let listener = Listener::start(
             &self.0.acceptor,
             bound,
             Arc::clone(&shared),
             Arc::clone(&self.0.dispatch),
         );
-        let entry = Entry { config: config.clone(), shared, listener: Some(Arc::new(listener)) };
+        let entry = Entry {
+            config: config.clone(),
+            shared,
+            listener: Some(Arc::new(listener)),
+        };
         state.proxies.insert(config.name, entry);
         self.note_own(&state);
     }
@@ -357,18 +386,32 @@ impl Server {
         measuring.remove(entry.shared.id);
         drop(measuring);
         self.note_own(&self.state());
-        self.emit(|| Event::Proxy { proxy: name.into(), change: "removed" });
+        self.emit(|| Event::Proxy {
+            proxy: name.into(),
+            change: "removed",
+        });
         Ok(())
     }
 
     /// Figures up to now, over the last `window`, or since start.
     pub async fn stats(&self, window: Option<Duration>) -> Stats {
-        self.0.measuring.lock().await.stats(&self.0.dispatch, window).await
+        self.0
+            .measuring
+            .lock()
+            .await
+            .stats(&self.0.dispatch, window)
+            .await
     }
 
     /// The text of `/metrics`.
     pub async fn exposition(&self) -> String {
-        let mut text = self.0.measuring.lock().await.exposition(&self.0.dispatch).await;
+        let mut text = self
+            .0
+            .measuring
+            .lock()
+            .await
+            .exposition(&self.0.dispatch)
+            .await;
         let exhausted = self.0.dispatch.exhausted.load(Ordering::Relaxed);
         let held = self.0.process.held.load(Ordering::Relaxed);
         text.push_str("# TYPE brownout_accept_exhausted_total counter\n");
@@ -395,7 +438,11 @@ impl Server {
     ///
     /// # Errors
     /// It is not valid, fits no proxy, or the store refuses.
-    pub fn add_fault(&self, spec: &FaultSpec, ttl: Option<Duration>) -> Result<Listed, ControlError> {
+    pub fn add_fault(
+        &self,
+        spec: &FaultSpec,
+        ttl: Option<Duration>,
+    ) -> Result<Listed, ControlError> {
         let fault = spec.compile("").map_err(ControlError::Fault)?;
         let mut state = self.state();
         state.check_fault(&fault)?;
@@ -404,7 +451,10 @@ impl Server {
         self.publish(&state);
         let listed = state.store.get(&name, now);
         drop(state);
-        self.emit(|| Event::FaultEnabled { fault: Arc::clone(&name), profile: None });
+        self.emit(|| Event::FaultEnabled {
+            fault: Arc::clone(&name),
+            profile: None,
+        });
         listed.ok_or_else(|| StoreError::NotFound(name.to_string()).into())
     }
 
@@ -417,7 +467,10 @@ impl Server {
         state.store.remove(name)?;
         self.publish(&state);
         drop(state);
-        self.emit(|| Event::FaultDisabled { fault: name.into(), why: "removed" });
+        self.emit(|| Event::FaultDisabled {
+            fault: name.into(),
+            why: "removed",
+        });
         Ok(())
     }
 
@@ -449,9 +502,13 @@ impl Server {
         let profile = library.get(name).map_err(ControlError::Profile)?;
         let mut state = self.state();
         let proxies: Vec<ProxyConfig> = state.proxies.values().map(|p| p.config.clone()).collect();
-        profile.check_against(&proxies).map_err(ControlError::Profile)?;
+        profile
+            .check_against(&proxies)
+            .map_err(ControlError::Profile)?;
         let (faults, seed) = (profile.faults.clone(), seed.or(profile.seed));
-        let names = state.store.enable_profile(name, faults, ttl, seed, Instant::now())?;
+        let names = state
+            .store
+            .enable_profile(name, faults, ttl, seed, Instant::now())?;
         self.publish(&state);
         drop(state);
         for fault in &names {
@@ -471,7 +528,10 @@ impl Server {
         self.publish(&state);
         drop(state);
         for fault in &names {
-            self.emit(|| Event::FaultDisabled { fault: Arc::clone(fault), why: "removed" });
+            self.emit(|| Event::FaultDisabled {
+                fault: Arc::clone(fault),
+                why: "removed",
+            });
         }
         Ok(names)
     }
@@ -484,7 +544,10 @@ impl Server {
         drop(state);
         self.emit(|| Event::Halted);
         for fault in &names {
-            self.emit(|| Event::FaultDisabled { fault: Arc::clone(fault), why: "halted" });
+            self.emit(|| Event::FaultDisabled {
+                fault: Arc::clone(fault),
+                why: "halted",
+            });
         }
         names
     }
@@ -514,12 +577,18 @@ impl Server {
             }
         }
         for (name, _) in &again {
-            let (Some(proxy), Some(before)) = (new.proxy(name), old.proxy(name)) else { continue };
+            let (Some(proxy), Some(before)) = (new.proxy(name), old.proxy(name)) else {
+                continue;
+            };
             if proxy.listen != before.listen {
                 bound.insert(name.clone(), open(proxy)?);
             }
         }
-        for name in changes.removed.iter().chain(again.iter().map(|(name, _)| name)) {
+        for name in changes
+            .removed
+            .iter()
+            .chain(again.iter().map(|(name, _)| name))
+        {
             self.remove_proxy(name).await?;
         }
         for proxy in &new.proxies {
@@ -537,21 +606,29 @@ impl Server {
                 self.measure_anew(proxy).await;
             }
         }
-        self.state().config = Config { proxies: Vec::new(), ..new };
+        self.state().config = Config {
+            proxies: Vec::new(),
+            ..new
+        };
         self.emit(|| Event::Reloaded);
         Ok(changes.restart)
     }
 
     /// Tells that a reload was refused.
     pub fn reload_failed(&self, problem: &str) {
-        self.emit(|| Event::ReloadFailed { problem: problem.lines().next().unwrap_or_default().into() });
+        self.emit(|| Event::ReloadFailed {
+            problem: problem.lines().next().unwrap_or_default().into(),
+        });
     }
 
     /// The configuration in force, with the proxies as they run.
     fn current_config(&self) -> Config {
         let state = self.state();
         let proxies = state.proxies.values().map(|p| p.config.clone()).collect();
-        Config { proxies, ..state.config.clone() }
+        Config {
+            proxies,
+            ..state.config.clone()
+        }
     }
 
     /// Only what is measured of a proxy changed.
@@ -560,15 +637,26 @@ impl Server {
         let mut state = self.state();
         if let Some(entry) = state.proxies.get_mut(&config.name) {
             let listen = entry.config.listen.clone();
-            entry.config = ProxyConfig { listen, ..config.clone() };
-            measuring.register(&entry.shared, &meta(config, &entry.shared), &self.0.dispatch);
+            entry.config = ProxyConfig {
+                listen,
+                ..config.clone()
+            };
+            measuring.register(
+                &entry.shared,
+                &meta(config, &entry.shared),
+                &self.0.dispatch,
+            );
         }
     }
 
     /// Stops accepting, lets sessions end until the deadline, and then ends them. Returns how many had to be.
     pub async fn drain(&self, deadline: Duration) -> usize {
-        let listeners: Vec<_> =
-            self.state().proxies.values_mut().filter_map(|p| p.listener.take()).collect();
+        let listeners: Vec<_> = self
+            .state()
+            .proxies
+            .values_mut()
+            .filter_map(|p| p.listener.take())
+            .collect();
         for listener in listeners {
             listener.stop().await;
         }
@@ -602,7 +690,11 @@ impl Entry {
 impl State {
     /// A fault must fit at least one proxy, and every proxy that it names.
     fn check_fault(&self, fault: &Fault) -> Result<(), ControlError> {
-        let mut named = self.proxies.values().filter(|p| fault.acts_on(&p.config.name)).peekable();
+        let mut named = self
+            .proxies
+            .values()
+            .filter(|p| fault.acts_on(&p.config.name))
+            .peekable();
         if named.peek().is_none() {
             let names: Vec<_> = self.proxies.keys().cloned().collect();
             return Err(ControlError::Fault(vec![FieldError {
@@ -612,7 +704,9 @@ impl State {
             }]));
         }
         for proxy in named {
-            fault.applies_to(proxy.config.protocol).map_err(|e| ControlError::Fault(vec![e]))?;
+            fault
+                .applies_to(proxy.config.protocol)
+                .map_err(|e| ControlError::Fault(vec![e]))?;
         }
         Ok(())
     }
@@ -644,7 +738,9 @@ fn upstream(configured: &config::Upstream) -> Upstream {
 
 /// The thread of all listeners. It ends with the process.
 fn start_acceptor() -> io::Result<tokio::runtime::Handle> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let handle = runtime.handle().clone();
     std::thread::Builder::new()
         .name("acceptor".into())

@@ -76,13 +76,24 @@ impl Drop for Slot {
 
 /// Runs a session to its end.
 pub(crate) async fn run(arrival: Arrival) {
-    let Arrival { socket, unix, peer, shared, session, silent, place } = arrival;
+    let Arrival {
+        socket,
+        unix,
+        peer,
+        shared,
+        session,
+        silent,
+        place,
+    } = arrival;
     let opened = clock::now();
     let slot = Local::with(|local| {
         local.shard.count(shared.id, Counter::SessionsOpened, 1);
         Slot(local.enter())
     });
-    shared.emit(|| Event::SessionOpened { proxy: shared.name.clone(), session });
+    shared.emit(|| Event::SessionOpened {
+        proxy: shared.name.clone(),
+        session,
+    });
     let how = match Stream::adopt(socket, unix) {
         Ok(client) if silent => ignore(client, &shared, slot.0).await,
         Ok(client) => carry(client, peer, &shared, session, slot.0).await,
@@ -93,9 +104,15 @@ pub(crate) async fn run(arrival: Arrival) {
     };
     Local::with(|local| {
         local.shard.count(shared.id, Counter::SessionsClosed, 1);
-        local.shard.observe(shared.id, Timing::Session, clock::now() - opened);
+        local
+            .shard
+            .observe(shared.id, Timing::Session, clock::now() - opened);
     });
-    shared.emit(|| Event::SessionClosed { proxy: shared.name.clone(), session, how });
+    shared.emit(|| Event::SessionClosed {
+        proxy: shared.name.clone(),
+        session,
+        how,
+    });
     drop((slot, place));
 }
 
@@ -114,14 +131,22 @@ async fn carry(
             let (counter, reason) = error.reason();
             Local::with(|local| local.shard.count(shared.id, counter, 1));
             tracing::debug!(proxy = %shared.name, session, error = &error as &dyn std::error::Error, "no upstream");
-            shared.emit(|| Event::ConnectFailed { proxy: shared.name.clone(), session, reason });
+            shared.emit(|| Event::ConnectFailed {
+                proxy: shared.name.clone(),
+                session,
+                reason,
+            });
             // The nearest that an accepted connection can come to a refused one.
             client.reset_on_close();
             return "connect_failed";
         }
         None => return "closed",
     };
-    Local::with(|local| local.shard.observe(shared.id, Timing::Connect, clock::now() - started));
+    Local::with(|local| {
+        local
+            .shard
+            .observe(shared.id, Timing::Connect, clock::now() - started)
+    });
     if let Some(limit) = shared.user_timeout {
         client.bound_unacknowledged(limit);
         upstream.bound_unacknowledged(limit);
@@ -134,7 +159,11 @@ async fn carry(
 
 /// A connection to the upstream; `None`: the proxy closed meanwhile.
 async fn connect(shared: &Shared, slot: usize) -> Option<Result<Stream, ConnectError>> {
-    let mut attempt = pin!(shared.upstream.connect(&shared.process, shared.connect_timeout));
+    let mut attempt = pin!(
+        shared
+            .upstream
+            .connect(&shared.process, shared.connect_timeout)
+    );
     poll_fn(|cx| {
         Local::with(|local| local.set_waker(slot, cx.waker()));
         if shared.is_closing() {
@@ -150,7 +179,8 @@ async fn ignore(mut client: Stream, shared: &Shared, slot: usize) -> &'static st
     poll_fn(|cx| {
         Local::with(|local| {
             local.set_waker(slot, cx.waker());
-            let still = !shared.is_closing() && shared.plan().refuses_silently(std::time::Instant::now());
+            let still =
+                !shared.is_closing() && shared.plan().refuses_silently(std::time::Instant::now());
             if !still {
                 client.reset_on_close();
                 return Poll::Ready(());
@@ -171,7 +201,9 @@ async fn ignore(mut client: Stream, shared: &Shared, slot: usize) -> &'static st
 
 /// Closes both sockets as `end` says. Returns its name.
 async fn close(relay: &mut Relay, end: End) -> &'static str {
-    let Relay { client, upstream, .. } = relay;
+    let Relay {
+        client, upstream, ..
+    } = relay;
     match end {
         End::Fin => "fin",
         End::ClientReset => {

@@ -105,7 +105,9 @@ impl Shared {
         // A proxy that is closing stays so.
         let _ = self
             .generation
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| (now != CLOSING).then_some(next));
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| {
+                (now != CLOSING).then_some(next)
+            });
     }
 
     /// The ordinal of the next session.
@@ -168,14 +170,17 @@ impl Levels {
     pub(crate) fn idle(&self, since: u64, now: u64) {
         self.busy.fetch_sub(1, Ordering::Relaxed);
         self.busy_since.fetch_sub(since, Ordering::Relaxed);
-        self.busy_ns.fetch_add(now.saturating_sub(since), Ordering::Relaxed);
+        self.busy_ns
+            .fetch_add(now.saturating_sub(since), Ordering::Relaxed);
     }
 
     /// The levels now; the peak begins anew.
     pub(crate) fn take(&self) -> Gauges {
         let now = clock::now();
         let busy = self.busy.load(Ordering::Relaxed);
-        let running = u64::from(busy).wrapping_mul(now).wrapping_sub(self.busy_since.load(Ordering::Relaxed));
+        let running = u64::from(busy)
+            .wrapping_mul(now)
+            .wrapping_sub(self.busy_since.load(Ordering::Relaxed));
         // The loads above are not one moment: a session that changed between them may make the difference negative.
         let running = if running > u64::MAX / 2 { 0 } else { running };
         Gauges {

@@ -21,7 +21,11 @@ pub(crate) struct Timers {
 impl Timers {
     /// Timers, and the wait for their alarm: a future for the worker's runtime.
     pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self { heap: BinaryHeap::new(), armed: u64::MAX, alarm: alarm::Alarm::new()? })
+        Ok(Self {
+            heap: BinaryHeap::new(),
+            armed: u64::MAX,
+            alarm: alarm::Alarm::new()?,
+        })
     }
 
     /// A second handle on the alarm, to wait on.
@@ -61,7 +65,8 @@ impl Timers {
 #[cfg(target_os = "linux")]
 mod alarm {
     use rustix::time::{
-        Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
+        Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+        timerfd_settime,
     };
     use std::io;
     use std::os::fd::OwnedFd;
@@ -74,7 +79,10 @@ mod alarm {
 
     impl Alarm {
         pub(super) fn new() -> io::Result<Self> {
-            let fd = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
+            let fd = timerfd_create(
+                TimerfdClockId::Monotonic,
+                TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
+            )?;
             Ok(Self(Arc::new(crate::sys::watch(Arc::new(fd))?)))
         }
 
@@ -84,8 +92,14 @@ mod alarm {
                 tv_sec: i64::try_from(ns / 1_000_000_000).unwrap_or(i64::MAX),
                 tv_nsec: (ns % 1_000_000_000) as _,
             };
-            let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
-            let spec = Itimerspec { it_interval: zero, it_value: value };
+            let zero = Timespec {
+                tv_sec: 0,
+                tv_nsec: 0,
+            };
+            let spec = Itimerspec {
+                it_interval: zero,
+                it_value: value,
+            };
             // Fails only for a bad descriptor or an invalid time; neither can be.
             let _ = timerfd_settime(self.0.get_ref(), TimerfdTimerFlags::empty(), &spec);
         }
@@ -95,7 +109,9 @@ mod alarm {
             loop {
                 let mut guard = self.0.readable().await?;
                 let mut expirations = [0_u8; 8];
-                match guard.try_io(|fd| rustix::io::read(fd.get_ref(), &mut expirations).map_err(io::Error::from)) {
+                match guard.try_io(|fd| {
+                    rustix::io::read(fd.get_ref(), &mut expirations).map_err(io::Error::from)
+                }) {
                     Ok(read) => return read.map(|_| ()),
                     Err(_would_block) => {}
                 }
@@ -123,7 +139,8 @@ mod alarm {
 
         /// Goes off once, `ns` nanoseconds from now.
         pub(super) fn set(&self, ns: u64) {
-            *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + Duration::from_nanos(ns));
+            *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) =
+                Some(Instant::now() + Duration::from_nanos(ns));
             self.0.1.notify_one();
         }
 

@@ -35,7 +35,14 @@ pub(crate) fn of(
     request: &[u8],
 ) -> Treatment {
     match (error, decoder) {
-        (ErrorReply::Redis { code, message, close }, Decoder::Redis(d)) => {
+        (
+            ErrorReply::Redis {
+                code,
+                message,
+                close,
+            },
+            Decoder::Redis(d),
+        ) => {
             if !d.answers(exchange) {
                 return Treatment::Skip("no reply is expected");
             }
@@ -52,10 +59,29 @@ pub(crate) fn of(
                 early: false,
             }
         }
-        (ErrorReply::Postgres { sqlstate, message, fatal }, Decoder::Postgres(d)) => {
-            postgres_error(d, catalog, exchange, (operation, class), request, (sqlstate, message, *fatal))
-        }
-        (ErrorReply::Http { status, headers, body }, Decoder::Http(d)) => {
+        (
+            ErrorReply::Postgres {
+                sqlstate,
+                message,
+                fatal,
+            },
+            Decoder::Postgres(d),
+        ) => postgres_error(
+            d,
+            catalog,
+            exchange,
+            (operation, class),
+            request,
+            (sqlstate, message, *fatal),
+        ),
+        (
+            ErrorReply::Http {
+                status,
+                headers,
+                body,
+            },
+            Decoder::Http(d),
+        ) => {
             let (close, early) = match d.request_body_left() {
                 _ if d.closes(exchange) => (true, true),
                 _ if d.expects_continue(exchange) => (true, true),
@@ -82,20 +108,33 @@ fn postgres_error(
     request: &[u8],
     (sqlstate, message, fatal): (&str, &str, bool),
 ) -> Treatment {
-    let status = <[u8; 5]>::try_from(sqlstate.as_bytes()).map_or(Status::CLOSED, postgres::of_sqlstate);
+    let status =
+        <[u8; 5]>::try_from(sqlstate.as_bytes()).map_or(Status::CLOSED, postgres::of_sqlstate);
     if fatal || class == Class::Handshake {
         let reply = postgres::inject::error_response(sqlstate, message, true);
-        return Treatment::Answer { reply, status, close: true, early: true };
+        return Treatment::Answer {
+            reply,
+            status,
+            close: true,
+            early: true,
+        };
     }
     match decoder.transaction_status() {
         b'E' => return Treatment::Skip("the transaction has failed already"),
         b'T' => return Treatment::Skip("inside a transaction"),
-        _ if decoder.owes_before(exchange) => return Treatment::Skip("other statements are in flight"),
+        _ if decoder.owes_before(exchange) => {
+            return Treatment::Skip("other statements are in flight");
+        }
         _ => {}
     }
     if decoder.is_simple(exchange) {
         let reply = postgres::inject::error_and_ready(sqlstate, message, b'I');
-        return Treatment::Answer { reply, status, close: false, early: false };
+        return Treatment::Answer {
+            reply,
+            status,
+            close: false,
+            early: false,
+        };
     }
     match postgres::inject::last_message(request) {
         Some(execute) if catalog.operation_name(operation) != "PREPARE" => {
@@ -103,7 +142,10 @@ fn postgres_error(
             replaced.extend_from_slice(&request[..execute]);
             replaced.extend_from_slice(&postgres::inject::execute_missing_portal());
             let error = postgres::inject::error_response(sqlstate, message, false);
-            Treatment::Substitute { request: replaced.into(), error }
+            Treatment::Substitute {
+                request: replaced.into(),
+                error,
+            }
         }
         _ => Treatment::Skip("not a statement"),
     }

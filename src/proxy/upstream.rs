@@ -41,7 +41,9 @@ impl ConnectError {
             Self::Loop(_) => (Counter::ConnectLoop, "loop"),
             Self::Timeout(_) => (Counter::ConnectTimeout, "timeout"),
             Self::Connect(e) => match e.kind() {
-                io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => (Counter::ConnectRefused, "refused"),
+                io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => {
+                    (Counter::ConnectRefused, "refused")
+                }
                 io::ErrorKind::TimedOut => (Counter::ConnectTimeout, "timeout"),
                 io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
                     (Counter::ConnectUnreachable, "unreachable")
@@ -56,7 +58,10 @@ impl ConnectError {
 
 /// Whether an error says that descriptors or memory ran out, here or in the whole system.
 pub(crate) fn is_exhaustion(e: &io::Error) -> bool {
-    matches!(e.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
+    matches!(
+        e.raw_os_error(),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
+    )
 }
 
 /// Where the traffic of a proxy goes.
@@ -80,18 +85,31 @@ pub(crate) struct Known {
 
 impl Upstream {
     pub(crate) fn host(host: impl Into<String>, port: u16) -> Self {
-        Self::Host { host: host.into(), port, known: Mutex::new(None) }
+        Self::Host {
+            host: host.into(),
+            port,
+            known: Mutex::new(None),
+        }
     }
 
     /// A connection, within `limit` for everything.
-    pub(crate) async fn connect(&self, process: &Process, limit: Duration) -> Result<Stream, ConnectError> {
-        timeout(limit, self.attempts(process, limit)).await.unwrap_or(Err(ConnectError::Timeout(limit)))
+    pub(crate) async fn connect(
+        &self,
+        process: &Process,
+        limit: Duration,
+    ) -> Result<Stream, ConnectError> {
+        timeout(limit, self.attempts(process, limit))
+            .await
+            .unwrap_or(Err(ConnectError::Timeout(limit)))
     }
 
     async fn attempts(&self, process: &Process, limit: Duration) -> Result<Stream, ConnectError> {
         let addresses = match self {
             Self::Unix(path) => {
-                return UnixStream::connect(path).await.map(Stream::Unix).map_err(ConnectError::Connect);
+                return UnixStream::connect(path)
+                    .await
+                    .map(Stream::Unix)
+                    .map_err(ConnectError::Connect);
             }
             Self::Host { .. } => self.addresses().await?,
         };
@@ -114,7 +132,9 @@ impl Upstream {
 
     /// The addresses now. The system's resolver runs on a thread of the blocking pool, never on a worker.
     async fn addresses(&self) -> Result<Arc<[SocketAddr]>, ConnectError> {
-        let Self::Host { host, port, known } = self else { return Ok(Arc::from([])) };
+        let Self::Host { host, port, known } = self else {
+            return Ok(Arc::from([]));
+        };
         let cached = known.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(k) = &cached
             && k.at.elapsed() < FRESH
@@ -124,12 +144,18 @@ impl Upstream {
         let answer = match timeout(RESOLVE_TIMEOUT, lookup_host((host.as_str(), *port))).await {
             Ok(Ok(found)) => Ok(found.collect::<Vec<_>>()),
             Ok(Err(e)) => Err(e),
-            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the resolver did not answer in time")),
+            Err(_) => Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "the resolver did not answer in time",
+            )),
         };
         let problem = match answer {
             Ok(found) if !found.is_empty() => {
                 let addresses: Arc<[SocketAddr]> = found.into();
-                let entry = Known { addresses: Arc::clone(&addresses), at: Instant::now() };
+                let entry = Known {
+                    addresses: Arc::clone(&addresses),
+                    at: Instant::now(),
+                };
                 *known.lock().unwrap_or_else(PoisonError::into_inner) = Some(entry);
                 return Ok(addresses);
             }
@@ -138,7 +164,10 @@ impl Upstream {
         };
         match cached {
             Some(k) if k.at.elapsed() < STALE => Ok(k.addresses),
-            _ => Err(ConnectError::Resolve { host: host.clone(), source: problem }),
+            _ => Err(ConnectError::Resolve {
+                host: host.clone(),
+                source: problem,
+            }),
         }
     }
 }
@@ -156,11 +185,14 @@ impl std::fmt::Display for Upstream {
 /// Whether a connection to `address` would come back to one of our own listeners.
 fn is_own(address: SocketAddr, own: &[SocketAddr]) -> bool {
     let address = canonical(address);
-    own.iter().map(|l| canonical(*l)).filter(|l| l.port() == address.port()).any(|listener| {
-        listener.ip() == address.ip()
-            || (address.ip().is_unspecified() && is_local(listener.ip()))
-            || (listener.ip().is_unspecified() && is_local(address.ip()))
-    })
+    own.iter()
+        .map(|l| canonical(*l))
+        .filter(|l| l.port() == address.port())
+        .any(|listener| {
+            listener.ip() == address.ip()
+                || (address.ip().is_unspecified() && is_local(listener.ip()))
+                || (listener.ip().is_unspecified() && is_local(address.ip()))
+        })
 }
 
 #[cfg(test)]
@@ -168,7 +200,10 @@ mod tests {
     use super::*;
 
     fn own(listener: &str, address: &str) -> bool {
-        is_own(address.parse().expect("address"), &[listener.parse().expect("listener")])
+        is_own(
+            address.parse().expect("address"),
+            &[listener.parse().expect("listener")],
+        )
     }
 
     #[test]
@@ -185,7 +220,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_dead_first_address_leaves_time_for_the_second() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bind");
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("bind");
         let live = listener.local_addr().expect("address");
         let upstream = Upstream::Host {
             host: "unused".into(),
@@ -195,22 +232,34 @@ mod tests {
                 at: Instant::now(),
             })),
         };
-        let stream = upstream.connect(&Process::default(), Duration::from_secs(2)).await.expect("second address");
+        let stream = upstream
+            .connect(&Process::default(), Duration::from_secs(2))
+            .await
+            .expect("second address");
         drop(stream);
     }
 
     #[tokio::test]
     async fn a_name_that_does_not_resolve_says_so() {
         let upstream = Upstream::host("does-not-exist.invalid", 1);
-        let error = upstream.connect(&Process::default(), Duration::from_secs(5)).await.expect_err("no such name");
+        let error = upstream
+            .connect(&Process::default(), Duration::from_secs(5))
+            .await
+            .expect_err("no such name");
         assert!(matches!(error.reason().1, "resolve" | "timeout"), "{error}");
     }
 
     #[tokio::test]
     async fn a_refused_connection_is_told_from_a_silent_one() {
-        let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("bind").local_addr().expect("address");
+        let closed = std::net::TcpListener::bind("127.0.0.1:0")
+            .expect("bind")
+            .local_addr()
+            .expect("address");
         let upstream = Upstream::host("127.0.0.1", closed.port());
-        let error = upstream.connect(&Process::default(), Duration::from_secs(2)).await.expect_err("nobody there");
+        let error = upstream
+            .connect(&Process::default(), Duration::from_secs(2))
+            .await
+            .expect_err("nobody there");
         assert_eq!(error.reason().1, "refused");
     }
 }

@@ -47,7 +47,9 @@ impl Worker {
         let thread = std::thread::Builder::new()
             .name(format!("worker-{number}"))
             .spawn(move || run(received, &started))?;
-        ready.recv().map_err(|_| io::Error::other("the worker thread ended at once"))??;
+        ready
+            .recv()
+            .map_err(|_| io::Error::other("the worker thread ended at once"))??;
         Ok(Self {
             commands,
             load: Arc::new(AtomicUsize::new(0)),
@@ -109,7 +111,10 @@ fn run(
     commands: mpsc::UnboundedReceiver<Command>,
     started: &std::sync::mpsc::Sender<io::Result<()>>,
 ) {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             let _ = started.send(Err(error));

@@ -109,7 +109,9 @@ impl Pending {
 
     /// Whether anything is owed for what the client sent before this exchange.
     pub(super) fn owes_before(&self, exchange: u64) -> bool {
-        self.entries.front().is_some_and(|e| !(e.is_exchange() && e.exchange == exchange))
+        self.entries
+            .front()
+            .is_some_and(|e| !(e.is_exchange() && e.exchange == exchange))
     }
 
     /// A COPY that the front entry asked for is over: the server read and dropped every Sync that directly followed (libpq sends

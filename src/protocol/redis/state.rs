@@ -12,12 +12,18 @@ impl Decoder {
     /// Whether this request falls into a MULTI block: the server was in one when it last answered, or will be by what was
     /// asked before this. A MULTI that the server refuses makes that wrong until its refusal is seen.
     pub fn in_multi(&self, exchange: u64) -> bool {
-        let before = self.outstanding.iter().take_while(|p| p.exchange < exchange);
-        before.fold(self.replies.in_transaction(), |inside, pending| match pending.kind {
-            Kind::Multi => true,
-            Kind::Exec | Kind::Discard | Kind::Reset => false,
-            _ => inside,
-        })
+        let before = self
+            .outstanding
+            .iter()
+            .take_while(|p| p.exchange < exchange);
+        before.fold(
+            self.replies.in_transaction(),
+            |inside, pending| match pending.kind {
+                Kind::Multi => true,
+                Kind::Exec | Kind::Discard | Kind::Reset => false,
+                _ => inside,
+            },
+        )
     }
 
     /// Whether the session is subscribed to anything, as the server last said.

@@ -220,7 +220,15 @@ impl Injector {
         local: &mut Local,
         wake: &mut u64,
     ) -> Sent {
-        let Relay { up, down, client, upstream, meter, shared, .. } = relay;
+        let Relay {
+            up,
+            down,
+            client,
+            upstream,
+            meter,
+            shared,
+            ..
+        } = relay;
         let (to, half, lane) = match way {
             Way::Up => (upstream, up, &mut self.up),
             Way::Down => (client, down, &mut self.down),
@@ -303,7 +311,9 @@ impl Injector {
             Ok(()) if length == 0 => {
                 half(relay, way).source = Source::Finished;
                 if way == Way::Down {
-                    relay.meter.reply_eof(now, local, &relay.shared, relay.session);
+                    relay
+                        .meter
+                        .reply_eof(now, local, &relay.shared, relay.session);
                 }
             }
             Ok(()) => {

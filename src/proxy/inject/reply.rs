@@ -58,11 +58,24 @@ enum Replying {
     #[default]
     Plain,
     /// Each part goes on after `delay`, and none before `floor`.
-    Held { delay: u64, floor: u64, cause: Arc<Decision> },
+    Held {
+        delay: u64,
+        floor: u64,
+        cause: Arc<Decision>,
+    },
     /// Goes on until `left` bytes went.
-    Cut { how: CloseHow, left: u64, cause: Arc<Decision> },
+    Cut {
+        how: CloseHow,
+        left: u64,
+        cause: Arc<Decision>,
+    },
     /// Kept until its length is known.
-    CutShare { how: CloseHow, share: f64, kept: Vec<u8>, cause: Arc<Decision> },
+    CutShare {
+        how: CloseHow,
+        share: f64,
+        kept: Vec<u8>,
+        cause: Arc<Decision>,
+    },
     /// Goes on until the error message comes.
     SwapError { error: Bytes },
     /// The server's error message is left out: `header` collects its length, `left` is what is left of it.
@@ -88,7 +101,8 @@ impl Replies {
 
     /// The reply of this exchange is to be treated.
     pub(super) fn expect(&mut self, exchange: u64, decision: &Arc<Decision>, reply: Reply) {
-        self.expected.push_back((exchange, Arc::clone(decision), reply));
+        self.expected
+            .push_back((exchange, Arc::clone(decision), reply));
     }
 
     /// The exchange is answered here.
@@ -102,7 +116,8 @@ impl Replies {
             answer.due = 0;
         }
         // What was asked of the server in another form must be answered so; everything else may lapse.
-        self.expected.retain(|(_, d, reply)| in_force(d) || matches!(reply, Reply::SwapError(_)));
+        self.expected
+            .retain(|(_, d, reply)| in_force(d) || matches!(reply, Reply::SwapError(_)));
         let lapsed = match &self.replying {
             Replying::Held { cause, .. }
             | Replying::Cut { cause, .. }
@@ -157,13 +172,28 @@ impl Replying {
     fn new(reply: Reply, cause: Arc<Decision>, asked: u64) -> Self {
         match reply {
             Reply::Hold { delay, floor } => {
-                let floor = if floor == 0 { 0 } else { asked.saturating_add(floor) };
-                Self::Held { delay, floor, cause }
+                let floor = if floor == 0 {
+                    0
+                } else {
+                    asked.saturating_add(floor)
+                };
+                Self::Held {
+                    delay,
+                    floor,
+                    cause,
+                }
             }
-            Reply::Cut { how, bytes } => Self::Cut { how, left: bytes, cause },
-            Reply::CutShare { how, share } => {
-                Self::CutShare { how, share, kept: Vec::new(), cause }
-            }
+            Reply::Cut { how, bytes } => Self::Cut {
+                how,
+                left: bytes,
+                cause,
+            },
+            Reply::CutShare { how, share } => Self::CutShare {
+                how,
+                share,
+                kept: Vec::new(),
+                cause,
+            },
             Reply::SwapError(error) => Self::SwapError { error },
         }
     }
@@ -179,14 +209,20 @@ impl Injector {
         local: &mut Local,
     ) -> bool {
         if relay.meter.lost {
-            local.shard.count(relay.shared.id, Counter::BytesDown, length as u64);
+            local
+                .shard
+                .count(relay.shared.id, Counter::BytesDown, length as u64);
             return self.burst(Way::Down, length, now, relay, local);
         }
         if self.replies.is_idle() && self.down.is_empty() && self.closing.is_none() {
-            relay.meter.reply(length, now, local, &relay.shared, relay.session);
+            relay
+                .meter
+                .reply(length, now, local, &relay.shared, relay.session);
             return true;
         }
-        local.shard.count(relay.shared.id, Counter::BytesDown, length as u64);
+        local
+            .shard
+            .count(relay.shared.id, Counter::BytesDown, length as u64);
         let scratch = std::mem::take(&mut local.scratch);
         let mut events = std::mem::take(&mut local.events);
         events.clear();
@@ -198,7 +234,9 @@ impl Injector {
             self.reply_event(event, now, relay, local);
         }
         self.take_reply(&scratch[taken..length], now);
-        relay.meter.end_of_piece(0, length, now, &mut local.shard, &relay.shared);
+        relay
+            .meter
+            .end_of_piece(0, length, now, &mut local.shard, &relay.shared);
         if relay.meter.lost {
             self.give_up();
         }
@@ -209,7 +247,12 @@ impl Injector {
 
     /// One event of the server's bytes.
     fn reply_event(&mut self, event: &Located, now: u64, relay: &mut Relay, local: &mut Local) {
-        let Relay { meter, shared, session, .. } = relay;
+        let Relay {
+            meter,
+            shared,
+            session,
+            ..
+        } = relay;
         let done = meter.on_reply(event, now, &mut local.shard, shared, *session);
         match event.event {
             Event::ReplyBegin => {
@@ -220,7 +263,10 @@ impl Injector {
             Event::ErrorBegin => {
                 if let Replying::SwapError { error } = &self.replies.replying {
                     self.down.push_bytes(error, 0, None);
-                    self.replies.replying = Replying::Skipping { header: Vec::new(), left: HEADER };
+                    self.replies.replying = Replying::Skipping {
+                        header: Vec::new(),
+                        left: HEADER,
+                    };
                 }
             }
             Event::ReplyEnd { .. } => {
@@ -238,7 +284,11 @@ impl Injector {
     fn take_reply(&mut self, bytes: &[u8], now: u64) {
         match &mut self.replies.replying {
             Replying::Plain | Replying::SwapError { .. } => self.down.push_bytes(bytes, 0, None),
-            Replying::Held { delay, floor, cause } => {
+            Replying::Held {
+                delay,
+                floor,
+                cause,
+            } => {
                 let due = if *delay == 0 { 0 } else { now + *delay };
                 self.down.push_bytes(bytes, due.max(*floor), Some(cause));
             }
@@ -261,7 +311,9 @@ impl Injector {
 
     /// Leaves the server's error message out; what comes after it goes on.
     fn skip_error(&mut self, bytes: &[u8], now: u64) {
-        let Replying::Skipping { header, left } = &mut self.replies.replying else { return };
+        let Replying::Skipping { header, left } = &mut self.replies.replying else {
+            return;
+        };
         let mut rest = bytes;
         while header.len() < HEADER && !rest.is_empty() {
             header.push(rest[0]);
@@ -284,7 +336,12 @@ impl Injector {
 
     /// Cuts the session where a reply reached its last byte that may go.
     fn cut_if_due(&mut self) {
-        if let Replying::Cut { how, left: 0, cause } = &self.replies.replying {
+        if let Replying::Cut {
+            how,
+            left: 0,
+            cause,
+        } = &self.replies.replying
+        {
             // Everything before this reply is in the lane already.
             let close = Item::new(0, Cargo::Close(*how, 0), Some(cause));
             self.down.push(close);
@@ -294,9 +351,16 @@ impl Injector {
 
     /// The length of the reply is known, or as much of it as is kept: sends the share on, and cuts.
     fn cut_share(&mut self) {
-        if let Replying::CutShare { how, share, kept, cause } = &self.replies.replying {
+        if let Replying::CutShare {
+            how,
+            share,
+            kept,
+            cause,
+        } = &self.replies.replying
+        {
             let part = (kept.len() as f64 * share) as usize;
-            self.down.push_bytes(&kept[..part.min(kept.len())], 0, Some(cause));
+            self.down
+                .push_bytes(&kept[..part.min(kept.len())], 0, Some(cause));
             let close = Item::new(0, Cargo::Close(*how, 0), Some(cause));
             self.down.push(close);
             self.replies.replying = Replying::Cutoff;
@@ -326,17 +390,33 @@ impl Injector {
         } else if let Some(item) = self.down.back_bytes() {
             item.completes.push(done);
         } else {
-            local.shard.completed(relay.shared.id, &done.sent(done.first_byte, now));
+            local
+                .shard
+                .completed(relay.shared.id, &done.sent(done.first_byte, now));
         }
     }
 
     /// Puts the answers whose turn has come behind the replies before them.
     pub(super) fn release_answers(&mut self, now: u64, relay: &mut Relay, local: &mut Local) {
-        while self.replies.answers.front().is_some_and(|a| a.exchange == relay.meter.oldest_unanswered()) {
-            let Some(answer) = self.replies.answers.pop_front() else { return };
+        while self
+            .replies
+            .answers
+            .front()
+            .is_some_and(|a| a.exchange == relay.meter.oldest_unanswered())
+        {
+            let Some(answer) = self.replies.answers.pop_front() else {
+                return;
+            };
             let (exchange, length) = (answer.exchange, answer.reply.len());
-            let mut item = Item::new(answer.due, Cargo::Bytes(answer.reply.to_vec()), Some(&answer.cause));
-            if let Some(done) = relay.meter.answered_here(exchange, answer.status, length, now) {
+            let mut item = Item::new(
+                answer.due,
+                Cargo::Bytes(answer.reply.to_vec()),
+                Some(&answer.cause),
+            );
+            if let Some(done) = relay
+                .meter
+                .answered_here(exchange, answer.status, length, now)
+            {
                 item.completes.push(done);
             }
             if matches!(self.replies.replying, Replying::Cutoff) {
@@ -345,10 +425,13 @@ impl Injector {
             self.down.push(item);
             if answer.close {
                 let close = Cargo::Close(CloseHow::Fin, 0);
-                self.down.push(Item::new(answer.due, close, Some(&answer.cause)));
+                self.down
+                    .push(Item::new(answer.due, close, Some(&answer.cause)));
                 self.replies.replying = Replying::Cutoff;
             }
-            relay.meter.end_of_piece(0, 0, now, &mut local.shard, &relay.shared);
+            relay
+                .meter
+                .end_of_piece(0, 0, now, &mut local.shard, &relay.shared);
         }
     }
 }

@@ -80,7 +80,8 @@ impl Requests {
         {
             self.asking = Asking::Plain;
         }
-        self.after.take_if(|i| i.cause.as_deref().is_some_and(|d| !in_force(d)));
+        self.after
+            .take_if(|i| i.cause.as_deref().is_some_and(|d| !in_force(d)));
         if let Some(answer) = &mut self.drained_answer
             && !in_force(&answer.cause)
         {
@@ -107,7 +108,9 @@ impl Injector {
         relay: &mut Relay,
         local: &mut Local,
     ) -> bool {
-        local.shard.count(relay.shared.id, Counter::BytesUp, length as u64);
+        local
+            .shard
+            .count(relay.shared.id, Counter::BytesUp, length as u64);
         if relay.meter.lost {
             return self.burst(Way::Up, length, now, relay, local);
         }
@@ -116,15 +119,27 @@ impl Injector {
         let mut events = std::mem::take(&mut local.events);
         events.clear();
         relay.meter.decoder.request(&scratch[..length], &mut events);
-        let mut piece = Piece { bytes: &scratch[..length], now, taken: 0, begin: None };
+        let mut piece = Piece {
+            bytes: &scratch[..length],
+            now,
+            taken: 0,
+            begin: None,
+        };
         for event in &events {
             let (shard, shared) = (&mut local.shard, &relay.shared);
-            if let Some(done) = relay.meter.on_request(event, now, shard, shared, relay.session) {
-                local.shard.completed(relay.shared.id, &done.sent(done.first_byte, now));
+            if let Some(done) = relay
+                .meter
+                .on_request(event, now, shard, shared, relay.session)
+            {
+                local
+                    .shard
+                    .completed(relay.shared.id, &done.sent(done.first_byte, now));
             }
             self.request_event(event, relay, local, &mut piece);
         }
-        relay.meter.end_of_piece(length, 0, now, &mut local.shard, &relay.shared);
+        relay
+            .meter
+            .end_of_piece(length, 0, now, &mut local.shard, &relay.shared);
         let whole = self.end_of_request_piece(&mut piece, relay, local);
         if relay.meter.lost {
             self.give_up();
@@ -144,7 +159,9 @@ impl Injector {
     ) {
         match event.event {
             Event::RequestBegin => piece.begin = Some(begin_of(event, relay)),
-            Event::RequestKnown { operation, class, .. } => {
+            Event::RequestKnown {
+                operation, class, ..
+            } => {
                 let asked = (event.exchange, operation, class);
                 if self.plan.needs_arguments(operation, class) || self.needs_whole(relay) {
                     self.requests.waiting = Some(asked);
@@ -193,7 +210,9 @@ impl Injector {
             if let Some(asked) = self.requests.waiting.take() {
                 self.decide(asked, piece.bytes.len(), relay, local, piece);
             } else if self.requests.undecided.len() >= UNDECIDED {
-                local.shard.count(relay.shared.id, Counter::FaultsSkipped, 1);
+                local
+                    .shard
+                    .count(relay.shared.id, Counter::FaultsSkipped, 1);
                 let kept = self.requests.take_kept();
                 self.up.push_bytes(&kept, 0, None);
             }
@@ -208,7 +227,8 @@ impl Injector {
         match &self.requests.asking {
             Asking::Plain => self.up.push_bytes(bytes, 0, None),
             Asking::Held { delay, cause } => {
-                self.up.push_bytes(bytes, due(piece.now, *delay), Some(cause));
+                self.up
+                    .push_bytes(bytes, due(piece.now, *delay), Some(cause));
             }
             Asking::Undecided => self.requests.undecided.extend_from_slice(bytes),
             Asking::Drop => {}
@@ -281,7 +301,13 @@ impl Injector {
                 self.disconnect(*d, asked.0, seen, delay, now, decision);
             }
             Some(Ending::Error(error)) => {
-                let treatment = treatment::of(error, &relay.meter.decoder, &relay.shared.catalog, asked, seen);
+                let treatment = treatment::of(
+                    error,
+                    &relay.meter.decoder,
+                    &relay.shared.catalog,
+                    asked,
+                    seen,
+                );
                 skipped = self.error(treatment, asked.0, decision, seen, now, relay, local);
             }
         }
@@ -298,7 +324,10 @@ impl Injector {
     /// Sends a request on after `delay` nanoseconds.
     fn pass(&mut self, seen: &[u8], delay: u64, now: u64, decision: &Arc<Decision>) {
         self.up.push_bytes(seen, due(now, delay), Some(decision));
-        self.requests.asking = Asking::Held { delay, cause: Arc::clone(decision) };
+        self.requests.asking = Asking::Held {
+            delay,
+            cause: Arc::clone(decision),
+        };
     }
 
     fn disconnect(
@@ -348,11 +377,18 @@ impl Injector {
                 return Some(reason);
             }
             Treatment::Substitute { request, error } => {
-                self.up.push_bytes(&request, due(now, delay), Some(decision));
+                self.up
+                    .push_bytes(&request, due(now, delay), Some(decision));
                 self.requests.asking = Asking::Drop;
-                self.replies.expect(exchange, decision, Reply::SwapError(error));
+                self.replies
+                    .expect(exchange, decision, Reply::SwapError(error));
             }
-            Treatment::Answer { reply, status, close, early } => {
+            Treatment::Answer {
+                reply,
+                status,
+                close,
+                early,
+            } => {
                 relay.meter.decoder.withhold(exchange);
                 let wait = delay + clock::nanos(decision.reply_delay.max(decision.reply_floor));
                 let answer = Answer {
@@ -417,14 +453,24 @@ impl Injector {
         relay: &mut Relay,
         local: &mut Local,
     ) {
-        let Relay { shared, session, meter, .. } = relay;
+        let Relay {
+            shared,
+            session,
+            meter,
+            ..
+        } = relay;
         let (proxy, session) = (&shared.name, *session);
         if let Some(reason) = skipped {
             local.shard.count(shared.id, Counter::FaultsSkipped, 1);
             for fault in &decision.faults {
                 self.plan.skipped(fault);
             }
-            shared.emit(|| Happening::Skipped { proxy: proxy.clone(), session, exchange, reason });
+            shared.emit(|| Happening::Skipped {
+                proxy: proxy.clone(),
+                session,
+                exchange,
+                reason,
+            });
             return;
         }
         if let Some(e) = meter.get_mut(exchange) {
@@ -477,7 +523,9 @@ impl Injector {
             lane.push_bytes(&local.scratch[..length], 0, None);
             return false;
         }
-        local.shard.count(relay.shared.id, Counter::FaultsInjected, 1);
+        local
+            .shard
+            .count(relay.shared.id, Counter::FaultsInjected, 1);
         let decision = Arc::new(decision);
         let delay = clock::nanos(match way {
             Way::Up => decision.request_delay,
@@ -523,10 +571,18 @@ impl Injector {
 fn begin_of(event: &Located, relay: &Relay) -> usize {
     const FIRST: usize = 8;
     let late = relay.shared.protocol() == Protocol::Postgres && event.exchange == 0;
-    if late { event.at.saturating_sub(FIRST) } else { event.at }
+    if late {
+        event.at.saturating_sub(FIRST)
+    } else {
+        event.at
+    }
 }
 
 /// The time after a delay; no delay is due at once, whatever the clock says later.
 fn due(now: u64, delay: u64) -> u64 {
-    if delay == 0 { 0 } else { now.saturating_add(delay) }
+    if delay == 0 {
+        0
+    } else {
+        now.saturating_add(delay)
+    }
 }
