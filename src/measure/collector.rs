@@ -211,7 +211,8 @@ impl Collector {
     }
 
     /// Figures over the last `window` (1 s, 10 s, 60 s; at most a minute), or since start. Windows end at the last tick and
-    /// cover whole slices, together as close to `window` as they come: those of a second, and of five beyond the last ten. Figures since start include what was absorbed later.
+    /// cover whole slices, together as close to `window` as they come: of about a second in the last ten, of about five
+    /// before. Figures since start include what was absorbed after the last tick.
     pub fn stats(&self, window: Option<Duration>) -> Stats {
         let mut stats = Stats {
             window_seconds: window.map(|w| w.as_secs_f64()),
@@ -289,5 +290,7 @@ impl Collector {
     }
 }
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;
