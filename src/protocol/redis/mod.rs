@@ -1,8 +1,8 @@
 //! Redis: RESP2 and RESP3, as the RESP specification and the command documentation describe them and as Redis 7 behaves.
 //!
-//! A request is an array of bulk strings or an inline line ([`request`], [`inline`]); a reply is counted down without a stack
-//! ([`reply`]). Replies pair with requests in order ([`outstanding`]); the exceptions are what these two halves are about:
-//! - SUBSCRIBE and its family answer once per channel; messages belong to no request ([`subscription`]).
+//! A request is an array of bulk strings or an inline line (`request`, `inline`); a reply is counted down without a stack
+//! (`reply`). Replies pair with requests in order (`outstanding`); the exceptions are what these two halves are about:
+//! - SUBSCRIBE and its family answer once per channel; messages belong to no request (`subscription`).
 //! - CLIENT REPLY OFF and SKIP keep replies back.
 //! - EXEC answers for everything that was queued.
 //!

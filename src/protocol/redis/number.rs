@@ -140,6 +140,8 @@ mod tests {
             b"10\r\n",
             b"01\r\n",
             b"123\r\n",
+            b"012\r\n",
+            b"000\r\n",
             b"1x\r\n",
             b"x1\r\n",
             b"42\r\nrest",

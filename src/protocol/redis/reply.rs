@@ -337,11 +337,12 @@ impl Replies {
         context: &mut Context<'_>,
     ) -> Result<(), Stop> {
         let stop = |why| Stop { at, why };
-        if self.frame == Frame::Idle
-            && byte != b'-'
-            && matches!(context.outstanding.front(), Some(head) if head.kind == Kind::Replication)
-        {
-            return Err(stop(Lost::Replication));
+        if self.frame == Frame::Idle {
+            self.silent_resets(context);
+            let head = context.outstanding.front();
+            if byte != b'-' && head.is_some_and(|head| head.kind == Kind::Replication) {
+                return Err(stop(Lost::Replication));
+            }
         }
         let state = match byte {
             b'+' | b'-' | b':' | b'_' | b',' | b'#' | b'(' => State::Line(false),

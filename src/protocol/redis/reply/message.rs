@@ -17,7 +17,6 @@ impl Replies {
         at: usize,
         context: &mut Context<'_>,
     ) -> Result<(), Stop> {
-        self.silent_resets(context);
         let head = context.outstanding.front().map(|head| head.kind);
         let confirmable = head.is_some_and(Kind::is_subscription);
         let push = match byte {
@@ -328,7 +327,7 @@ impl Replies {
     }
 
     /// A RESET that CLIENT REPLY SKIP kept quiet takes effect in its place in the order.
-    fn silent_resets(&mut self, context: &mut Context<'_>) {
+    pub(super) fn silent_resets(&mut self, context: &mut Context<'_>) {
         while context.outstanding.front().is_some_and(Pending::is_silent) {
             context.outstanding.pop();
             self.reset();

@@ -265,12 +265,14 @@ impl Model {
                 self.happened.push("rollback");
             }
             2 => {
-                self.ask(
-                    words("NOSUCH"),
-                    "other admin",
-                    "ERR",
-                    b"-ERR unknown command\r\n",
-                );
+                for _ in 0..2 {
+                    self.ask(
+                        words("NOSUCH"),
+                        "other admin",
+                        "ERR",
+                        b"-ERR unknown command\r\n",
+                    );
+                }
                 self.happened.push("failed");
                 self.ask(
                     words("EXEC"),
@@ -441,7 +443,7 @@ fn plain(lines: Vec<String>) -> (Vec<String>, Vec<String>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
     fn every_exchange_gets_its_own_reply(

@@ -440,6 +440,9 @@ fn a_silent_reset_takes_effect_in_its_place() {
             "6 LRANGE read ok 37/17",
         ],
     );
+    let mut pieces = session("> CLIENT REPLY SKIP\n> RESET\n> GET a");
+    pieces.push((Way::Reply, b"|0\r\n+a\r\n".to_vec()));
+    assert_eq!(summary(&decode_whole(&pieces))[2], "2 GET read ok 20/8");
 }
 
 #[test]
@@ -570,6 +573,31 @@ fn another_protocol_is_told_at_once() {
         "> PING\n< +PONG|HTTP",
         &["0 PING ping ok 14/7", "lost malformed"],
     );
+}
+
+#[test]
+fn http_is_told_by_the_first_line_only() {
+    check(">> PING|GET / HTTP/1.1|", &["0 PING ping", "1 GET read"]);
+}
+
+#[test]
+fn only_both_bytes_end_a_line() {
+    let text = "a status that is longer than the fast way looks";
+    for line in [
+        "+a\nb".to_owned(),
+        "+a\rb\r".to_owned(),
+        format!("+{text}\n{text}"),
+        format!("-ERR {text}\r{text}"),
+    ] {
+        let mut pieces = session("> GET a\n> GET b");
+        pieces.push((Way::Reply, format!("{line}\r\n:1\r\n").into_bytes()));
+        let lines = summary(&decode_whole(&pieces));
+        assert!(
+            lines[0].ends_with(&format!("/{}", line.len() + 2)),
+            "{lines:?}"
+        );
+        assert_eq!(lines[1], "1 GET read ok 20/4");
+    }
 }
 
 #[test]
