@@ -5,8 +5,14 @@
 
 pub mod check;
 pub mod client;
+pub mod fault;
+pub mod halt;
+pub mod profile;
+pub mod remote;
 pub mod run;
 pub mod schema;
+pub mod stats;
+mod table;
 
 use clap::{Parser, Subcommand};
 use std::io::{self, Write};
@@ -26,7 +32,12 @@ pub const INTERRUPTED: u8 = 130;
 /// It stands between services and what they depend on, measures every request inline, injects faults from profiles, and
 /// tells whether the services survive them. Begin with `brownout demo`.
 #[derive(Debug, Parser)]
-#[command(name = "brownout", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(
+    name = "brownout",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true
+)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -35,13 +46,25 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Args),
+    Stats(stats::Args),
+    Profile(profile::Args),
+    Fault(fault::Args),
+    Halt(halt::Args),
     Check(check::Args),
     Schema(schema::Args),
-    /// Write shell completions to stdout.
-    Completions {
-        /// The shell.
-        shell: clap_complete::Shell,
-    },
+    Completions(Completions),
+}
+
+/// Write shell completions to stdout.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  brownout completions bash > ~/.local/share/bash-completion/completions/brownout
+  brownout completions zsh  > ~/.zfunc/_brownout         (~/.zfunc stands in fpath, before compinit)
+  brownout completions fish > ~/.config/fish/completions/brownout.fish")]
+struct Completions {
+    /// The shell.
+    shell: clap_complete::Shell,
 }
 
 /// Runs the command line.
@@ -51,7 +74,11 @@ pub fn main(cli: Cli) -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => written(check::run(&args, &mut out, &mut err)),
         Command::Schema(args) => written(schema::run(&args, &mut out)),
-        Command::Completions { shell } => {
+        Command::Stats(args) => stats::run(&args),
+        Command::Profile(args) => profile::run(&args),
+        Command::Fault(args) => fault::run(&args),
+        Command::Halt(args) => halt::run(&args),
+        Command::Completions(Completions { shell }) => {
             let mut text = Vec::new();
             let mut command = <Cli as clap::CommandFactory>::command();
             clap_complete::generate(shell, &mut command, "brownout", &mut text);
@@ -61,9 +88,9 @@ pub fn main(cli: Cli) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// A reader that goes away (`| head -1`) ends the command quietly; it has what it wanted.
+/// What is still buffered is written here, where a failure is noticed. A reader that goes away (`| head -1`) ends the command quietly; it has what it wanted.
 fn written(result: io::Result<u8>) -> u8 {
-    match result {
+    match result.and_then(|code| io::stdout().flush().map(|()| code)) {
         Ok(code) => code,
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
         Err(error) => {
