@@ -14,6 +14,11 @@ const INVALID: u8 = 2;
 /// exactly one configuration is among the files, profiles are also checked against its proxies: a fault that has nothing to
 /// act on is a problem. Exit code 0: all are valid; 2: one is not.
 #[derive(Debug, Clone, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  brownout check brownout.toml             one file
+  brownout check brownout.toml profiles    and every profile, against its proxies
+  brownout check --output json profiles")]
 pub struct Args {
     /// Files, or folders with *.toml files in them; configurations and profiles are told apart by their content.
     #[arg(required = true, value_name = "FILE")]

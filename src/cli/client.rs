@@ -1,4 +1,4 @@
-//! The admin endpoint's client: what `stats`, `profile`, `halt` and `demo` speak with a running `brownout`.
+//! The admin endpoint's client: what `stats`, `profile`, `fault`, `halt` and `demo` speak with a running `brownout`.
 
 use crate::measure::stats::Stats;
 use bytes::Bytes;
@@ -7,10 +7,13 @@ use hyper::client::conn::http1;
 use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use serde::Deserialize;
 use serde_json::Value;
-use std::fmt::Write;
+use std::fmt::{self, Write};
+use std::path::PathBuf;
 use std::time::Duration;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 
 /// A request that takes longer than this is given up.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -21,7 +24,7 @@ const MAX_REPLY: usize = 64 * 1024 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The address is none.
-    #[error("`{0}` is not an admin address; write HOST:PORT or http://HOST:PORT")]
+    #[error("`{0}` is not an admin address; write HOST:PORT, http://HOST:PORT or unix:/path")]
     Address(String),
     /// Nobody listens there.
     #[error("cannot reach the admin endpoint at {address}: {error}; is `brownout run` running?")]
@@ -50,38 +53,67 @@ pub enum ClientError {
     Json(#[from] serde_json::Error),
 }
 
+/// Where an admin endpoint is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Address {
+    /// `host:port`.
+    Tcp(String),
+    /// A unix socket's path.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => f.write_str(address),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
 /// A client of one admin endpoint. Each request is a connection of its own.
 #[derive(Debug, Clone)]
 pub struct AdminClient {
-    address: String,
+    address: Address,
 }
 
 impl AdminClient {
-    /// For `HOST:PORT` or `http://HOST:PORT`.
+    /// For `HOST:PORT`, `http://HOST:PORT` or `unix:/path`.
     ///
     /// # Errors
-    /// When it is neither.
+    /// When it is none of these.
     pub fn new(address: &str) -> Result<Self, ClientError> {
+        let wrong = || ClientError::Address(address.to_owned());
+        if let Some(path) = address.strip_prefix("unix:") {
+            let path = PathBuf::from(path);
+            return match path.is_absolute() {
+                true => Ok(Self {
+                    address: Address::Unix(path),
+                }),
+                false => Err(wrong()),
+            };
+        }
         let bare = address.strip_prefix("http://").unwrap_or(address);
         let bare = bare.strip_suffix('/').unwrap_or(bare);
-        let port = bare.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
         // It is written into a header as it is.
         let plain = bare.bytes().all(|b| b.is_ascii_graphic() && b != b'/');
-        if !plain || !matches!(port, Some(Ok(_))) {
-            return Err(ClientError::Address(address.to_owned()));
+        match bare.rsplit_once(':') {
+            Some((host, port)) if plain && !host.is_empty() && port.parse::<u16>().is_ok() => {
+                Ok(Self {
+                    address: Address::Tcp(bare.to_owned()),
+                })
+            }
+            _ => Err(wrong()),
         }
-        Ok(Self {
-            address: bare.to_owned(),
-        })
     }
 
-    /// `GET /v1/stats`: figures over the last `window` (1 s, 10 s or 60 s), or since start.
+    /// `GET /v1/stats`: figures over the last `window` (1 s to 60 s), or since start.
     ///
     /// # Errors
     /// [`ClientError`].
     pub async fn stats(&self, window: Option<Duration>) -> Result<Stats, ClientError> {
         let path = match window {
-            Some(window) => format!("/v1/stats?window={}s", window.as_secs()),
+            Some(window) => format!("/v1/stats?window={}ms", window.as_millis()),
             None => "/v1/stats".to_owned(),
         };
         Ok(serde_json::from_value(self.get(&path).await?)?)
@@ -127,7 +159,7 @@ impl AdminClient {
     ) -> Result<Value, ClientError> {
         tokio::time::timeout(TIMEOUT, self.exchange(method, path, body))
             .await
-            .unwrap_or_else(|_| Err(ClientError::Timeout(self.address.clone())))
+            .unwrap_or_else(|_| Err(ClientError::Timeout(self.address.to_string())))
     }
 
     async fn exchange(
@@ -136,54 +168,110 @@ impl AdminClient {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Value, ClientError> {
-        let http = |error: hyper::Error| ClientError::Http(error.into());
-        let socket = TcpStream::connect(&self.address).await;
-        let socket = socket.map_err(|error| ClientError::Unreachable {
-            address: self.address.clone(),
+        let unreachable = |error| ClientError::Unreachable {
+            address: self.address.to_string(),
             error,
-        })?;
-        let io = TokioIo::new(socket);
-        let (mut sender, connection) = http1::handshake(io).await.map_err(http)?;
-        // It ends with the sender; what goes wrong on it is what the request returns.
-        let connection = tokio::spawn(connection);
-        let body = body.map_or_else(Bytes::new, |body| body.to_string().into());
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(HOST, &self.address)
-            .header(CONTENT_TYPE, "application/json")
-            .body(Full::new(body))
-            .map_err(|error| ClientError::Http(error.into()))?;
-        let reply = sender.send_request(request).await.map_err(http)?;
-        let status = reply.status();
-        let text = Limited::new(reply.into_body(), MAX_REPLY).collect().await;
-        connection.abort();
-        let text = text.map_err(ClientError::Http)?.to_bytes();
-        if !status.is_success() {
-            return Err(ClientError::Refused {
-                status,
-                message: message(&text),
-            });
+        };
+        match &self.address {
+            Address::Tcp(address) => {
+                let socket = TcpStream::connect(address).await.map_err(unreachable)?;
+                over(socket, address, method, path, body).await
+            }
+            Address::Unix(file) => {
+                let socket = UnixStream::connect(file).await.map_err(unreachable)?;
+                // HTTP/1.1 wants a name (RFC 9112, section 3.2); a path is none.
+                over(socket, "localhost", method, path, body).await
+            }
         }
-        if text.is_empty() {
-            return Ok(Value::Null);
-        }
-        Ok(serde_json::from_slice(&text)?)
     }
 }
 
-/// What a refusal says: its `error`, else all of it.
-fn message(text: &[u8]) -> String {
-    let json: Option<Value> = serde_json::from_slice(text).ok();
-    let error = json.as_ref().and_then(|json| json.get("error"));
-    match error.and_then(Value::as_str) {
-        Some(error) => error.to_owned(),
-        None => String::from_utf8_lossy(text).trim().to_owned(),
+/// One request and its answer over a connection of its own.
+async fn over<S>(
+    socket: S,
+    host: &str,
+    method: Method,
+    path: &str,
+    body: Option<&Value>,
+) -> Result<Value, ClientError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let http = |error: hyper::Error| ClientError::Http(error.into());
+    let (mut sender, connection) = http1::handshake(TokioIo::new(socket)).await.map_err(http)?;
+    // It ends with the sender; what goes wrong on it is what the request returns.
+    let connection = tokio::spawn(connection);
+    let body = body.map_or_else(Bytes::new, |body| body.to_string().into());
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(HOST, host)
+        .header(CONTENT_TYPE, "application/json")
+        .body(Full::new(body))
+        .map_err(|error| ClientError::Http(error.into()))?;
+    let reply = sender.send_request(request).await.map_err(http)?;
+    let status = reply.status();
+    let text = Limited::new(reply.into_body(), MAX_REPLY).collect().await;
+    connection.abort();
+    let text = text.map_err(ClientError::Http)?.to_bytes();
+    if !status.is_success() {
+        return Err(ClientError::Refused {
+            status,
+            message: message(&text),
+        });
     }
+    if text.is_empty() {
+        return Ok(Value::Null);
+    }
+    Ok(serde_json::from_slice(&text)?)
+}
+
+/// A refusal: a problem document (RFC 9457) of ours, or `error` as Toxiproxy's API has it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Problem {
+    detail: String,
+    error: String,
+    errors: Vec<FieldProblem>,
+}
+
+/// One field at fault.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct FieldProblem {
+    field: String,
+    detail: String,
+    remedy: String,
+}
+
+/// What a refusal says, the fields at fault included; all of it, where it is no document that we know.
+fn message(text: &[u8]) -> String {
+    let problem: Problem = serde_json::from_slice(text).unwrap_or_default();
+    let mut message = match (problem.detail, problem.error) {
+        (detail, _) if !detail.is_empty() => detail,
+        (_, error) if !error.is_empty() => error,
+        _ => return String::from_utf8_lossy(text).trim().to_owned(),
+    };
+    // Most details tell of their fields themselves.
+    let untold = |e: &FieldProblem| !message.contains(&e.detail);
+    let errors: Vec<FieldProblem> = problem.errors.into_iter().filter(untold).collect();
+    for FieldProblem {
+        field,
+        detail,
+        remedy,
+    } in errors
+    {
+        // Writing to a string does not fail.
+        let _ = write!(message, "\n{field}: {detail}");
+        if !remedy.is_empty() {
+            let _ = write!(message, "; {remedy}");
+        }
+    }
+    message
 }
 
 /// A name as a part of a path. A profile's name may have folders in it.
-fn escaped(name: &str) -> String {
+pub(crate) fn escaped(name: &str) -> String {
     name.bytes().fold(String::new(), |mut path, byte| {
         if byte.is_ascii_alphanumeric() || b"-_.~/".contains(&byte) {
             path.push(char::from(byte));
@@ -228,7 +316,7 @@ mod tests {
         assert!(
             seen.lock()
                 .unwrap()
-                .starts_with("GET /v1/stats?window=10s HTTP/1.1\r\n")
+                .starts_with("GET /v1/stats?window=10000ms HTTP/1.1\r\n")
         );
         client
             .enable("a b", Duration::from_secs(300))
@@ -256,6 +344,41 @@ mod tests {
         );
     }
 
+    #[test]
+    fn problem_documents_are_told_with_their_fields() {
+        let told = |json: Value| message(json.to_string().as_bytes());
+        let field =
+            serde_json::json!({ "field": "delay", "detail": "too long", "remedy": "at most 1h" });
+        let untold = serde_json::json!({ "detail": "not valid", "errors": [field] });
+        assert_eq!(told(untold), "not valid\ndelay: too long; at most 1h");
+        let told_already =
+            serde_json::json!({ "detail": "delay: too long; at most 1h", "errors": [field] });
+        assert_eq!(told(told_already), "delay: too long; at most 1h");
+        assert_eq!(message(b" gone fishing\n"), "gone fishing");
+        assert_eq!(message(b"{}"), "{}");
+    }
+
+    #[tokio::test]
+    async fn unix_sockets_are_spoken_to() {
+        let path = std::env::temp_dir().join(format!("brownout-client-{}", std::process::id()));
+        let listener = tokio::net::UnixListener::bind(&path).unwrap();
+        let client = AdminClient::new(&format!("unix:{}", path.display())).unwrap();
+        let serve = async {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let mut buffer = vec![0; 4096];
+            let n = socket.read(&mut buffer).await.unwrap();
+            let reply = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
+            socket.write_all(reply).await.unwrap();
+            String::from_utf8_lossy(&buffer[..n]).into_owned()
+        };
+        let (answer, request) = tokio::join!(client.get("/v1/faults"), serve);
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(answer.unwrap(), serde_json::json!({}));
+        assert!(request.contains("host: localhost\r\n"), "{request}");
+        let error = client.get("/").await.unwrap_err().to_string();
+        assert!(error.contains(&path.display().to_string()), "{error}");
+    }
+
     #[tokio::test]
     async fn what_is_no_http_or_nobody_there_is_said() {
         let (client, _) = endpoint("-ERR unknown command\r\n").await;
@@ -274,7 +397,12 @@ mod tests {
 
     #[test]
     fn addresses() {
-        for good in ["localhost:8474", "http://127.0.0.1:1/", "[::1]:8474"] {
+        for good in [
+            "localhost:8474",
+            "http://127.0.0.1:1/",
+            "[::1]:8474",
+            "unix:/run/brownout.sock",
+        ] {
             assert!(AdminClient::new(good).is_ok(), "{good}");
         }
         for bad in [
@@ -285,6 +413,8 @@ mod tests {
             "x y:1",
             "",
             "a\r\nb:1",
+            ":8474",
+            "unix:brownout.sock",
         ] {
             assert!(AdminClient::new(bad).is_err(), "{bad}");
         }

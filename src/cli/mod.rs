@@ -6,8 +6,14 @@
 pub mod check;
 pub mod client;
 pub mod demo;
+pub mod fault;
+pub mod halt;
+pub mod profile;
+pub mod remote;
 pub mod run;
 pub mod schema;
+pub mod stats;
+mod table;
 
 use clap::{Parser, Subcommand};
 use std::io::{self, Write};
@@ -48,13 +54,25 @@ pub struct Cli {
 enum Command {
     Run(run::Args),
     Demo(crate::demo::Options),
+    Stats(stats::Args),
+    Profile(profile::Args),
+    Fault(fault::Args),
+    Halt(halt::Args),
     Check(check::Args),
     Schema(schema::Args),
-    /// Write shell completions to stdout.
-    Completions {
-        /// The shell.
-        shell: clap_complete::Shell,
-    },
+    Completions(Completions),
+}
+
+/// Write shell completions to stdout.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  brownout completions bash > ~/.local/share/bash-completion/completions/brownout
+  brownout completions zsh  > ~/.zfunc/_brownout         (~/.zfunc stands in fpath, before compinit)
+  brownout completions fish > ~/.config/fish/completions/brownout.fish")]
+struct Completions {
+    /// The shell.
+    shell: clap_complete::Shell,
 }
 
 /// Runs the command line.
@@ -65,7 +83,11 @@ pub fn main(cli: Cli) -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Check(args) => written(check::run(&args, &mut out, &mut err)),
         Command::Schema(args) => written(schema::run(&args, &mut out)),
-        Command::Completions { shell } => {
+        Command::Stats(args) => stats::run(&args),
+        Command::Profile(args) => profile::run(&args),
+        Command::Fault(args) => fault::run(&args),
+        Command::Halt(args) => halt::run(&args),
+        Command::Completions(Completions { shell }) => {
             let mut text = Vec::new();
             let mut command = <Cli as clap::CommandFactory>::command();
             clap_complete::generate(shell, &mut command, "brownout", &mut text);
@@ -75,9 +97,9 @@ pub fn main(cli: Cli) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// A reader that goes away (`| head -1`) ends the command quietly; it has what it wanted.
+/// What is still buffered is written here, where a failure is noticed. A reader that goes away (`| head -1`) ends the command quietly; it has what it wanted.
 fn written(result: io::Result<u8>) -> u8 {
-    match result {
+    match result.and_then(|code| io::stdout().flush().map(|()| code)) {
         Ok(code) => code,
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
         Err(error) => {

@@ -1,13 +1,15 @@
 //! `brownout run`: the proxies, until a signal ends them.
 
 use super::{COULD_NOT_RUN, USAGE, chain, say};
-use crate::admin::Admin;
+use crate::admin::{Admin, AdminError};
 use crate::config::{Config, Listen, Problems, ProxyConfig};
 use crate::protocol::Protocol;
 use crate::proxy::Server;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::EnvFilter;
 
 /// How often the configuration file is looked at for a change.
 const WATCH: Duration = Duration::from_millis(500);
@@ -22,6 +24,16 @@ const WATCH: Duration = Duration::from_millis(500);
 /// SIGHUP, or a change of the file, reloads it: sessions of unchanged proxies live on, and a broken file changes nothing.
 /// SIGUSR1 switches all faults off, and keeps them off until `brownout halt --resume`.
 #[derive(Debug, Clone, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  brownout run --redis 26379=localhost:6379
+  brownout run --redis cache@26379=localhost:6379 --postgres 25432=db.internal:5432 --http 28080=localhost:8000
+  brownout run --redis 0=unix:/run/redis/redis.sock --admin unix:/run/brownout.sock
+  brownout run --config brownout.toml --profile redis-slow
+
+Then: brownout stats, brownout profile list, brownout halt; http://127.0.0.1:8474/metrics for Prometheus.
+
+Exit codes: 0: ended by a signal; 2: wrong usage or configuration; 4: an address is taken, or could not run otherwise.")]
 pub struct Args {
     /// Configuration file; see brownout.example.toml and `brownout schema config`.
     #[arg(short, long, value_name = "FILE")]
@@ -54,13 +66,18 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
     /// What is logged to stderr: error, warn, info, debug, trace, or a filter like brownout=debug.
-    #[arg(
-        long,
-        value_name = "FILTER",
-        default_value = "info",
-        env = "BROWNOUT_LOG"
-    )]
+    #[arg(long, value_name = "FILTER", default_value = "info", env = "BROWNOUT_LOG", value_parser = filter)]
     pub log: String,
+}
+
+/// A filter that can be used, as it was written.
+fn filter(text: &str) -> Result<String, String> {
+    match EnvFilter::try_new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(format!(
+            "{error}; write a level like debug, or brownout=debug"
+        )),
+    }
 }
 
 /// Runs until a signal ends it. Returns the exit code.
@@ -128,8 +145,8 @@ fn configuration(args: &Args) -> Result<Config, Problems> {
 }
 
 fn log_to_stderr(filter: &str) {
-    let filter = tracing_subscriber::EnvFilter::try_new(filter)
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    // It was tried when it was read.
+    let filter = EnvFilter::new(filter);
     // A second subscriber in one process (tests) is not an error worth more than this.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -152,7 +169,7 @@ async fn serve(args: &Args, config: Config) -> u8 {
     let admin = match Admin::start(server.clone(), &admin_listen) {
         Ok(admin) => admin,
         Err(error) => {
-            say(&chain(&error));
+            say(&format!("{}{}", chain(&error), hint(&error)));
             return COULD_NOT_RUN;
         }
     };
@@ -162,17 +179,31 @@ async fn serve(args: &Args, config: Config) -> u8 {
             return USAGE;
         }
     }
-    announce(&server, &admin);
-    let ended = tokio::select! {
-        () = server.keep_time() => Ok(()),
-        () = watch_file(args, &server) => Ok(()),
-        signalled = signals(args, &server) => signalled,
+    // Before anyone is told that we run: whoever reads it may send one at once.
+    let mut signals = match Signals::catch() {
+        Ok(signals) => signals,
+        Err(error) => {
+            say(&format!("cannot wait for signals: {error}"));
+            return COULD_NOT_RUN;
+        }
     };
-    if let Err(error) = ended {
-        say(&format!("cannot wait for signals: {error}"));
-        return COULD_NOT_RUN;
+    announce(&server, &admin);
+    tokio::select! {
+        () = server.keep_time() => {}
+        () = watch_file(args, &server) => {}
+        () = signals.obey(args, &server) => {}
     }
-    stop(&server, drain).await
+    stop(&server, drain, &mut signals).await
+}
+
+/// What to do about it, where the likeliest reason is another brownout.
+fn hint(error: &AdminError) -> &'static str {
+    match error {
+        AdminError::Listen { source, .. } if source.kind() == ErrorKind::AddrInUse => {
+            "; if another brownout runs there, give this one --admin with a port of its own"
+        }
+        _ => "",
+    }
 }
 
 /// Says what runs, on stderr: one line for each listener, for people and for scripts.
@@ -196,21 +227,44 @@ fn announce(server: &Server, admin: &Admin) {
     say(&format!("admin listening on {}", admin.address()));
 }
 
-/// Waits for the signal that ends us; SIGHUP and SIGUSR1 are acted on meanwhile.
-async fn signals(args: &Args, server: &Server) -> std::io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    let mut halt = signal(SignalKind::user_defined1())?;
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            _ = hangup.recv() => reload(args, server).await,
-            _ = halt.recv() => {
-                let ended = server.halt();
-                say(&format!("halted: {} faults switched off", ended.len()));
+/// The signals that are caught.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+    halt: Signal,
+}
+
+impl Signals {
+    fn catch() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+            halt: signal(SignalKind::user_defined1())?,
+        })
+    }
+
+    /// Acts on signals until one ends us.
+    async fn obey(&mut self, args: &Args, server: &Server) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => reload(args, server).await,
+                _ = self.halt.recv() => {
+                    let ended = server.halt();
+                    say(&format!("halted: {} faults switched off", ended.len()));
+                }
             }
+        }
+    }
+
+    /// The next signal to end.
+    async fn end(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
     }
 }
@@ -264,31 +318,18 @@ async fn reload(args: &Args, server: &Server) {
     ));
 }
 
-/// Drains, and ends at once at a second signal.
-async fn stop(server: &Server, deadline: Duration) -> u8 {
-    say(&format!(
-        "stopping: sessions have {} to end",
-        humantime::format_duration(deadline)
-    ));
-    let again = async {
-        match (
-            signal(SignalKind::terminate()),
-            signal(SignalKind::interrupt()),
-        ) {
-            (Ok(mut terminate), Ok(mut interrupt)) => tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            },
-            _ => std::future::pending().await,
-        }
-    };
+/// Drains, and ends at once at a second signal. Meanwhile figures are taken and faults end as ever.
+async fn stop(server: &Server, deadline: Duration, signals: &mut Signals) -> u8 {
+    let shown = humantime::format_duration(deadline);
+    say(&format!("stopping: sessions have {shown} to end"));
     tokio::select! {
         cut = server.drain(deadline) => {
             if cut > 0 {
                 say(&format!("{cut} sessions were cut at the deadline"));
             }
         }
-        () = again => say("stopped at once"),
+        () = server.keep_time() => {}
+        () = signals.end() => say("stopped at once"),
     }
     0
 }

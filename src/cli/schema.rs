@@ -8,6 +8,10 @@ use std::io::{self, Write};
 /// Editors that know JSON Schema then complete and check the file while it is written: save the schema, and name it in the
 /// first line of the TOML file as `#:schema ./brownout.schema.json`.
 #[derive(Debug, Clone, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  brownout schema config > brownout.schema.json
+  brownout schema profile > profile.schema.json")]
 pub struct Args {
     /// Which kind of file.
     #[arg(value_enum)]

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::action::{DEFAULT_TTL, MAX_TTL};
 use super::active::{ActiveFault, Source};
@@ -55,7 +55,7 @@ pub enum StoreError {
 }
 
 /// A fault as it is shown: durations are milliseconds.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Listed {
     /// Its name.
     pub name: String,

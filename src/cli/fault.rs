@@ -1,0 +1,188 @@
+//! `brownout fault`: single faults, switched on and off by hand.
+
+mod pairs;
+
+use super::client::escaped;
+use super::remote::{Output, Remote, RemoteError, block_on, write_json, write_text};
+use super::say;
+use super::table::{Align, Screen, render};
+use crate::fault::FaultSpec;
+use crate::fault::store::Listed;
+use hyper::Method;
+use serde::Deserialize;
+use serde_json::Value;
+use std::io::Read;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Bytes of a fault that is read: as much as the endpoint takes.
+const LIMIT: u64 = 64 * 1024;
+
+/// List single faults, switch one on, switch one off.
+///
+/// A fault says what to do (action), to which exchanges (proxy, match), when (schedule), and how often (probability, every,
+/// first, after, per_second). Faults that belong together are better kept in a profile: see `brownout profile`.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  brownout fault list
+  brownout fault add action=latency proxy=redis delay=20ms match.operation=GET ttl=1m
+  brownout fault add name=no-writes action=error preset=OOM match.class=write probability=0.1
+  brownout fault remove no-writes
+
+Exit codes: 0; 2: wrong usage, no such fault; 4: no brownout could be reached, or faults are halted.")]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Clone, clap::Subcommand)]
+enum Command {
+    List(List),
+    Add(Add),
+    Remove(Remove),
+}
+
+/// List the faults that are on: how long they stay, and what they did.
+#[derive(Debug, Clone, clap::Args)]
+struct List {
+    #[command(flatten)]
+    remote: Remote,
+}
+
+/// Switch a fault on.
+///
+/// KEY=VALUE are the keys of a [[fault]] in a profile (`brownout schema profile` describes them all); those of a table are
+/// written with a dot. A value with a comma in brackets is a list. Without `ttl`, it ends after 15 minutes.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  brownout fault add action=latency proxy=redis delay=20ms
+  brownout fault add action=latency delay.distribution=lognormal delay.p50=5ms delay.p99=40ms on=request
+  brownout fault add action=disconnect how=rst when=inside share=0.5 every=10
+  brownout fault add action=error status=503 'match.method=[\"POST\",\"PUT\"]' schedule.duration=30s
+  jq '.faults[0]' saved.json | brownout fault add --json -")]
+struct Add {
+    /// What it is made of.
+    #[arg(value_name = "KEY=VALUE", required_unless_present = "json")]
+    pairs: Vec<String>,
+    /// Read it from a file in JSON instead; -: from stdin.
+    #[arg(long, value_name = "FILE", conflicts_with = "pairs")]
+    json: Option<PathBuf>,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+/// Switch a fault off.
+#[derive(Debug, Clone, clap::Args)]
+struct Remove {
+    /// As `brownout fault list` has it.
+    name: String,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+/// `GET /v1/faults`.
+#[derive(Debug, Deserialize)]
+struct Faults {
+    halted: bool,
+    faults: Vec<Listed>,
+}
+
+/// Does what is asked of faults. Returns the exit code.
+pub fn run(args: &Args) -> u8 {
+    block_on(async {
+        match &args.command {
+            Command::List(of) => list(of).await,
+            Command::Add(of) => add(of).await,
+            Command::Remove(of) => remove(of).await,
+        }
+    })
+}
+
+async fn list(of: &List) -> Result<u8, RemoteError> {
+    let answer = of.remote.client.get("/v1/faults").await?;
+    if of.remote.output == Output::Json {
+        return write_json(&answer);
+    }
+    let Faults { halted, faults } = serde_json::from_value(answer)?;
+    if halted {
+        say("halted: nothing can be switched on until `brownout halt --resume`");
+    }
+    let columns = [
+        ("fault", Align::Left),
+        ("profile", Align::Left),
+        ("action", Align::Left),
+        ("proxy", Align::Left),
+        ("now", Align::Left),
+        ("left", Align::Right),
+        ("matched", Align::Right),
+        ("injected", Align::Right),
+        ("skipped", Align::Right),
+    ];
+    let rows = faults.into_iter().map(row).collect();
+    write_text(&render(Screen::of_stdout(), &columns, 0, rows))
+}
+
+fn row(fault: Listed) -> Vec<String> {
+    let left = Duration::from_secs(fault.left_ms.div_ceil(1000));
+    vec![
+        fault.name,
+        fault.profile.unwrap_or_else(|| "-".to_owned()),
+        fault.fault.action.name().to_owned(),
+        fault.fault.proxy,
+        if fault.in_force { "on" } else { "off" }.to_owned(),
+        humantime::format_duration(left).to_string(),
+        fault.matched.to_string(),
+        fault.injected.to_string(),
+        fault.skipped.to_string(),
+    ]
+}
+
+async fn add(of: &Add) -> Result<u8, RemoteError> {
+    let fault = match &of.json {
+        Some(path) => read(path)?,
+        None => pairs::object(&of.pairs).map_err(RemoteError::Usage)?,
+    };
+    // Looked at here too: this message can name the nearest key.
+    if let Err(error) = serde_json::from_value::<FaultSpec>(fault.clone()) {
+        return Err(RemoteError::Usage(pairs::explain(&fault, &error)));
+    }
+    let client = &of.remote.client;
+    let answer = client
+        .request(Method::POST, "/v1/faults", Some(&fault))
+        .await?;
+    if of.remote.output == Output::Json {
+        return write_json(&answer);
+    }
+    let added: Listed = serde_json::from_value(answer)?;
+    let left = Duration::from_secs(added.left_ms.div_ceil(1000));
+    let left = humantime::format_duration(left);
+    write_text(&format!("{} is on for {left}\n", added.name))
+}
+
+/// A fault in JSON, of a file or of stdin.
+fn read(path: &PathBuf) -> Result<Value, RemoteError> {
+    let name = path.display();
+    let mut text = String::new();
+    let done = if path.as_os_str() == "-" {
+        std::io::stdin().take(LIMIT).read_to_string(&mut text)
+    } else {
+        std::fs::File::open(path).and_then(|file| file.take(LIMIT).read_to_string(&mut text))
+    };
+    done.map_err(|error| RemoteError::Usage(format!("{name}: cannot be read: {error}")))?;
+    serde_json::from_str(&text)
+        .map_err(|error| RemoteError::Usage(format!("{name}: not JSON: {error}")))
+}
+
+async fn remove(of: &Remove) -> Result<u8, RemoteError> {
+    let path = format!("/v1/faults/{}", escaped(&of.name));
+    of.remote
+        .client
+        .request(Method::DELETE, &path, None)
+        .await?;
+    if of.remote.output == Output::Json {
+        return write_json(&serde_json::json!({ "fault": of.name, "enabled": false }));
+    }
+    write_text(&format!("{} is off\n", of.name))
+}

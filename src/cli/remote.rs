@@ -1,0 +1,115 @@
+//! What the commands share that speak with a running `brownout`.
+
+use super::client::{AdminClient, ClientError};
+use super::{COULD_NOT_RUN, USAGE, say, written};
+use hyper::StatusCode;
+use serde::Serialize;
+use std::future::Future;
+use std::io::{self, Write};
+use tokio::runtime::Builder;
+
+/// Where the running `brownout` is.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Remote {
+    /// The admin endpoint of the running brownout: HOST:PORT, http://HOST:PORT or unix:/path.
+    #[arg(
+        long = "admin",
+        value_name = "URL",
+        env = "BROWNOUT_ADMIN",
+        default_value = "127.0.0.1:8474",
+        value_parser = AdminClient::new
+    )]
+    pub client: AdminClient,
+    /// How results are written to stdout.
+    #[arg(long, value_enum, default_value_t = Output::Text, value_name = "FORMAT")]
+    pub output: Output,
+}
+
+/// How results are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Output {
+    /// For people: lines and tables.
+    #[default]
+    Text,
+    /// One JSON document.
+    Json,
+}
+
+/// Why a command has no result.
+#[derive(Debug, thiserror::Error)]
+pub enum RemoteError {
+    /// The admin endpoint gave none.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// What was asked for is not there, or cannot be understood.
+    #[error("{0}")]
+    Usage(String),
+    /// It cannot be written.
+    #[error("cannot write: {0}")]
+    Write(#[from] io::Error),
+}
+
+impl From<serde_json::Error> for RemoteError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Client(error.into())
+    }
+}
+
+/// Runs a command to its exit code; what goes wrong is said on stderr.
+pub(super) fn block_on(command: impl Future<Output = Result<u8, RemoteError>>) -> u8 {
+    let runtime = match Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            say(&format!("cannot start: {error}"));
+            return COULD_NOT_RUN;
+        }
+    };
+    let (text, code) = match runtime.block_on(command) {
+        Ok(code) => return code,
+        Err(RemoteError::Write(error)) => return written(Err(error)),
+        // What it refused, in its own words: they name the field and what would be accepted.
+        Err(RemoteError::Client(ClientError::Refused { status, message })) => {
+            (message, code_of(status))
+        }
+        Err(error @ RemoteError::Usage(_)) => (error.to_string(), USAGE),
+        Err(error @ RemoteError::Client(_)) => (error.to_string(), COULD_NOT_RUN),
+    };
+    say(&text);
+    code
+}
+
+/// A request that is wrong in itself is wrong usage; one that does not fit what is going on could not be run.
+fn code_of(status: StatusCode) -> u8 {
+    match status {
+        StatusCode::CONFLICT => COULD_NOT_RUN,
+        status if status.is_client_error() => USAGE,
+        _ => COULD_NOT_RUN,
+    }
+}
+
+/// Writes one JSON document to stdout.
+pub(super) fn write_json(document: &impl Serialize) -> Result<u8, RemoteError> {
+    let text = serde_json::to_string_pretty(document)?;
+    write_text(&format!("{text}\n"))
+}
+
+/// Writes to stdout.
+pub(super) fn write_text(text: &str) -> Result<u8, RemoteError> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
+    Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_request_is_usage_and_a_refused_one_could_not_be_run() {
+        for (status, code) in [(400, 2), (403, 2), (404, 2), (422, 2), (409, 4), (500, 4)] {
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(code_of(status), code, "{status}");
+        }
+    }
+}
