@@ -150,7 +150,7 @@ fn log_to_stderr(filter: &str) {
     // A second subscriber in one process (tests) is not an error worth more than this.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(io::stderr)
         .with_ansi(false)
         .with_target(false)
         .try_init();
