@@ -17,7 +17,6 @@ use crate::measure::{Meta, ProxyId};
 use crate::protocol::Catalog;
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -102,7 +101,7 @@ struct State {
     store: Store,
     config: Config,
     next_id: u16,
-    admin: Option<SocketAddr>,
+    admin: Option<Listen>,
 }
 
 #[derive(Debug)]
@@ -275,24 +274,16 @@ impl Server {
     }
 
     /// Tells where the admin endpoint listens: never an upstream.
-    pub fn set_admin(&self, address: Option<SocketAddr>) {
+    pub fn set_admin(&self, address: Option<Listen>) {
         let mut state = self.state();
         state.admin = address;
         self.note_own(&state);
     }
 
     fn note_own(&self, state: &State) {
-        let listeners = state
-            .proxies
-            .values()
-            .filter_map(|p| match p.config.listen {
-                Listen::Tcp(address) => Some(address),
-                Listen::Unix(_) => None,
-            });
-        self.0
-            .process
-            .own
-            .store(Arc::new(listeners.chain(state.admin).collect()));
+        let listeners = state.proxies.values().map(|p| p.config.listen.clone());
+        let own = listeners.chain(state.admin.clone()).collect();
+        self.0.process.own.store(Arc::new(own));
     }
 
     /// The proxies, by name.
