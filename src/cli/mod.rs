@@ -3,6 +3,9 @@
 //! Results go to stdout, everything for people to stderr. Exit codes: 0 pass, 1 a check failed, 2 usage or configuration,
 //! 3 only inconclusive, 4 could not run, 130 interrupted.
 
+// Doc comments of options are help texts: shown as they are, not as Markdown.
+#![allow(clippy::doc_markdown, rustdoc::bare_urls)]
+
 pub mod check;
 pub mod client;
 pub mod demo;

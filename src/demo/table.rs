@@ -63,12 +63,11 @@ impl Report {
         let mut outcome = Outcome::Pass;
         for row in targets {
             match row.verdict {
-                Verdict::Pass => {}
                 Verdict::Fail => outcome = Outcome::Fail,
                 Verdict::Inconclusive { .. } if outcome == Outcome::Pass => {
                     outcome = Outcome::Inconclusive;
                 }
-                Verdict::Inconclusive { .. } => {}
+                Verdict::Pass | Verdict::Inconclusive { .. } => {}
             }
         }
         let report = Self {

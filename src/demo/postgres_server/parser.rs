@@ -248,7 +248,7 @@ impl Parser<'_> {
             let all = self.symbol("(") && self.symbol("*") && self.symbol(")");
             self.expect(all)?;
             Output::Count
-        } else if matches!(self.rest, [Token::Symbol("*"), ..] | [Token::Name(_), ..])
+        } else if matches!(self.rest, [Token::Symbol("*") | Token::Name(_), ..])
             || matches!(self.rest, [Token::Word(word), ..] if !matches!(word.as_str(), "null" | "true" | "false"))
         {
             self.columns_out()?

@@ -207,6 +207,7 @@ impl Database<'_> {
     }
 
     /// Time left: `None` when the key is not there, `Some(None)` when it stays.
+    #[allow(clippy::option_option)] // no key; a key that stays; a key that ends
     pub(super) fn ttl(&mut self, key: &[u8]) -> Option<Option<Duration>> {
         self.expire_now(key);
         let entry = self.entries.get(key)?;

@@ -182,7 +182,7 @@ impl Injector {
     ) -> bool {
         let mut moved = false;
         // Once the session is to close, only the replies before that still go.
-        while !half(relay, way).done && !(way == Way::Up && self.closing.is_some()) {
+        while !(self.is_closed_to(way) || half(relay, way).done) {
             match self.send(way, relay, cx, local, wake) {
                 Sent::Wait => return moved,
                 Sent::Read => {}
@@ -209,6 +209,11 @@ impl Injector {
             moved = true;
         }
         moved
+    }
+
+    /// Whether nothing more goes this way because the session is about to close.
+    fn is_closed_to(&self, way: Way) -> bool {
+        way == Way::Up && self.closing.is_some()
     }
 
     /// Sends what is due in one direction.
