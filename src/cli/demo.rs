@@ -49,7 +49,10 @@ enum DemoError {
 
 /// Runs the demo. Returns the exit code.
 pub fn run(options: &Options) -> u8 {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             say(&format!("cannot start: {error}"));
@@ -88,15 +91,21 @@ async fn demo(options: &Options) -> Result<Outcome, DemoError> {
     let redis = shorthand(Protocol::Redis, proxy::REDIS, backends.redis_upstream())?;
     let postgres = ProxyConfig {
         pool: NonZeroU32::new(POSTGRES_SESSIONS),
-        ..shorthand(Protocol::Postgres, proxy::POSTGRES, backends.postgres_upstream())?
+        ..shorthand(
+            Protocol::Postgres,
+            proxy::POSTGRES,
+            backends.postgres_upstream(),
+        )?
     };
     config.proxies = vec![redis, postgres];
     let admin_listen = config.admin.clone();
     let server = Server::start(config).await?;
     let admin = Admin::start(server.clone(), &admin_listen)?;
     let perform = async {
-        let upstreams =
-            backends.through(address(&server, proxy::REDIS)?, address(&server, proxy::POSTGRES)?);
+        let upstreams = backends.through(
+            address(&server, proxy::REDIS)?,
+            address(&server, proxy::POSTGRES)?,
+        );
         let service = Service::start(upstreams.clone()).await?;
         let api = ProxyConfig {
             routes: ROUTES.map(str::to_owned).into(),
@@ -135,7 +144,10 @@ fn address(server: &Server, name: &str) -> Result<SocketAddr, DemoError> {
 fn announce(server: &Server, admin: &Admin) {
     for proxy in server.proxies() {
         let config = proxy.config;
-        say(&format!("proxy {} listening on {} -> {}", config.name, config.listen, config.upstream));
+        say(&format!(
+            "proxy {} listening on {} -> {}",
+            config.name, config.listen, config.upstream
+        ));
     }
     say(&format!("admin listening on {}", admin.address()));
 }
