@@ -281,6 +281,8 @@ fn host_and_port(host: &str, port: u16) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::demo::testing::dead_port;
+    use std::time::Instant;
 
     #[test]
     fn urls_say_where_and_as_whom() {
@@ -339,15 +341,15 @@ mod tests {
         let addr = service.addr();
         assert!(tokio::net::TcpStream::connect(addr).await.is_ok());
         drop(service);
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
+        let deadline = Instant::now() + Duration::from_secs(5);
         while tokio::net::TcpStream::connect(addr).await.is_ok() {
-            assert!(std::time::Instant::now() < deadline, "it goes on");
+            assert!(Instant::now() < deadline, "it goes on");
         }
     }
 
     #[tokio::test]
     async fn servers_that_do_not_answer_are_named() {
-        let dead = crate::demo::testing::dead_port();
+        let dead = dead_port();
         let redis = Backends::start(Some(&format!("redis://:secret@{dead}")), None).await;
         assert_eq!(
             redis.unwrap_err().to_string(),
@@ -363,7 +365,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_service_without_its_database_says_so() {
-        let dead = crate::demo::testing::dead_port();
+        let dead = dead_port();
         let backends = Backends::start(None, None).await.unwrap();
         let redis = backends.redis_upstream().parse().unwrap();
         let error = Service::start(backends.through(redis, dead))
