@@ -201,7 +201,7 @@ fn failed(failure: &Failure) -> Answer {
             // Whole seconds, rounded up: earlier is too early.
             Some(refused.retry_after.as_millis().div_ceil(1000)),
         ),
-        Failure::Bus(_) | Failure::Database(_) => (StatusCode::SERVICE_UNAVAILABLE, Some(1)),
+        Failure::Database(_) | Failure::Bus(_) => (StatusCode::SERVICE_UNAVAILABLE, Some(1)),
     };
     // The text is ours: what a dependency said may hold addresses and names.
     let mut answer = json(status, &serde_json::json!({ "error": failure.to_string() }));
