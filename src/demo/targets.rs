@@ -375,7 +375,6 @@ mod tests {
     }
 
     #[test]
-    #[expect(clippy::semicolon_if_nothing_returned, reason = "rows of a table")]
     fn each_limit_fails_on_its_own_side() {
         type Change = fn(&mut Figures);
         let cases: [(Component, &str, Change); 17] = [
