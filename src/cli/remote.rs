@@ -16,12 +16,14 @@ pub struct Remote {
         long = "admin",
         value_name = "URL",
         env = "BROWNOUT_ADMIN",
+        hide_env_values = true,
+        global = true,
         default_value = "127.0.0.1:8474",
         value_parser = AdminClient::new
     )]
     pub client: AdminClient,
     /// How results are written to stdout.
-    #[arg(long, value_enum, default_value_t = Output::Text, value_name = "FORMAT")]
+    #[arg(long, value_enum, default_value_t = Output::Text, value_name = "FORMAT", global = true)]
     pub output: Output,
 }
 

@@ -27,13 +27,15 @@ const WATCH: Duration = Duration::from_millis(500);
 #[command(after_long_help = "\
 Examples:
   brownout run --redis 26379=localhost:6379
-  brownout run --redis cache@26379=localhost:6379 --postgres 25432=db.internal:5432 --http 28080=localhost:8000
-  brownout run --redis 0=unix:/run/redis/redis.sock --admin unix:/run/brownout.sock
+  brownout run --redis cache@26379=localhost:6379 --http 28080=localhost:8000
+  brownout run --postgres 0=unix:/run/postgresql/.s.PGSQL.5432
   brownout run --config brownout.toml --profile redis-slow
 
-Then: brownout stats, brownout profile list, brownout halt; http://127.0.0.1:8474/metrics for Prometheus.
+Then, beside it: brownout stats, brownout profile list, brownout halt;
+Prometheus reads http://127.0.0.1:8474/metrics.
 
-Exit codes: 0: ended by a signal; 2: wrong usage or configuration; 4: an address is taken, or could not run otherwise.")]
+Exit codes: 0: ended by a signal; 2: wrong usage or configuration;
+4: could not run, such as for an address that is taken.")]
 pub struct Args {
     /// Configuration file; see brownout.example.toml and `brownout schema config`.
     #[arg(short, long, value_name = "FILE")]
@@ -66,7 +68,8 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
     /// What is logged to stderr: error, warn, info, debug, trace, or a filter like brownout=debug.
-    #[arg(long, value_name = "FILTER", default_value = "info", env = "BROWNOUT_LOG", value_parser = filter)]
+    #[arg(long, value_name = "FILTER", default_value = "info", env = "BROWNOUT_LOG",
+        hide_env_values = true, value_parser = filter)]
     pub log: String,
 }
 
@@ -150,7 +153,7 @@ fn log_to_stderr(filter: &str) {
     // A second subscriber in one process (tests) is not an error worth more than this.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(io::stderr)
         .with_ansi(false)
         .with_target(false)
         .try_init();

@@ -38,9 +38,10 @@ Examples:
   brownout stats                      everything since start
   brownout stats redis --window 10s   one proxy, over the last ten seconds
   brownout stats --watch              again every second, until Ctrl-C
-  brownout stats --output json | jq '.proxies[] | {name, p99: .total.client.p99_us}'
+  brownout stats --output json | jq '.proxies[].total.client.p99_us'
 
-Exit codes: 0; 2: wrong usage, no such proxy; 4: no brownout could be reached; 130: ended by Ctrl-C.")]
+Exit codes: 0; 2: wrong usage, no such proxy; 4: no brownout could be reached;
+130: ended by Ctrl-C.")]
 pub struct Args {
     /// Only these proxies.
     #[arg(value_name = "PROXY")]
