@@ -33,11 +33,11 @@ impl Running {
 
     /// Sends one command `count` times on one connection through the proxy.
     fn send(&self, command: &str, count: usize) {
-        let mut stream = TcpStream::connect(self.brownout.proxy("redis")).unwrap();
-        let mut replies = BufReader::new(stream.try_clone().unwrap());
+        let mut stream = TcpStream::connect(self.brownout.proxy("redis")).expect("connect");
+        let mut replies = BufReader::new(stream.try_clone().expect("clone"));
         for _ in 0..count {
-            stream.write_all(command.as_bytes()).unwrap();
-            replies.read_line(&mut String::new()).unwrap();
+            stream.write_all(command.as_bytes()).expect("write");
+            replies.read_line(&mut String::new()).expect("a reply");
         }
     }
 
@@ -60,7 +60,7 @@ impl Running {
     fn json(&self, arguments: &[&str]) -> Value {
         let mut all = arguments.to_vec();
         all.extend(["--output", "json"]);
-        serde_json::from_str(&self.succeed(&all)).unwrap()
+        serde_json::from_str(&self.succeed(&all)).expect("JSON")
     }
 
     /// As `command`, which has to fail with `code` and write nothing to stdout; gives what it wrote to stderr.

@@ -86,12 +86,11 @@ impl AdminClient {
         let wrong = || ClientError::Address(address.to_owned());
         if let Some(path) = address.strip_prefix("unix:") {
             let path = PathBuf::from(path);
-            return match path.is_absolute() {
-                true => Ok(Self {
-                    address: Address::Unix(path),
-                }),
-                false => Err(wrong()),
-            };
+            if !path.is_absolute() {
+                return Err(wrong());
+            }
+            let address = Address::Unix(path);
+            return Ok(Self { address });
         }
         let bare = address.strip_prefix("http://").unwrap_or(address);
         let bare = bare.strip_suffix('/').unwrap_or(bare);

@@ -21,7 +21,7 @@ const LIMIT: u64 = 64 * 1024;
 /// List single faults, switch one on, switch one off.
 ///
 /// A fault says what to do (action), to which exchanges (proxy, match), when (schedule), and how often (probability, every,
-/// first, after, per_second). Faults that belong together are better kept in a profile: see `brownout profile`.
+/// first, after, `per_second`). Faults that belong together are better kept in a profile: see `brownout profile`.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_long_help = "\
 Examples:

@@ -11,7 +11,7 @@ use tokio::runtime::Builder;
 /// Where the running `brownout` is.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Remote {
-    /// The admin endpoint of the running brownout: HOST:PORT, http://HOST:PORT or unix:/path.
+    /// The admin endpoint of the running brownout: HOST:PORT, `http://HOST:PORT` or `unix:/path`.
     #[arg(
         long = "admin",
         value_name = "URL",

@@ -17,8 +17,8 @@ const WATCH: Duration = Duration::from_millis(500);
 /// Run proxies in front of real servers.
 ///
 /// Give proxies on the command line or in a file; both may be used together. Each connection to LISTEN is carried to UPSTREAM
-/// unchanged, decoded and measured. LISTEN is a port (on 127.0.0.1), addr:port, or unix:/path; port 0 picks a free one and
-/// prints it. UPSTREAM is host:port or unix:/path.
+/// unchanged, decoded and measured. LISTEN is a port (on 127.0.0.1), addr:port, or `unix:/path`; port 0 picks a free one and
+/// prints it. UPSTREAM is host:port or `unix:/path`.
 ///
 /// SIGTERM and Ctrl-C stop accepting, let sessions end, and end them at the drain deadline; a second signal ends at once.
 /// SIGHUP, or a change of the file, reloads it: sessions of unchanged proxies live on, and a broken file changes nothing.
@@ -55,7 +55,7 @@ pub struct Args {
     /// A profile to switch on at start; may be given several times.
     #[arg(long, value_name = "NAME")]
     pub profile: Vec<String>,
-    /// Where the admin endpoint listens: a loopback address or unix:/path. [default: 127.0.0.1:8474]
+    /// Where the admin endpoint listens: a loopback address or `unix:/path`. [default: 127.0.0.1:8474]
     #[arg(long, value_name = "LISTEN")]
     pub admin: Option<String>,
     /// Threads that carry sessions. [default: one for each core]

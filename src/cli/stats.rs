@@ -115,9 +115,8 @@ fn fitted(text: &str, lines: Option<u16>) -> String {
         return text.to_owned();
     }
     let shown = room.saturating_sub(1);
-    let mut fitted: String = text.split_inclusive('\n').take(shown).collect();
-    fitted.push_str(&format!("... {} more lines\n", all - shown));
-    fitted
+    let fitted: String = text.split_inclusive('\n').take(shown).collect();
+    format!("{fitted}... {} more lines\n", all - shown)
 }
 
 async fn stats(args: &Args, window: Option<Duration>) -> Result<Stats, RemoteError> {

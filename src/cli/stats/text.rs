@@ -212,9 +212,10 @@ fn table_of(proxy: &ProxyStats, screen: Screen) -> String {
         return "  no exchanges\n".to_owned();
     }
     let narrow = screen.columns.is_some_and(|columns| columns < WIDE);
-    let [upstream, errors, injected, outstanding] = match narrow {
-        true => ["up p95", "err", "inj", "out"],
-        false => ["upstream p95", "errors", "injected", "outstanding"],
+    let [upstream, errors, injected, outstanding] = if narrow {
+        ["up p95", "err", "inj", "out"]
+    } else {
+        ["upstream p95", "errors", "injected", "outstanding"]
     };
     let columns = [
         ("  operation", Align::Left),
