@@ -97,7 +97,7 @@ pub fn run(args: &Args) -> u8 {
 }
 
 async fn list(remote: &Remote) -> Result<u8, RemoteError> {
-    let answer = remote.client.get("/v1/faults").await?;
+    let answer = remote.client()?.get("/v1/faults").await?;
     if remote.output == Output::Json {
         return write_json(&answer);
     }
@@ -149,7 +149,7 @@ async fn add(of: &Add, remote: &Remote) -> Result<u8, RemoteError> {
     if let Err(error) = serde_json::from_value::<FaultSpec>(fault.clone()) {
         return Err(RemoteError::Usage(pairs::explain(&fault, &error)));
     }
-    let client = &remote.client;
+    let client = remote.client()?;
     let answer = client
         .request(Method::POST, "/v1/faults", Some(&fault))
         .await?;
@@ -177,7 +177,10 @@ fn read(path: &PathBuf) -> Result<Value, RemoteError> {
 
 async fn remove(of: &Remove, remote: &Remote) -> Result<u8, RemoteError> {
     let path = format!("/v1/faults/{}", escaped(&of.name));
-    remote.client.request(Method::DELETE, &path, None).await?;
+    remote
+        .client()?
+        .request(Method::DELETE, &path, None)
+        .await?;
     if remote.output == Output::Json {
         return write_json(&serde_json::json!({ "fault": of.name, "enabled": false }));
     }

@@ -40,7 +40,11 @@ pub fn run(args: &Args) -> u8 {
         "/v1/halt"
     };
     block_on(async {
-        let answer = args.remote.client.request(Method::POST, path, None).await?;
+        let answer = args
+            .remote
+            .client()?
+            .request(Method::POST, path, None)
+            .await?;
         if args.remote.output == Output::Json {
             return write_json(&answer);
         }

@@ -133,7 +133,7 @@ pub fn run(args: &Args) -> u8 {
 }
 
 async fn list(remote: &Remote) -> Result<u8, RemoteError> {
-    let answer = remote.client.get("/v1/profiles").await?;
+    let answer = remote.client()?.get("/v1/profiles").await?;
     if remote.output == Output::Json {
         return write_json(&answer);
     }
@@ -163,7 +163,7 @@ async fn list(remote: &Remote) -> Result<u8, RemoteError> {
 
 async fn show(of: &Show, remote: &Remote) -> Result<u8, RemoteError> {
     let path = format!("/v1/profiles/{}", escaped(&of.name));
-    let answer = remote.client.get(&path).await?;
+    let answer = remote.client()?.get(&path).await?;
     if remote.output == Output::Json {
         return write_json(&answer);
     }
@@ -201,7 +201,7 @@ async fn enable(of: &Enable, remote: &Remote) -> Result<u8, RemoteError> {
 
 /// How long the last fault of a profile has left. `None`: it was switched off meanwhile.
 async fn longest(name: &str, remote: &Remote) -> Result<Option<Duration>, RemoteError> {
-    let Faults { faults, .. } = serde_json::from_value(remote.client.get("/v1/faults").await?)?;
+    let Faults { faults, .. } = serde_json::from_value(remote.client()?.get("/v1/faults").await?)?;
     let of_it = faults.iter().filter(|f| f.profile.as_deref() == Some(name));
     Ok(of_it.map(left).max())
 }
@@ -223,7 +223,7 @@ async fn switch(
 ) -> Result<Value, RemoteError> {
     let path = format!("/v1/profiles/{}/{how}", escaped(name));
     Ok(remote
-        .client
+        .client()?
         .request(Method::POST, &path, Some(body))
         .await?)
 }

@@ -120,7 +120,7 @@ fn fitted(text: &str, lines: Option<u16>) -> String {
 }
 
 async fn stats(args: &Args, window: Option<Duration>) -> Result<Stats, RemoteError> {
-    let mut stats = args.remote.client.stats(window).await?;
+    let mut stats = args.remote.client()?.stats(window).await?;
     for wanted in &args.proxies {
         if stats.proxy(wanted).is_none() {
             let names = || stats.proxies.iter().map(|p| p.name.as_str());
