@@ -86,11 +86,13 @@ impl AdminClient {
         let wrong = || ClientError::Address(address.to_owned());
         if let Some(path) = address.strip_prefix("unix:") {
             let path = PathBuf::from(path);
-            if !path.is_absolute() {
-                return Err(wrong());
-            }
-            let address = Address::Unix(path);
-            return Ok(Self { address });
+            return if path.is_absolute() {
+                Ok(Self {
+                    address: Address::Unix(path),
+                })
+            } else {
+                Err(wrong())
+            };
         }
         let bare = address.strip_prefix("http://").unwrap_or(address);
         let bare = bare.strip_suffix('/').unwrap_or(bare);
