@@ -94,6 +94,18 @@ impl Injector {
         cx: &mut Context<'_>,
         local: &mut Local,
     ) -> Poll<End> {
+        let progress = self.poll_both(relay, cx, local);
+        let held = !self.down.is_empty();
+        relay.meter.settle(held, clock::now(), &relay.shared);
+        progress
+    }
+
+    fn poll_both(
+        &mut self,
+        relay: &mut Relay,
+        cx: &mut Context<'_>,
+        local: &mut Local,
+    ) -> Poll<End> {
         let mut wake = u64::MAX;
         loop {
             if self.stalled.is_some() {
