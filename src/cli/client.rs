@@ -86,11 +86,12 @@ impl AdminClient {
         let wrong = || ClientError::Address(address.to_owned());
         if let Some(path) = address.strip_prefix("unix:") {
             let path = PathBuf::from(path);
-            return match path.is_absolute() {
-                true => Ok(Self {
+            return if path.is_absolute() {
+                Ok(Self {
                     address: Address::Unix(path),
-                }),
-                false => Err(wrong()),
+                })
+            } else {
+                Err(wrong())
             };
         }
         let bare = address.strip_prefix("http://").unwrap_or(address);

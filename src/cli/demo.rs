@@ -39,11 +39,11 @@ enum DemoError {
     Client(#[from] ClientError),
     #[error(transparent)]
     Drive(#[from] DriveError),
-    #[error("the table of the demo was left behind in Postgres: {0}")]
+    #[error("the table of the demo was left behind in Postgres")]
     Table(#[from] DatabaseError),
     #[error("a proxy of the demo listens on {0}, which is no TCP address")]
     NoTcp(Listen),
-    #[error("cannot write: {0}")]
+    #[error("cannot write")]
     Write(#[from] io::Error),
 }
 
@@ -173,4 +173,42 @@ fn show(options: &Options, report: &Report) -> io::Result<()> {
         say(&format!("report written to {}", path.display()));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    /// The whole of it, on embedded servers: the profile is seen in the middle phase, and only there.
+    #[tokio::test]
+    async fn a_quick_demo_shows_the_profile_and_the_recovery() {
+        let directory = std::env::temp_dir().join(format!("brownout-demo-{}", std::process::id()));
+        let options = Options {
+            quick: true,
+            report: Some(directory.clone()),
+            ..Options::default()
+        };
+        let outcome = demo(&options).await.unwrap();
+        let text = std::fs::read_to_string(directory.join("demo.json")).unwrap();
+        std::fs::remove_dir_all(directory).unwrap();
+        let report: Value = serde_json::from_str(&text).unwrap();
+        let phases = report["phases"].as_array().unwrap();
+        let names: Vec<_> = phases
+            .iter()
+            .map(|phase| phase["name"].as_str().unwrap())
+            .collect();
+        assert_eq!(names, ["before", "during", "after"]);
+        let redis = |phase: usize| &phases[phase]["figures"]["redis"];
+        let mean = |phase| redis(phase)["latency"]["mean_us"].as_f64().unwrap();
+        assert!(redis(1)["injected"].as_u64().unwrap() > 100, "{text}");
+        assert_eq!(redis(0)["injected"], 0);
+        assert!(mean(1) > 5_000.0 && mean(1) > 2.0 * mean(0), "{text}");
+        for phase in phases {
+            for (generator, load) in phase["load"].as_object().unwrap() {
+                assert!(load["ok"].as_u64().unwrap() > 10, "{generator} in {phase}");
+            }
+        }
+        assert_eq!(serde_json::to_value(outcome).unwrap(), report["outcome"]);
+    }
 }

@@ -21,56 +21,53 @@ const LIMIT: u64 = 64 * 1024;
 /// List single faults, switch one on, switch one off.
 ///
 /// A fault says what to do (action), to which exchanges (proxy, match), when (schedule), and how often (probability, every,
-/// first, after, per_second). Faults that belong together are better kept in a profile: see `brownout profile`.
+/// first, after, `per_second`). Faults that belong together are better kept in a profile: see `brownout profile`.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_long_help = "\
 Examples:
   brownout fault list
   brownout fault add action=latency proxy=redis delay=20ms match.operation=GET ttl=1m
-  brownout fault add name=no-writes action=error preset=OOM match.class=write probability=0.1
+  brownout fault add name=no-writes action=error preset=OOM match.class=write
   brownout fault remove no-writes
 
-Exit codes: 0; 2: wrong usage, no such fault; 4: no brownout could be reached, or faults are halted.")]
+Exit codes: 0; 2: wrong usage, no such fault; 4: no brownout could be reached,
+or faults are halted.")]
 pub struct Args {
     #[command(subcommand)]
     command: Command,
+    /// The running brownout, and how results are written.
+    #[command(flatten)]
+    pub remote: Remote,
 }
 
 #[derive(Debug, Clone, clap::Subcommand)]
 enum Command {
-    List(List),
+    /// List the faults that are on: how long they stay, and what they did.
+    List,
     Add(Add),
     Remove(Remove),
 }
 
-/// List the faults that are on: how long they stay, and what they did.
-#[derive(Debug, Clone, clap::Args)]
-struct List {
-    #[command(flatten)]
-    remote: Remote,
-}
-
 /// Switch a fault on.
 ///
-/// KEY=VALUE are the keys of a [[fault]] in a profile (`brownout schema profile` describes them all); those of a table are
-/// written with a dot. A value with a comma in brackets is a list. Without `ttl`, it ends after 15 minutes.
+/// KEY=VALUE are the keys of a [[fault]] in a profile (`brownout schema profile` describes them all). Those of a table are
+/// written with a dot, and lists as in JSON. Without `ttl`, it ends after 15 minutes.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_long_help = "\
 Examples:
   brownout fault add action=latency proxy=redis delay=20ms
-  brownout fault add action=latency delay.distribution=lognormal delay.p50=5ms delay.p99=40ms on=request
+  brownout fault add action=latency on=request \\
+      delay.distribution=lognormal delay.p50=5ms delay.p99=40ms
   brownout fault add action=disconnect how=rst when=inside share=0.5 every=10
-  brownout fault add action=error status=503 'match.method=[\"POST\",\"PUT\"]' schedule.duration=30s
+  brownout fault add action=error status=503 'match.method=[\"POST\",\"PUT\"]'
   jq '.faults[0]' saved.json | brownout fault add --json -")]
 struct Add {
-    /// What it is made of.
+    /// What it is made of, like action=latency delay=20ms.
     #[arg(value_name = "KEY=VALUE", required_unless_present = "json")]
     pairs: Vec<String>,
     /// Read it from a file in JSON instead; -: from stdin.
     #[arg(long, value_name = "FILE", conflicts_with = "pairs")]
     json: Option<PathBuf>,
-    #[command(flatten)]
-    remote: Remote,
 }
 
 /// Switch a fault off.
@@ -78,31 +75,30 @@ struct Add {
 struct Remove {
     /// As `brownout fault list` has it.
     name: String,
-    #[command(flatten)]
-    remote: Remote,
 }
 
 /// `GET /v1/faults`.
 #[derive(Debug, Deserialize)]
-struct Faults {
+pub(super) struct Faults {
     halted: bool,
-    faults: Vec<Listed>,
+    pub(super) faults: Vec<Listed>,
 }
 
 /// Does what is asked of faults. Returns the exit code.
 pub fn run(args: &Args) -> u8 {
+    let remote = &args.remote;
     block_on(async {
         match &args.command {
-            Command::List(of) => list(of).await,
-            Command::Add(of) => add(of).await,
-            Command::Remove(of) => remove(of).await,
+            Command::List => list(remote).await,
+            Command::Add(of) => add(of, remote).await,
+            Command::Remove(of) => remove(of, remote).await,
         }
     })
 }
 
-async fn list(of: &List) -> Result<u8, RemoteError> {
-    let answer = of.remote.client.get("/v1/faults").await?;
-    if of.remote.output == Output::Json {
+async fn list(remote: &Remote) -> Result<u8, RemoteError> {
+    let answer = remote.client()?.get("/v1/faults").await?;
+    if remote.output == Output::Json {
         return write_json(&answer);
     }
     let Faults { halted, faults } = serde_json::from_value(answer)?;
@@ -124,8 +120,13 @@ async fn list(of: &List) -> Result<u8, RemoteError> {
     write_text(&render(Screen::of_stdout(), &columns, 0, rows))
 }
 
+/// Time until a fault ends, in seconds begun.
+pub(super) fn left(fault: &Listed) -> Duration {
+    Duration::from_secs(fault.left_ms.div_ceil(1000))
+}
+
 fn row(fault: Listed) -> Vec<String> {
-    let left = Duration::from_secs(fault.left_ms.div_ceil(1000));
+    let left = left(&fault);
     vec![
         fault.name,
         fault.profile.unwrap_or_else(|| "-".to_owned()),
@@ -139,7 +140,7 @@ fn row(fault: Listed) -> Vec<String> {
     ]
 }
 
-async fn add(of: &Add) -> Result<u8, RemoteError> {
+async fn add(of: &Add, remote: &Remote) -> Result<u8, RemoteError> {
     let fault = match &of.json {
         Some(path) => read(path)?,
         None => pairs::object(&of.pairs).map_err(RemoteError::Usage)?,
@@ -148,16 +149,15 @@ async fn add(of: &Add) -> Result<u8, RemoteError> {
     if let Err(error) = serde_json::from_value::<FaultSpec>(fault.clone()) {
         return Err(RemoteError::Usage(pairs::explain(&fault, &error)));
     }
-    let client = &of.remote.client;
+    let client = remote.client()?;
     let answer = client
         .request(Method::POST, "/v1/faults", Some(&fault))
         .await?;
-    if of.remote.output == Output::Json {
+    if remote.output == Output::Json {
         return write_json(&answer);
     }
     let added: Listed = serde_json::from_value(answer)?;
-    let left = Duration::from_secs(added.left_ms.div_ceil(1000));
-    let left = humantime::format_duration(left);
+    let left = humantime::format_duration(left(&added));
     write_text(&format!("{} is on for {left}\n", added.name))
 }
 
@@ -175,13 +175,13 @@ fn read(path: &PathBuf) -> Result<Value, RemoteError> {
         .map_err(|error| RemoteError::Usage(format!("{name}: not JSON: {error}")))
 }
 
-async fn remove(of: &Remove) -> Result<u8, RemoteError> {
+async fn remove(of: &Remove, remote: &Remote) -> Result<u8, RemoteError> {
     let path = format!("/v1/faults/{}", escaped(&of.name));
-    of.remote
-        .client
+    remote
+        .client()?
         .request(Method::DELETE, &path, None)
         .await?;
-    if of.remote.output == Output::Json {
+    if remote.output == Output::Json {
         return write_json(&serde_json::json!({ "fault": of.name, "enabled": false }));
     }
     write_text(&format!("{} is off\n", of.name))

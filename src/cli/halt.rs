@@ -6,8 +6,8 @@ use serde::Deserialize;
 
 /// Switch all faults off at once, and keep them off.
 ///
-/// Everything that faults hold flows on within a tenth of a second, and nothing can be switched on again, by nobody, until
-/// `brownout halt --resume`. What was switched off stays off then. The signal SIGUSR1 does the same where the admin endpoint
+/// What faults hold flows on within a tenth of a second, and nothing can be switched on again until `brownout halt --resume`.
+/// That brings nothing back: what was switched off stays off. The signal SIGUSR1 does the same where the admin endpoint
 /// cannot be reached.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_long_help = "\
@@ -40,7 +40,11 @@ pub fn run(args: &Args) -> u8 {
         "/v1/halt"
     };
     block_on(async {
-        let answer = args.remote.client.request(Method::POST, path, None).await?;
+        let answer = args
+            .remote
+            .client()?
+            .request(Method::POST, path, None)
+            .await?;
         if args.remote.output == Output::Json {
             return write_json(&answer);
         }

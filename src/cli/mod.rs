@@ -3,6 +3,9 @@
 //! Results go to stdout, everything for people to stderr. Exit codes: 0 pass, 1 a check failed, 2 usage or configuration,
 //! 3 only inconclusive, 4 could not run, 130 interrupted.
 
+// Doc comments of options are help texts: shown as they are, not as Markdown.
+#![allow(clippy::doc_markdown, rustdoc::bare_urls)]
+
 pub mod check;
 pub mod client;
 pub mod demo;
@@ -43,7 +46,17 @@ pub const INTERRUPTED: u8 = 130;
     name = "brownout",
     version,
     max_term_width = 100,
-    arg_required_else_help = true
+    arg_required_else_help = true,
+    after_long_help = "\
+Begin with:
+  brownout run --redis 26379=localhost:6379    and let the service connect to port 26379
+  brownout stats --watch                       what passes
+  brownout profile enable redis-slow           disturb it
+  brownout halt                                and stop that at once
+
+Results are written to stdout, everything else to stderr. Exit codes: 0: pass;
+1: a check failed; 2: wrong usage or configuration; 3: only inconclusive;
+4: could not run; 130: interrupted."
 )]
 pub struct Cli {
     #[command(subcommand)]

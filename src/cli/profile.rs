@@ -1,11 +1,11 @@
 //! `brownout profile`: sets of faults, switched on and off by name.
 
 use super::client::escaped;
+use super::fault::{Faults, left};
 use super::remote::{Output, Remote, RemoteError, block_on, write_json, write_text};
 use super::say;
 use super::table::{Align, Screen, render};
 use crate::config::duration;
-use crate::fault::action::DEFAULT_TTL;
 use hyper::Method;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -24,25 +24,23 @@ Examples:
   brownout profile enable redis-slow --ttl 5m        on, for five minutes at most
   brownout profile disable redis-slow                off
 
-Exit codes: 0; 2: wrong usage, no such profile; 4: no brownout could be reached, or faults are halted.")]
+Exit codes: 0; 2: wrong usage, no such profile; 4: no brownout could be reached,
+or faults are halted.")]
 pub struct Args {
     #[command(subcommand)]
     command: Command,
+    /// The running brownout, and how results are written.
+    #[command(flatten)]
+    pub remote: Remote,
 }
 
 #[derive(Debug, Clone, clap::Subcommand)]
 enum Command {
-    List(List),
+    /// List all profiles: what they do, and whether they are on.
+    List,
     Show(Show),
     Enable(Enable),
     Disable(Disable),
-}
-
-/// List all profiles: what they do, and whether they are on.
-#[derive(Debug, Clone, clap::Args)]
-struct List {
-    #[command(flatten)]
-    remote: Remote,
 }
 
 /// Print a profile as it is written.
@@ -50,8 +48,6 @@ struct List {
 struct Show {
     /// As `brownout profile list` has it.
     name: String,
-    #[command(flatten)]
-    remote: Remote,
 }
 
 /// Switch a profile on.
@@ -69,8 +65,6 @@ struct Enable {
     /// of `brownout run`]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    #[command(flatten)]
-    remote: Remote,
 }
 
 /// Switch a profile off.
@@ -78,8 +72,6 @@ struct Enable {
 struct Disable {
     /// As `brownout profile list` has it.
     name: String,
-    #[command(flatten)]
-    remote: Remote,
 }
 
 /// `GET /v1/profiles`.
@@ -129,19 +121,20 @@ struct Switched {
 
 /// Does what is asked of profiles. Returns the exit code.
 pub fn run(args: &Args) -> u8 {
+    let remote = &args.remote;
     block_on(async {
         match &args.command {
-            Command::List(of) => list(of).await,
-            Command::Show(of) => show(of).await,
-            Command::Enable(of) => enable(of).await,
-            Command::Disable(of) => disable(of).await,
+            Command::List => list(remote).await,
+            Command::Show(of) => show(of, remote).await,
+            Command::Enable(of) => enable(of, remote).await,
+            Command::Disable(of) => disable(of, remote).await,
         }
     })
 }
 
-async fn list(of: &List) -> Result<u8, RemoteError> {
-    let answer = of.remote.client.get("/v1/profiles").await?;
-    if of.remote.output == Output::Json {
+async fn list(remote: &Remote) -> Result<u8, RemoteError> {
+    let answer = remote.client()?.get("/v1/profiles").await?;
+    if remote.output == Output::Json {
         return write_json(&answer);
     }
     let Listed { profiles, broken } = serde_json::from_value(answer)?;
@@ -168,10 +161,10 @@ async fn list(of: &List) -> Result<u8, RemoteError> {
     write_text(&render(Screen::of_stdout(), &columns, 3, rows.collect()))
 }
 
-async fn show(of: &Show) -> Result<u8, RemoteError> {
+async fn show(of: &Show, remote: &Remote) -> Result<u8, RemoteError> {
     let path = format!("/v1/profiles/{}", escaped(&of.name));
-    let answer = of.remote.client.get(&path).await?;
-    if of.remote.output == Output::Json {
+    let answer = remote.client()?.get(&path).await?;
+    if remote.output == Output::Json {
         return write_json(&answer);
     }
     let source = answer
@@ -181,7 +174,7 @@ async fn show(of: &Show) -> Result<u8, RemoteError> {
     write_text(&format!("{}\n", source.trim_end()))
 }
 
-async fn enable(of: &Enable) -> Result<u8, RemoteError> {
+async fn enable(of: &Enable, remote: &Remote) -> Result<u8, RemoteError> {
     let mut body = Map::new();
     if let Some(ttl) = of.ttl {
         body.insert(
@@ -192,28 +185,30 @@ async fn enable(of: &Enable) -> Result<u8, RemoteError> {
     if let Some(seed) = of.seed {
         body.insert("seed".into(), seed.into());
     }
-    let answer = switch(&of.remote, &of.name, "enable", &Value::Object(body)).await?;
-    if of.remote.output == Output::Json {
+    let answer = switch(remote, &of.name, "enable", &Value::Object(body)).await?;
+    if remote.output == Output::Json {
         return write_json(&answer);
     }
     let Switched { faults } = serde_json::from_value(answer)?;
-    let ends = match of.ttl {
-        Some(ttl) => format!("for {}", humantime::format_duration(ttl)),
-        None => format!(
-            "for as long as it says, else {}",
-            humantime::format_duration(DEFAULT_TTL)
-        ),
+    let ttl = match of.ttl {
+        Some(ttl) => Some(ttl),
+        None => longest(&of.name, remote).await?,
     };
-    write_text(&format!(
-        "{} is on {ends}: {}\n",
-        of.name,
-        faults.join(", ")
-    ))
+    let ends = ttl.map(|ttl| format!(" for {}", humantime::format_duration(ttl)));
+    let (name, ends) = (&of.name, ends.unwrap_or_default());
+    write_text(&format!("{name} is on{ends}: {}\n", faults.join(", ")))
 }
 
-async fn disable(of: &Disable) -> Result<u8, RemoteError> {
-    let answer = switch(&of.remote, &of.name, "disable", &Value::Object(Map::new())).await?;
-    if of.remote.output == Output::Json {
+/// How long the last fault of a profile has left. `None`: it was switched off meanwhile.
+async fn longest(name: &str, remote: &Remote) -> Result<Option<Duration>, RemoteError> {
+    let Faults { faults, .. } = serde_json::from_value(remote.client()?.get("/v1/faults").await?)?;
+    let of_it = faults.iter().filter(|f| f.profile.as_deref() == Some(name));
+    Ok(of_it.map(left).max())
+}
+
+async fn disable(of: &Disable, remote: &Remote) -> Result<u8, RemoteError> {
+    let answer = switch(remote, &of.name, "disable", &Value::Object(Map::new())).await?;
+    if remote.output == Output::Json {
         return write_json(&answer);
     }
     let Switched { faults } = serde_json::from_value(answer)?;
@@ -228,7 +223,7 @@ async fn switch(
 ) -> Result<Value, RemoteError> {
     let path = format!("/v1/profiles/{}/{how}", escaped(name));
     Ok(remote
-        .client
+        .client()?
         .request(Method::POST, &path, Some(body))
         .await?)
 }

@@ -11,18 +11,27 @@ use tokio::runtime::Builder;
 /// Where the running `brownout` is.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Remote {
-    /// The admin endpoint of the running brownout: HOST:PORT, http://HOST:PORT or unix:/path.
+    /// The admin endpoint of the running brownout: HOST:PORT, `http://HOST:PORT` or `unix:/path`.
     #[arg(
-        long = "admin",
+        long,
         value_name = "URL",
         env = "BROWNOUT_ADMIN",
-        default_value = "127.0.0.1:8474",
-        value_parser = AdminClient::new
+        hide_env_values = true,
+        global = true,
+        default_value = "127.0.0.1:8474"
     )]
-    pub client: AdminClient,
+    pub admin: String,
     /// How results are written to stdout.
-    #[arg(long, value_enum, default_value_t = Output::Text, value_name = "FORMAT")]
+    #[arg(long, value_enum, default_value_t = Output::Text, value_name = "FORMAT", global = true)]
     pub output: Output,
+}
+
+impl Remote {
+    /// A client of it. Made when it is used, not when flags are read: a variable that is wrong must not matter to those who
+    /// give the flag.
+    pub(super) fn client(&self) -> Result<AdminClient, RemoteError> {
+        AdminClient::new(&self.admin).map_err(|error| RemoteError::Usage(error.to_string()))
+    }
 }
 
 /// How results are written.

@@ -17,8 +17,8 @@ const WATCH: Duration = Duration::from_millis(500);
 /// Run proxies in front of real servers.
 ///
 /// Give proxies on the command line or in a file; both may be used together. Each connection to LISTEN is carried to UPSTREAM
-/// unchanged, decoded and measured. LISTEN is a port (on 127.0.0.1), addr:port, or unix:/path; port 0 picks a free one and
-/// prints it. UPSTREAM is host:port or unix:/path.
+/// unchanged, decoded and measured. LISTEN is a port (on 127.0.0.1), addr:port, or `unix:/path`; port 0 picks a free one and
+/// prints it. UPSTREAM is host:port or `unix:/path`.
 ///
 /// SIGTERM and Ctrl-C stop accepting, let sessions end, and end them at the drain deadline; a second signal ends at once.
 /// SIGHUP, or a change of the file, reloads it: sessions of unchanged proxies live on, and a broken file changes nothing.
@@ -27,13 +27,15 @@ const WATCH: Duration = Duration::from_millis(500);
 #[command(after_long_help = "\
 Examples:
   brownout run --redis 26379=localhost:6379
-  brownout run --redis cache@26379=localhost:6379 --postgres 25432=db.internal:5432 --http 28080=localhost:8000
-  brownout run --redis 0=unix:/run/redis/redis.sock --admin unix:/run/brownout.sock
+  brownout run --redis cache@26379=localhost:6379 --http 28080=localhost:8000
+  brownout run --postgres 0=unix:/run/postgresql/.s.PGSQL.5432
   brownout run --config brownout.toml --profile redis-slow
 
-Then: brownout stats, brownout profile list, brownout halt; http://127.0.0.1:8474/metrics for Prometheus.
+Then, beside it: brownout stats, brownout profile list, brownout halt;
+Prometheus reads http://127.0.0.1:8474/metrics.
 
-Exit codes: 0: ended by a signal; 2: wrong usage or configuration; 4: an address is taken, or could not run otherwise.")]
+Exit codes: 0: ended by a signal; 2: wrong usage or configuration;
+4: could not run, such as for an address that is taken.")]
 pub struct Args {
     /// Configuration file; see brownout.example.toml and `brownout schema config`.
     #[arg(short, long, value_name = "FILE")]
@@ -53,7 +55,7 @@ pub struct Args {
     /// A profile to switch on at start; may be given several times.
     #[arg(long, value_name = "NAME")]
     pub profile: Vec<String>,
-    /// Where the admin endpoint listens: a loopback address or unix:/path. [default: 127.0.0.1:8474]
+    /// Where the admin endpoint listens: a loopback address or `unix:/path`. [default: 127.0.0.1:8474]
     #[arg(long, value_name = "LISTEN")]
     pub admin: Option<String>,
     /// Threads that carry sessions. [default: one for each core]
@@ -66,7 +68,8 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
     /// What is logged to stderr: error, warn, info, debug, trace, or a filter like brownout=debug.
-    #[arg(long, value_name = "FILTER", default_value = "info", env = "BROWNOUT_LOG", value_parser = filter)]
+    #[arg(long, value_name = "FILTER", default_value = "info", env = "BROWNOUT_LOG",
+        hide_env_values = true, value_parser = filter)]
     pub log: String,
 }
 

@@ -38,9 +38,10 @@ Examples:
   brownout stats                      everything since start
   brownout stats redis --window 10s   one proxy, over the last ten seconds
   brownout stats --watch              again every second, until Ctrl-C
-  brownout stats --output json | jq '.proxies[] | {name, p99: .total.client.p99_us}'
+  brownout stats --output json | jq '.proxies[].total.client.p99_us'
 
-Exit codes: 0; 2: wrong usage, no such proxy; 4: no brownout could be reached; 130: ended by Ctrl-C.")]
+Exit codes: 0; 2: wrong usage, no such proxy; 4: no brownout could be reached;
+130: ended by Ctrl-C.")]
 pub struct Args {
     /// Only these proxies.
     #[arg(value_name = "PROXY")]
@@ -114,13 +115,12 @@ fn fitted(text: &str, lines: Option<u16>) -> String {
         return text.to_owned();
     }
     let shown = room.saturating_sub(1);
-    let mut fitted: String = text.split_inclusive('\n').take(shown).collect();
-    fitted.push_str(&format!("... {} more lines\n", all - shown));
-    fitted
+    let fitted: String = text.split_inclusive('\n').take(shown).collect();
+    format!("{fitted}... {} more lines\n", all - shown)
 }
 
 async fn stats(args: &Args, window: Option<Duration>) -> Result<Stats, RemoteError> {
-    let mut stats = args.remote.client.stats(window).await?;
+    let mut stats = args.remote.client()?.stats(window).await?;
     for wanted in &args.proxies {
         if stats.proxy(wanted).is_none() {
             let names = || stats.proxies.iter().map(|p| p.name.as_str());

@@ -11,6 +11,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::str::FromStr;
 use std::thread;
+use std::time::Duration;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 use tokio_postgres::config::Host;
@@ -19,7 +20,7 @@ use tokio_postgres::config::Host;
 #[derive(Debug, thiserror::Error)]
 pub enum BackendError {
     /// A thread or a port could not be had.
-    #[error("cannot start an embedded server: {0}")]
+    #[error("cannot start an embedded server")]
     Embedded(#[from] io::Error),
     /// `--redis`.
     #[error("`{0}` is not the URL of a Redis; write redis://[USER:PASSWORD@]HOST[:PORT][/DB]")]
@@ -29,10 +30,19 @@ pub enum BackendError {
         "`{0}` is not the URL of a Postgres; write postgres://USER[:PASSWORD]@HOST[:PORT]/DATABASE"
     )]
     PostgresUrl(String),
+    /// Nothing that `--redis` names answers.
+    #[error("the Redis at {0} does not answer")]
+    NoRedis(String, #[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Nothing that `--postgres` names answers.
+    #[error("the Postgres at {0} does not answer")]
+    NoPostgres(String, #[source] Box<dyn std::error::Error + Send + Sync>),
     /// The sample service.
-    #[error("cannot start the sample service: {0}")]
+    #[error("cannot start the sample service")]
     Service(#[from] api::StartError),
 }
+
+/// A real server has this long to answer before the demo begins.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// A server on a thread of its own. Dropping it ends both.
 #[derive(Debug)]
@@ -116,7 +126,13 @@ impl Backends {
     pub async fn start(redis: Option<&str>, postgres: Option<&str>) -> Result<Self, BackendError> {
         let mut hosted = Vec::new();
         let (redis, redis_upstream) = if let Some(url) = redis {
-            redis_url(url)?
+            let (info, upstream) = redis_url(url)?;
+            let asked = tokio::time::timeout(ANSWER, ask_redis(info.clone())).await;
+            let no_redis = |error| BackendError::NoRedis(upstream.clone(), error);
+            asked
+                .map_err(|late| no_redis(late.into()))?
+                .map_err(|error| no_redis(error.into()))?;
+            (info, upstream)
         } else {
             let server = Hosted::start("redis", redis_server::start).await?;
             let addr = server.addr;
@@ -126,7 +142,14 @@ impl Backends {
             (info, addr.to_string())
         };
         let (postgres, postgres_upstream) = if let Some(url) = postgres {
-            postgres_url(url)?
+            let (config, upstream) = postgres_url(url)?;
+            let asked = ask_postgres(url);
+            let asked = tokio::time::timeout(ANSWER, asked).await;
+            let no_postgres = |error| BackendError::NoPostgres(upstream.clone(), error);
+            asked
+                .map_err(|late| no_postgres(late.into()))?
+                .map_err(|error| no_postgres(error.into()))?;
+            (config, upstream)
         } else {
             let server = Hosted::start("postgres", postgres_server::start).await?;
             let addr = server.addr;
@@ -235,6 +258,18 @@ fn postgres_url(url: &str) -> Result<(tokio_postgres::Config, String), BackendEr
     Ok((config, host_and_port(host, port)))
 }
 
+async fn ask_redis(info: ConnectionInfo) -> Result<(), redis::RedisError> {
+    let client = api::cache::client(info)?;
+    let mut connection = client.get_multiplexed_async_connection().await?;
+    redis::cmd("PING").query_async(&mut connection).await
+}
+
+async fn ask_postgres(url: &str) -> Result<(), tokio_postgres::Error> {
+    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await?;
+    tokio::spawn(connection);
+    client.batch_execute("SELECT 1").await
+}
+
 fn host_and_port(host: &str, port: u16) -> String {
     if host.contains(':') && !host.starts_with('[') {
         format!("[{host}]:{port}")
@@ -246,6 +281,8 @@ fn host_and_port(host: &str, port: u16) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::demo::testing::dead_port;
+    use std::time::Instant;
 
     #[test]
     fn urls_say_where_and_as_whom() {
@@ -304,24 +341,38 @@ mod tests {
         let addr = service.addr();
         assert!(tokio::net::TcpStream::connect(addr).await.is_ok());
         drop(service);
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
+        let deadline = Instant::now() + Duration::from_secs(5);
         while tokio::net::TcpStream::connect(addr).await.is_ok() {
-            assert!(std::time::Instant::now() < deadline, "it goes on");
+            assert!(Instant::now() < deadline, "it goes on");
         }
     }
 
     #[tokio::test]
+    async fn servers_that_do_not_answer_are_named() {
+        let dead = dead_port();
+        let redis = Backends::start(Some(&format!("redis://:secret@{dead}")), None).await;
+        assert_eq!(
+            redis.unwrap_err().to_string(),
+            format!("the Redis at {dead} does not answer")
+        );
+        let url = format!("postgres://me:secret@{dead}/x");
+        let postgres = Backends::start(None, Some(&url)).await;
+        assert_eq!(
+            postgres.unwrap_err().to_string(),
+            format!("the Postgres at {dead} does not answer")
+        );
+    }
+
+    #[tokio::test]
     async fn a_service_without_its_database_says_so() {
-        let dead = crate::demo::testing::dead_port();
+        let dead = dead_port();
         let backends = Backends::start(None, None).await.unwrap();
         let redis = backends.redis_upstream().parse().unwrap();
         let error = Service::start(backends.through(redis, dead))
             .await
             .unwrap_err();
         assert!(
-            error
-                .to_string()
-                .starts_with("cannot start the sample service: cannot prepare Postgres"),
+            matches!(error, BackendError::Service(api::StartError::Postgres(_))),
             "{error}"
         );
     }

@@ -43,7 +43,7 @@ pub enum DriveError {
     #[error(transparent)]
     Admin(#[from] ClientError),
     /// A generator's address is none.
-    #[error("cannot make load on Redis: {0}")]
+    #[error("cannot make load on Redis")]
     Redis(#[from] redis::RedisError),
     /// The stats stand still.
     #[error("the proxies' figures did not change for {NO_TICK:?}; is there no traffic?")]

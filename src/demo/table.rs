@@ -41,8 +41,8 @@ pub struct Report {
     pub outcome: Outcome,
 }
 
-/// What a demo came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+/// What a demo came to, from good to bad.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// All targets were kept while no fault was on, and the fault did touch something.
@@ -53,6 +53,16 @@ pub enum Outcome {
     Fail,
 }
 
+impl From<&Verdict> for Outcome {
+    fn from(verdict: &Verdict) -> Self {
+        match verdict {
+            Verdict::Pass => Self::Pass,
+            Verdict::Inconclusive { .. } => Self::Inconclusive,
+            Verdict::Fail => Self::Fail,
+        }
+    }
+}
+
 impl Report {
     /// From the phases, in their order. Alerts and the phase with the fault do not decide the outcome: that is where limits
     /// are meant to be passed.
@@ -60,17 +70,8 @@ impl Report {
         let calm = phases.iter().filter(|phase| phase.name != DURING);
         let rows = calm.flat_map(|phase| &phase.rows);
         let targets = rows.filter(|row| row.kind == Kind::Target);
-        let mut outcome = Outcome::Pass;
-        for row in targets {
-            match row.verdict {
-                Verdict::Pass => {}
-                Verdict::Fail => outcome = Outcome::Fail,
-                Verdict::Inconclusive { .. } if outcome == Outcome::Pass => {
-                    outcome = Outcome::Inconclusive;
-                }
-                Verdict::Inconclusive { .. } => {}
-            }
-        }
+        let outcome = targets.map(|row| &row.verdict).map(Outcome::from).max();
+        let outcome = outcome.unwrap_or(Outcome::Inconclusive);
         let report = Self {
             version: VERSION,
             quick,

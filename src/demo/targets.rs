@@ -379,55 +379,55 @@ mod tests {
         type Change = fn(&mut Figures);
         let cases: [(Component, &str, Change); 17] = [
             (Component::Api, "health p95 < 100 ms", |f| {
-                f.health = Some(latency(99, 100.0))
+                f.health = Some(latency(99, 100.0));
             }),
             (Component::Api, "create p95 < 500 ms", |f| {
-                f.create = Some(latency(99, 500.0))
+                f.create = Some(latency(99, 500.0));
             }),
             (Component::Api, "list p95 < 200 ms", |f| {
-                f.list = Some(latency(99, 200.0))
+                f.list = Some(latency(99, 200.0));
             }),
             (Component::Api, "> 50 requests/s", |f| {
-                f.api.traffic.per_second = 50.0
+                f.api.traffic.per_second = 50.0;
             }),
             (Component::Api, "errors < 5 %", |f| {
-                f.api.traffic.failures = 50
+                f.api.traffic.failures = 50;
             }),
             (Component::Redis, "mean < 5 ms", |f| {
-                f.redis.latency = Some(latency(999, 5.0))
+                f.redis.latency = Some(latency(999, 5.0));
             }),
             (Component::Redis, "p95 < 10 ms", |f| {
-                f.redis.latency = Some(latency(999, 10.0))
+                f.redis.latency = Some(latency(999, 10.0));
             }),
             (Component::Redis, "p99 < 20 ms", |f| {
-                f.redis.latency = Some(latency(999, 20.0))
+                f.redis.latency = Some(latency(999, 20.0));
             }),
             (Component::Redis, ">= 1000 commands/s", |f| {
-                f.redis.traffic.per_second = 999.9
+                f.redis.traffic.per_second = 999.9;
             }),
             (Component::Redis, "pub/sub p95 < 10 ms", |f| {
-                f.delivery = Some(latency(99, 10.0))
+                f.delivery = Some(latency(99, 10.0));
             }),
             (Component::Redis, "p95 > 8 ms", |f| {
-                f.redis.latency = Some(latency(999, 8.1))
+                f.redis.latency = Some(latency(999, 8.1));
             }),
             (Component::Postgres, "reads mean < 50 ms", |f| {
-                f.reads = Some(latency(9, 50.0))
+                f.reads = Some(latency(9, 50.0));
             }),
             (Component::Postgres, "writes mean < 100 ms", |f| {
-                f.writes = Some(latency(9, 100.0))
+                f.writes = Some(latency(9, 100.0));
             }),
             (Component::Postgres, "no deadlocks", |f| {
-                f.transactions.deadlocks = 1
+                f.transactions.deadlocks = 1;
             }),
             (Component::Postgres, "transactions intact", |f| {
-                f.transactions.failed = 1
+                f.transactions.failed = 1;
             }),
             (Component::Postgres, "errors > 3 %", |f| {
-                f.postgres.traffic.failures = 31
+                f.postgres.traffic.failures = 31;
             }),
             (Component::Postgres, "pool use > 80 %", |f| {
-                f.postgres.pool_use = Some(0.81)
+                f.postgres.pool_use = Some(0.81);
             }),
         ];
         for (component, target, change) in cases {

@@ -245,7 +245,7 @@ pub enum Event {
     RequestEnd,
     /// The first byte of the reply is at `at`.
     ReplyBegin,
-    /// The protocol's own error message for this exchange begins at `at` and ends at `ReplyEnd` (Postgres: ErrorResponse).
+    /// The protocol's own error message for this exchange begins at `at` and ends at `ReplyEnd` (Postgres: `ErrorResponse`).
     /// Only where it is a part of the reply; where the whole reply is the error, `ReplyBegin` and `ReplyEnd` bound it.
     ErrorBegin,
     /// The last byte of the reply is just before `at`; `status` says how it went. May come before `RequestEnd` (HTTP).
@@ -265,14 +265,14 @@ pub enum Event {
     Delivered(u64),
     /// The session's transaction changed state.
     Transaction(Transaction),
-    /// Postgres BackendKeyData was seen: process id and a hash of the secret key. Pairs CancelRequests with sessions.
+    /// Postgres `BackendKeyData` was seen: process id and a hash of the secret key. Pairs `CancelRequests` with sessions.
     BackendKey {
         /// The server's process id.
         pid: u32,
         /// Hash of the secret key.
         key: u64,
     },
-    /// Postgres CancelRequest for that backend.
+    /// Postgres `CancelRequest` for that backend.
     Cancel {
         /// The server's process id.
         pid: u32,

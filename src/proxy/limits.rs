@@ -8,7 +8,7 @@ pub const RESERVE: u64 = 128;
 /// What the limit on open descriptors allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Descriptors that the process may have open (RLIMIT_NOFILE).
+    /// Descriptors that the process may have open (`RLIMIT_NOFILE`).
     pub descriptors: u64,
     /// Sessions at once.
     pub sessions: usize,

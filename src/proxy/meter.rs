@@ -329,17 +329,36 @@ impl Meter {
         shard: &mut Shard,
         shared: &Shared,
     ) {
+        self.pass_over(up, down, now, shard, shared);
+        self.settle(false, now, shared);
+    }
+
+    /// Moves the offsets on.
+    #[inline]
+    pub(crate) fn pass_over(
+        &mut self,
+        up: usize,
+        down: usize,
+        now: u64,
+        shard: &mut Shard,
+        shared: &Shared,
+    ) {
         self.up_offset += up as u64;
         self.down_offset += down as u64;
         if self.transaction_since != 0 {
             self.note_idle(now, shard, shared);
         }
+    }
+
+    /// Notes whether the session became busy or idle. To its client it is busy as long as a reply is `held`.
+    #[inline]
+    pub(crate) fn settle(&mut self, held: bool, now: u64, shared: &Shared) {
         match (self.busy_since, self.exchanges.is_empty() || self.lost) {
             (0, false) => {
                 self.busy_since = now;
                 shared.levels.busy(now);
             }
-            (since, true) if since != 0 => {
+            (since, true) if since != 0 && !held => {
                 shared.levels.idle(since, now);
                 self.busy_since = 0;
                 if self.exchanges.capacity() > KEPT {

@@ -333,11 +333,11 @@ impl Relay {
                     match way {
                         Way::Up => {
                             self.meter
-                                .request(length, now, local, &self.shared, self.session)
+                                .request(length, now, local, &self.shared, self.session);
                         }
                         Way::Down => {
                             self.meter
-                                .reply(length, now, local, &self.shared, self.session)
+                                .reply(length, now, local, &self.shared, self.session);
                         }
                     }
                     if half.send_scratch(cx, to, length, local).is_err() {

@@ -145,7 +145,7 @@ async fn carry(
     Local::with(|local| {
         local
             .shard
-            .observe(shared.id, Timing::Connect, clock::now() - started)
+            .observe(shared.id, Timing::Connect, clock::now() - started);
     });
     if let Some(limit) = shared.user_timeout {
         client.bound_unacknowledged(limit);

@@ -94,7 +94,7 @@ impl Stream {
         }
     }
 
-    /// Bounds the time that written bytes may stay unacknowledged (TCP_USER_TIMEOUT); Linux only, elsewhere without effect.
+    /// Bounds the time that written bytes may stay unacknowledged (`TCP_USER_TIMEOUT`); Linux only, elsewhere without effect.
     pub(crate) fn bound_unacknowledged(&self, limit: Duration) {
         #[cfg(target_os = "linux")]
         if let Self::Tcp(s) = self {

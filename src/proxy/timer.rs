@@ -90,7 +90,7 @@ mod alarm {
         pub(super) fn set(&self, ns: u64) {
             let value = Timespec {
                 tv_sec: i64::try_from(ns / 1_000_000_000).unwrap_or(i64::MAX),
-                tv_nsec: (ns % 1_000_000_000) as _,
+                tv_nsec: i64::try_from(ns % 1_000_000_000).unwrap_or(0),
             };
             let zero = Timespec {
                 tv_sec: 0,

@@ -114,6 +114,10 @@ fn pool(proxy: &ProxyStats) -> String {
     let (Some(mean), Some(peak)) = (proxy.pool.use_mean, proxy.pool.use_peak) else {
         return String::new();
     };
+    // Levels are known from the first full second on.
+    if proxy.covered_seconds == 0.0 {
+        return String::new();
+    }
     let of = match proxy.pool.max {
         Some(max) => format!("of {max} declared"),
         None => "of the sessions open".to_owned(),
@@ -208,9 +212,10 @@ fn table_of(proxy: &ProxyStats, screen: Screen) -> String {
         return "  no exchanges\n".to_owned();
     }
     let narrow = screen.columns.is_some_and(|columns| columns < WIDE);
-    let [upstream, errors, injected, outstanding] = match narrow {
-        true => ["up p95", "err", "inj", "out"],
-        false => ["upstream p95", "errors", "injected", "outstanding"],
+    let [upstream, errors, injected, outstanding] = if narrow {
+        ["up p95", "err", "inj", "out"]
+    } else {
+        ["upstream p95", "errors", "injected", "outstanding"]
     };
     let columns = [
         ("  operation", Align::Left),
@@ -228,28 +233,33 @@ fn table_of(proxy: &ProxyStats, screen: Screen) -> String {
     let mut sorted: Vec<&OperationStats> = proxy.operations.iter().collect();
     sorted.sort_by_key(|o| std::cmp::Reverse(o.exchanges.count));
     let (work, other): (Vec<_>, Vec<_>) = sorted.into_iter().partition(|o| o.class.is_work());
+    let covered = proxy.covered_seconds;
     let mut rows: Vec<Vec<String>> = Vec::new();
     for of in &work {
-        rows.push(row(&of.operation, &of.exchanges, narrow));
+        rows.push(row(&of.operation, &of.exchanges, covered, narrow));
     }
     if work.len() != 1 {
-        rows.push(row("total", &proxy.total, narrow));
+        rows.push(row("total", &proxy.total, covered, narrow));
     }
     for of in other {
         let name = format!("{} ({})", of.operation, of.class.name());
-        rows.push(row(&name, &of.exchanges, narrow));
+        rows.push(row(&name, &of.exchanges, covered, narrow));
     }
     table(screen, &columns, 0, rows)
 }
 
-fn row(name: &str, of: &ExchangeStats, narrow: bool) -> Vec<String> {
+fn row(name: &str, of: &ExchangeStats, covered: f64, narrow: bool) -> Vec<String> {
     let number = |n: u64| if narrow { count(n) } else { n.to_string() };
     let none = || "-".to_owned();
     let client = |figure: &dyn Fn(&Latency) -> String| of.client.as_ref().map_or_else(none, figure);
     vec![
         format!("  {name}"),
         number(of.count),
-        rate(of.rate_per_second),
+        if covered > 0.0 {
+            rate(of.rate_per_second)
+        } else {
+            none()
+        },
         number(of.errors),
         client(&|l| marked(l.p50_us, l.enough_samples.p50)),
         client(&p95),

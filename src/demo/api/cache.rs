@@ -4,6 +4,7 @@
 
 use super::breaker::{Breaker, Position, Refused, Settings};
 use redis::aio::MultiplexedConnection;
+use redis::io::tcp::TcpSettings;
 use redis::{AsyncConnectionConfig, Client, Cmd, ConnectionInfo, FromRedisValue, RedisError};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -31,6 +32,14 @@ pub(super) enum CacheError {
     Redis(#[from] RedisError),
 }
 
+/// A client whose requests do not wait for the acknowledgement of the one before: several share a connection.
+///
+/// # Errors
+/// When the address is none.
+pub fn client(info: ConnectionInfo) -> Result<Client, RedisError> {
+    Client::open(info.set_tcp_settings(TcpSettings::default().set_nodelay(true)))
+}
+
 /// A connection, once made, and a number that tells it from its successors.
 type Slot = Option<(u64, MultiplexedConnection)>;
 
@@ -47,7 +56,7 @@ impl Cache {
     /// A pool that connects when it is first needed.
     pub(super) fn new(info: ConnectionInfo) -> Result<Self, RedisError> {
         Ok(Self {
-            client: Client::open(info)?,
+            client: client(info)?,
             slots: std::array::from_fn(|_| tokio::sync::Mutex::new(None)),
             next: AtomicUsize::new(0),
             breaker: Mutex::new(Breaker::new(BREAKER)),

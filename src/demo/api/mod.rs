@@ -14,7 +14,7 @@ mod tests;
 
 use super::server::Server;
 use cache::Cache;
-use database::Database;
+use database::{Database, DatabaseError};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -38,14 +38,14 @@ pub struct Upstreams {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// No port could be bound.
-    #[error("cannot listen: {0}")]
+    #[error("cannot listen")]
     Listen(#[from] io::Error),
     /// The address of Redis is none.
-    #[error("cannot use the Redis address: {0}")]
+    #[error("cannot use the Redis address")]
     Redis(#[from] redis::RedisError),
     /// The table could not be made.
-    #[error("cannot prepare Postgres: {0}")]
-    Postgres(String),
+    #[error("cannot prepare Postgres")]
+    Postgres(#[from] DatabaseError),
 }
 
 /// What all requests share.
@@ -64,8 +64,7 @@ pub async fn start(upstreams: Upstreams) -> Result<Server, StartError> {
         cache: Cache::new(upstreams.redis)?,
         database: Database::new(upstreams.postgres),
     });
-    let made = service.database.create_table().await;
-    made.map_err(|error| StartError::Postgres(error.to_string()))?;
+    service.database.create_table().await?;
     let server = Server::start(move |socket| {
         let service = Arc::clone(&service);
         async move {

@@ -196,13 +196,12 @@ fn failed(failure: &Failure) -> Answer {
         Failure::Method => (StatusCode::METHOD_NOT_ALLOWED, None),
         Failure::Bad(_) => (StatusCode::BAD_REQUEST, None),
         Failure::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, None),
-        Failure::Database(_) => (StatusCode::SERVICE_UNAVAILABLE, Some(1)),
         Failure::Bus(CacheError::Refused(refused)) => (
             StatusCode::SERVICE_UNAVAILABLE,
             // Whole seconds, rounded up: earlier is too early.
             Some(refused.retry_after.as_millis().div_ceil(1000)),
         ),
-        Failure::Bus(_) => (StatusCode::SERVICE_UNAVAILABLE, Some(1)),
+        Failure::Database(_) | Failure::Bus(_) => (StatusCode::SERVICE_UNAVAILABLE, Some(1)),
     };
     // The text is ours: what a dependency said may hold addresses and names.
     let mut answer = json(status, &serde_json::json!({ "error": failure.to_string() }));

@@ -3,6 +3,7 @@
 
 use super::redis::{PREFIX, RECONNECT, TIMEOUT, connect, kind};
 use super::{Pacer, Tally};
+use crate::demo::api::cache;
 use futures_util::StreamExt;
 use redis::{Client, Cmd, ConnectionInfo, RedisError};
 use std::sync::Arc;
@@ -24,7 +25,7 @@ impl PubSubLoad {
     /// # Errors
     /// When the address is none.
     pub async fn run(self, tally: Arc<Tally>, stop: CancellationToken) -> Result<(), RedisError> {
-        let client = Client::open(self.info)?;
+        let client = cache::client(self.info)?;
         let forever = async {
             let mut pacer = Pacer::new(self.per_second, Instant::now());
             loop {
@@ -55,8 +56,8 @@ async fn round_trips(client: &Client, pacer: &mut Pacer, tally: &Tally) -> Resul
     for number in 0_u64.. {
         pacer.wait().await;
         let began = Instant::now();
-        let published = Cmd::publish(&channel, number);
-        let published = published.query_async::<i64>(&mut publisher);
+        let publish = Cmd::publish(&channel, number);
+        let publish = publish.query_async::<i64>(&mut publisher);
         let arrived = async {
             while let Some(message) = messages.next().await {
                 if message.get_payload::<u64>().ok() == Some(number) {
@@ -66,8 +67,8 @@ async fn round_trips(client: &Client, pacer: &mut Pacer, tally: &Tally) -> Resul
             false
         };
         let arrived = tokio::time::timeout(TIMEOUT, arrived);
-        let (published, arrived) = tokio::join!(published, arrived);
-        published?;
+        let (receivers, arrived) = tokio::join!(publish, arrived);
+        receivers?;
         match arrived {
             Ok(true) => tally.ok(began.elapsed()),
             Ok(false) => return Err(std::io::Error::from(std::io::ErrorKind::BrokenPipe).into()),

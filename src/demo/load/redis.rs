@@ -1,6 +1,7 @@
 //! Redis commands, straight at the proxy.
 
 use super::{Pacer, Tally};
+use crate::demo::api::cache;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, ConnectionInfo, RedisError};
 use std::sync::Arc;
@@ -54,7 +55,7 @@ impl RedisLoad {
     /// # Errors
     /// When the address is none.
     pub async fn run(self, tally: Arc<Tally>, stop: CancellationToken) -> Result<(), RedisError> {
-        let client = Client::open(self.info)?;
+        let client = cache::client(self.info)?;
         let connections = self.connections.max(1);
         let per_second = self.per_second / f64::from(connections);
         let workers = (0..connections).map(|index| {

@@ -161,7 +161,7 @@ fn response(outcome: Outcome, plan: &Plan, formats: &Format) -> PgWireResult<Res
 
 fn rows(answer: &Answer, fields: Arc<Vec<FieldInfo>>) -> PgWireResult<Response> {
     let mut encoder = DataRowEncoder::new(Arc::clone(&fields));
-    let mut encoded = Vec::with_capacity(answer.rows.len());
+    let mut data = Vec::with_capacity(answer.rows.len());
     for row in &answer.rows {
         for (value, field) in row.iter().zip(fields.iter()) {
             match value {
@@ -175,9 +175,9 @@ fn rows(answer: &Answer, fields: Arc<Vec<FieldInfo>>) -> PgWireResult<Response> 
                 Value::Boolean(b) => encoder.encode_field(b)?,
             }
         }
-        encoded.push(Ok(encoder.take_row()));
+        data.push(Ok(encoder.take_row()));
     }
-    let mut response = QueryResponse::new(fields, stream::iter(encoded));
+    let mut response = QueryResponse::new(fields, stream::iter(data));
     response.set_command_tag(answer.tag);
     Ok(Response::Query(response))
 }

@@ -210,7 +210,7 @@ impl Parser<'_> {
             let table = self.table()?;
             return Ok(Statement::DropTable { table, if_present });
         }
-        if let Some(statement) = self.transaction()? {
+        if let Some(statement) = self.transaction() {
             return Ok(statement);
         }
         if self.word("set") {
@@ -222,7 +222,7 @@ impl Parser<'_> {
         Err(self.unexpected())
     }
 
-    fn transaction(&mut self) -> Parsed<Option<Statement>> {
+    fn transaction(&mut self) -> Option<Statement> {
         let statement = if self.word("begin") || self.words(&["start", "transaction"]) {
             let _ = self.word("work") || self.word("transaction");
             // What this server does anyway may be asked for; the rest may not.
@@ -236,10 +236,10 @@ impl Parser<'_> {
         } else if self.word("rollback") || self.word("abort") {
             Statement::Rollback
         } else {
-            return Ok(None);
+            return None;
         };
         let _ = self.word("work") || self.word("transaction");
-        Ok(Some(statement))
+        Some(statement)
     }
 
     fn select(&mut self) -> Parsed<Statement> {
@@ -248,7 +248,7 @@ impl Parser<'_> {
             let all = self.symbol("(") && self.symbol("*") && self.symbol(")");
             self.expect(all)?;
             Output::Count
-        } else if matches!(self.rest, [Token::Symbol("*"), ..] | [Token::Name(_), ..])
+        } else if matches!(self.rest, [Token::Symbol("*") | Token::Name(_), ..])
             || matches!(self.rest, [Token::Word(word), ..] if !matches!(word.as_str(), "null" | "true" | "false"))
         {
             self.columns_out()?

@@ -152,7 +152,7 @@ fn outputs(table: &Table, output: &Output) -> Result<Vec<(String, ColumnType)>, 
         Output::Nothing => Vec::new(),
         Output::Count => vec![("count".to_owned(), ColumnType::Int8)],
         Output::All => table.columns.iter().map(named).collect(),
-        Output::Columns(names) => names
+        Output::Columns(wanted) => wanted
             .iter()
             .map(|name| Ok(named(&table.columns[table.column(name)?])))
             .collect::<Result<_, _>>()?,

@@ -111,12 +111,14 @@ async fn simple(client: &Client, sql: &str) -> String {
                 let values: Vec<_> = (0..row.len())
                     .map(|i| row.get(i).unwrap_or("(null)"))
                     .collect();
-                text += &format!("[{}] ", values.join("|"));
+                text.extend(["[", &values.join("|"), "] "]);
             }
-            SimpleQueryMessage::CommandComplete(count) => text += &format!("done {count}; "),
+            SimpleQueryMessage::CommandComplete(count) => {
+                text.extend(["done ", &count.to_string(), "; "]);
+            }
             SimpleQueryMessage::RowDescription(columns) => {
                 let names: Vec<_> = columns.iter().map(|c| c.name().to_owned()).collect();
-                text += &format!("({}) ", names.join("|"));
+                text.extend(["(", &names.join("|"), ") "]);
             }
             _ => {}
         }

@@ -157,20 +157,19 @@ fn number(text: &[u8]) -> Option<i64> {
 impl Codec {
     /// The length of the complete request at the start of `src`, when all of it is there.
     fn complete(&mut self, src: &[u8]) -> Result<Option<usize>, CodecError> {
-        let mut missing = match self.scan.missing {
-            Some(missing) => missing,
-            None => {
-                let Some((header, next)) = line(src, 0)? else {
-                    return Ok(None);
-                };
-                let n = header.get(1..).and_then(number);
-                let n = n.and_then(|n| usize::try_from(n.max(0)).ok());
-                let Some(n) = n.filter(|&n| n <= MAX_ARGUMENTS) else {
-                    return Err(CodecError::Protocol("invalid multibulk length"));
-                };
-                self.scan.at = next;
-                n
-            }
+        let mut missing = if let Some(missing) = self.scan.missing {
+            missing
+        } else {
+            let Some((header, next)) = line(src, 0)? else {
+                return Ok(None);
+            };
+            let n = header.get(1..).and_then(number);
+            let n = n.and_then(|n| usize::try_from(n.max(0)).ok());
+            let Some(n) = n.filter(|&n| n <= MAX_ARGUMENTS) else {
+                return Err(CodecError::Protocol("invalid multibulk length"));
+            };
+            self.scan.at = next;
+            n
         };
         while missing > 0 {
             self.scan.missing = Some(missing);

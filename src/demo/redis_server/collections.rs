@@ -123,16 +123,16 @@ fn pop(
 
 /// The part of a list from one index to another, both included; negative ones count from the end.
 fn lrange(c: &mut Context<'_>, a: &[Bytes]) -> Outcome {
-    let (first, last) = (integer(&a[1])?, integer(&a[2])?);
+    let (from, to) = (integer(&a[1])?, integer(&a[2])?);
     let mut db = c.db();
-    let Some(list) = db.list(&a[0])? else {
+    let Some(items) = db.list(&a[0])? else {
         return Ok(Reply::Array(Vec::new()));
     };
-    let length = i64::try_from(list.len()).unwrap_or(i64::MAX);
+    let length = i64::try_from(items.len()).unwrap_or(i64::MAX);
     let index = |n: i64| if n < 0 { n.saturating_add(length) } else { n };
-    let first = usize::try_from(index(first).max(0)).unwrap_or(usize::MAX);
-    let after = usize::try_from(index(last).saturating_add(1).max(0)).unwrap_or(0);
-    let items = list.iter().take(after).skip(first);
+    let skipped = usize::try_from(index(from).max(0)).unwrap_or(usize::MAX);
+    let after = usize::try_from(index(to).saturating_add(1).max(0)).unwrap_or(0);
+    let items = items.iter().take(after).skip(skipped);
     Ok(Reply::Array(items.cloned().map(Reply::Bulk).collect()))
 }
 

@@ -129,11 +129,11 @@ mod tests {
             assert_eq!(pubsub.publish(b"news", b"x"), 1);
         }
         assert_eq!(pubsub.publish(b"news", b"one too many"), 0);
-        let mut received = 0;
+        let mut messages = 0;
         while receiver.try_recv().is_ok() {
-            received += 1;
+            messages += 1;
         }
-        assert_eq!(received, BACKLOG);
+        assert_eq!(messages, BACKLOG);
         assert!(
             receiver.is_closed(),
             "the session sees its end after the backlog"

@@ -63,6 +63,14 @@ struct Entry {
     expires: Option<Instant>,
 }
 
+/// How long a key stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ttl {
+    NoKey,
+    Forever,
+    Left(Duration),
+}
+
 /// One database at one moment: what is past its expiry is not there.
 #[derive(Debug)]
 pub(super) struct Database<'a> {
@@ -206,11 +214,16 @@ impl Database<'_> {
         })
     }
 
-    /// Time left: `None` when the key is not there, `Some(None)` when it stays.
-    pub(super) fn ttl(&mut self, key: &[u8]) -> Option<Option<Duration>> {
+    /// How long a key stays.
+    pub(super) fn ttl(&mut self, key: &[u8]) -> Ttl {
         self.expire_now(key);
-        let entry = self.entries.get(key)?;
-        Some(entry.expires.map(|at| at.duration_since(self.now)))
+        match self.entries.get(key) {
+            None => Ttl::NoKey,
+            Some(Entry { expires: None, .. }) => Ttl::Forever,
+            Some(Entry {
+                expires: Some(at), ..
+            }) => Ttl::Left(at.duration_since(self.now)),
+        }
     }
 
     /// The keys that are there, in order.

@@ -1,9 +1,12 @@
 //! Commands on strings and on keys of any type.
 
+// Every row of the table has the same signature, whether its command can fail or not.
+#![allow(clippy::unnecessary_wraps)]
+
 use super::codec::Reply;
 use super::command::{Command, Context, MANY, Outcome};
 use super::glob;
-use super::store::{Refusal, integer};
+use super::store::{Refusal, Ttl, integer};
 use bytes::Bytes;
 use std::time::Duration;
 
@@ -189,16 +192,16 @@ fn expire(c: &mut Context<'_>, a: &[Bytes], name: &str, unit_ms: u64) -> Outcome
 
 fn persist(c: &mut Context<'_>, a: &[Bytes]) -> Outcome {
     let mut db = c.db();
-    let done = matches!(db.ttl(&a[0]), Some(Some(_))) && db.expire(&a[0], None);
+    let done = matches!(db.ttl(&a[0]), Ttl::Left(_)) && db.expire(&a[0], None);
     Ok(Reply::Integer(i64::from(done)))
 }
 
 /// Redis rounds to the nearest unit; -1 is a key that stays, -2 one that is not there.
 fn ttl(c: &mut Context<'_>, a: &[Bytes], unit_ms: u128) -> Reply {
     Reply::Integer(match c.db().ttl(&a[0]) {
-        None => -2,
-        Some(None) => -1,
-        Some(Some(left)) => {
+        Ttl::NoKey => -2,
+        Ttl::Forever => -1,
+        Ttl::Left(left) => {
             i64::try_from((left.as_millis() + unit_ms / 2) / unit_ms).unwrap_or(i64::MAX)
         }
     })

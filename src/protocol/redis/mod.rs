@@ -9,9 +9,9 @@
 //! An array or push that may be either a confirmation or a message (a (un)subscription, or a PING in RESP2, is outstanding while
 //! messages may come) is told by its first element: its `ReplyBegin` or `PushBegin` stands right behind that element.
 //!
-//! Followed no further, with [`Lost`](super::Lost) and the bytes flowing on: MONITOR, replication, streamed aggregates, CLIENT
-//! REPLY or a (un)subscription inside MULTI, and a (un)subscription while replies are off, which Redis versions answer
-//! differently.
+//! Followed no further, with [`Lost`](super::Lost) and the bytes flowing on: MONITOR, replication, streamed aggregates; CLIENT
+//! REPLY, HELLO or a (un)subscription inside MULTI, whose reply would stand inside that of EXEC; HELLO or a (un)subscription
+//! while replies are off, since only the reply tells the version, and since Redis versions answer the latter differently.
 //!
 //! An empty line or `*0` is an exchange too: operation `empty`, without a reply.
 

@@ -95,6 +95,18 @@ impl Injector {
         cx: &mut Context<'_>,
         local: &mut Local,
     ) -> Poll<End> {
+        let progress = self.poll_both(relay, cx, local);
+        let held = !self.down.is_empty();
+        relay.meter.settle(held, clock::now(), &relay.shared);
+        progress
+    }
+
+    fn poll_both(
+        &mut self,
+        relay: &mut Relay,
+        cx: &mut Context<'_>,
+        local: &mut Local,
+    ) -> Poll<End> {
         let mut wake = u64::MAX;
         loop {
             let stalled = self.stalled.is_some();
@@ -197,7 +209,7 @@ impl Injector {
     ) -> bool {
         let mut moved = false;
         // Once the session is to close, only the replies before that still go.
-        while !half(relay, way).done && !(way == Way::Up && self.closing.is_some()) {
+        while !(self.is_closed_to(way) || half(relay, way).done) {
             match self.send(way, relay, cx, local, wake) {
                 Sent::Wait => return moved,
                 Sent::Read => {}
@@ -224,6 +236,11 @@ impl Injector {
             moved = true;
         }
         moved
+    }
+
+    /// Whether nothing more goes this way because the session is about to close.
+    fn is_closed_to(&self, way: Way) -> bool {
+        way == Way::Up && self.closing.is_some()
     }
 
     /// Sends what is due in one direction.

@@ -238,7 +238,7 @@ impl Injector {
         self.take_reply(&scratch[taken..length], now);
         relay
             .meter
-            .end_of_piece(0, length, now, &mut local.shard, &relay.shared);
+            .pass_over(0, length, now, &mut local.shard, &relay.shared);
         if relay.meter.lost {
             self.give_up();
         }
@@ -279,7 +279,7 @@ impl Injector {
                     done.sample.status = swapped.unwrap_or(done.sample.status);
                     self.finish(done, now, relay, local);
                 }
-                self.release_answers(now, relay, local);
+                self.release_answers(now, relay);
             }
             _ => {}
         }
@@ -402,7 +402,7 @@ impl Injector {
     }
 
     /// Puts the answers whose turn has come behind the replies before them.
-    pub(super) fn release_answers(&mut self, now: u64, relay: &mut Relay, local: &mut Local) {
+    pub(super) fn release_answers(&mut self, now: u64, relay: &mut Relay) {
         while self
             .replies
             .answers
@@ -434,9 +434,6 @@ impl Injector {
                     .push(Item::new(answer.due, close, Some(&answer.cause)));
                 self.replies.replying = Replying::Cutoff;
             }
-            relay
-                .meter
-                .end_of_piece(0, 0, now, &mut local.shard, &relay.shared);
         }
     }
 }

@@ -140,7 +140,7 @@ impl Injector {
         }
         relay
             .meter
-            .end_of_piece(length, 0, now, &mut local.shard, &relay.shared);
+            .pass_over(length, 0, now, &mut local.shard, &relay.shared);
         let whole = self.end_of_request_piece(&mut piece, relay, local);
         if relay.meter.lost {
             self.give_up();
@@ -411,7 +411,7 @@ impl Injector {
                 self.requests.asking = Asking::Drop;
                 if early {
                     self.replies.answer(answer);
-                    self.release_answers(now, relay, local);
+                    self.release_answers(now, relay);
                 } else {
                     self.requests.drained_answer = Some(answer);
                 }
@@ -449,7 +449,7 @@ impl Injector {
         self.requests.asking = Asking::Plain;
         if let Some(answer) = self.requests.drained_answer.take() {
             self.replies.answer(answer);
-            self.release_answers(piece.now, relay, local);
+            self.release_answers(piece.now, relay);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Whole sessions: both directions, in the order in which the bytes were seen.
 
 mod captures;
+mod endings;
 mod hostile;
 mod model;
 mod oracle;
