@@ -255,6 +255,8 @@ impl Accepting {
         let mut pause = PAUSE_FIRST;
         loop {
             if self.is_full() {
+                let full = io::Error::other("as many sessions are open as fit");
+                self.complain(&full, "accepting pauses");
                 self.pause(Some(PAUSE_FIRST)).await;
             } else {
                 let ready = tokio::select! {
