@@ -180,7 +180,7 @@ fn a_disconnect_cuts_where_it_says_and_keeps_what_came_before() {
             let got = String::from_utf8(got).unwrap();
             assert_eq!((got, ended), (prefix, end), "{how} {place}");
             proxied.wait_until_idle();
-            let seen = upstream.seen();
+            let seen = upstream.seen_in_all();
             let get = format!("GET {value}");
             assert_eq!(seen.contains(&get), *asked, "{how} {place}: {seen:?}");
             assert_eq!(proxied.listed(&fault.name).injected, 1);

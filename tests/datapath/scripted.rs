@@ -1,6 +1,7 @@
 //! Upstreams that speak just enough of a protocol, and remember what they were asked.
 
-use crate::peers::Serving;
+use crate::peers::{LIMIT, Serving};
+use crate::support::eventually;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -37,6 +38,15 @@ impl Scripted {
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.serving.address
+    }
+
+    /// What it was asked since the last look, by connections that have all ended.
+    pub(crate) fn seen_in_all(&self) -> Vec<String> {
+        // Each connection holds one more than this one here and the listener's.
+        eventually("the upstream to have read all", LIMIT, || {
+            (Arc::strong_count(&self.seen) == 2).then_some(())
+        });
+        self.seen()
     }
 
     /// What it was asked since the last look.
