@@ -175,7 +175,7 @@ impl Injector {
                 if let Some(asked) = waiting {
                     self.decide(asked, event.at, relay, local, piece);
                 }
-                self.request_end(event, relay, local, piece);
+                self.request_end(event, relay, piece);
             }
             _ => {}
         }
@@ -313,7 +313,7 @@ impl Injector {
                     asked,
                     seen,
                 );
-                skipped = self.error(treatment, asked.0, decision, seen, now, relay, local);
+                skipped = self.error(treatment, asked.0, decision, seen, now, relay);
             }
         }
         let hold = Reply::Hold {
@@ -373,7 +373,6 @@ impl Injector {
         seen: &[u8],
         now: u64,
         relay: &mut Relay,
-        local: &mut Local,
     ) -> Option<&'static str> {
         let delay = clock::nanos(decision.request_delay);
         match treatment {
@@ -421,13 +420,7 @@ impl Injector {
     }
 
     /// The last byte of a request is before the event.
-    fn request_end(
-        &mut self,
-        event: &Located,
-        relay: &mut Relay,
-        local: &mut Local,
-        piece: &mut Piece<'_>,
-    ) {
+    fn request_end(&mut self, event: &Located, relay: &mut Relay, piece: &mut Piece<'_>) {
         match self.requests.asking {
             Asking::Plain => return,
             // Not decided by its end: the decoder never said what it is.
