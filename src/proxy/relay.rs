@@ -152,6 +152,7 @@ pub(crate) struct Relay {
     pub(crate) slot: usize,
     /// When a half-closed session is looked at next.
     look: u64,
+    down_first: bool,
 }
 
 impl Relay {
@@ -177,6 +178,7 @@ impl Relay {
             injector: None,
             slot,
             look: 0,
+            down_first: true,
         }
     }
 
@@ -214,9 +216,21 @@ impl Relay {
             }
             // The last fault is gone and nothing is held: the fast way goes on, and registers with the sockets anew.
         }
-        self.pump(Way::Up, cx, local);
-        self.pump(Way::Down, cx, local);
+        for way in self.take_turns() {
+            self.pump(way, cx, local);
+        }
         self.end().map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// The directions, each first every other time: a flood takes all that the runtime grants a task at a time, and whoever
+    /// always came second would starve.
+    pub(crate) fn take_turns(&mut self) -> [Way; 2] {
+        self.down_first = !self.down_first;
+        if self.down_first {
+            [Way::Down, Way::Up]
+        } else {
+            [Way::Up, Way::Down]
+        }
     }
 
     /// Whether the side that finished was reset since; asks to be woken to look again.

@@ -108,6 +108,9 @@ impl Injector {
         local: &mut Local,
     ) -> Poll<End> {
         let mut wake = u64::MAX;
+        if relay.take_turns()[0] == Way::Down && !self.is_frozen(relay) {
+            self.poll_way(Way::Down, relay, cx, local, &mut wake);
+        }
         loop {
             let stalled = self.stalled.is_some();
             let mut again = !stalled && self.poll_way(Way::Up, relay, cx, local, &mut wake);
