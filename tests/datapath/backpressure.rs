@@ -1,12 +1,14 @@
 //! What a peer does not take stops the other; what it takes slowly costs nobody else.
 
 use crate::harness::Proxied;
-use crate::peers::{End, Serving, dial, expect, fill, pattern, ping, read_to_end};
+use crate::peers::{End, Serving, dial, expect, expect_silence, fill, pattern, ping, read_to_end};
 use crate::support::{Brownout, resident_bytes};
 use brownout::protocol::Protocol;
+use serde_json::json;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 /// What the user's memory of one direction of a stalled session may take.
 const BOUND: u64 = 64 * 1024;
@@ -117,4 +119,81 @@ fn a_hundred_megabytes_each_way_arrive_whole() {
     });
     let bytes = proxied.figures().bytes;
     assert_eq!((bytes.up, bytes.down), (TOTAL as u64, TOTAL as u64));
+}
+
+/// A flood one way must not keep what goes the other way from its turn.
+#[test]
+fn a_flood_does_not_starve_the_other_direction() {
+    for loaded in [false, true] {
+        let slowest = beside_a_flood(loaded);
+        assert!(
+            slowest < Duration::from_millis(300),
+            "{slowest:?}, a fault loaded: {loaded}"
+        );
+    }
+}
+
+/// The longest way of a byte to a client that sends without end.
+fn beside_a_flood(loaded: bool) -> Duration {
+    let (proxied, upstream) = Proxied::tcp();
+    let (client, server) = proxied.session(&upstream);
+    if loaded {
+        proxied.fault(json!({ "action": "stall", "probability": 0.0 }));
+    }
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let piece = vec![0; 1 << 20];
+            while !done.load(Ordering::Relaxed) {
+                (&client).write_all(&piece).unwrap();
+            }
+            client.shutdown(Shutdown::Write).unwrap();
+        });
+        scope.spawn(|| {
+            let mut piece = vec![0; 1 << 20];
+            while let Ok(1..) = (&server).read(&mut piece) {}
+        });
+        let mut slowest = Duration::ZERO;
+        for _ in 0..50 {
+            std::thread::sleep(Duration::from_millis(10));
+            let sent = Instant::now();
+            (&server).write_all(b"!").unwrap();
+            expect(&client, b"!");
+            slowest = slowest.max(sent.elapsed());
+        }
+        done.store(true, Ordering::Relaxed);
+        slowest
+    })
+}
+
+/// A delay holds up to its bound; then the sender waits, and that is counted.
+#[test]
+fn what_a_delay_holds_is_bounded() {
+    const BOUND: usize = 1 << 20;
+    let (proxied, upstream) = Proxied::tcp();
+    let (client, server) = proxied.session(&upstream);
+    let spec = json!({ "action": "latency", "delay": "1h", "on": "request" });
+    proxied.fault(spec);
+    let sent = fill(&client);
+    let held = held_bytes(&proxied);
+    assert!(
+        (BOUND..=BOUND + (64 << 10)).contains(&held),
+        "{held} of {sent}"
+    );
+    assert!(proxied.figures().held_limit >= 1);
+    expect_silence(&server, Duration::from_millis(50));
+
+    proxied.server.halt();
+    client.shutdown(Shutdown::Write).unwrap();
+    let (got, end) = read_to_end(&server);
+    assert_eq!((got.len(), end), (sent, End::Fin));
+    assert_eq!(held_bytes(&proxied), 0);
+}
+
+fn held_bytes(proxied: &Proxied) -> usize {
+    let figures = proxied.block_on(proxied.server.exposition());
+    let line = figures
+        .lines()
+        .find_map(|line| line.strip_prefix("brownout_held_bytes "));
+    line.unwrap().parse().unwrap()
 }

@@ -191,6 +191,7 @@ fn refuse_reset_and_silent_turn_newcomers_away() {
     let address = proxied.address("p");
     let old = working(&proxied);
 
+    let mut events = proxied.events();
     let fault = proxied.fault(json!({ "name": "reset", "action": "refuse", "how": "reset" }));
     match newcomer(address) {
         Ok(End::Rst) | Err(ErrorKind::ConnectionReset) => {}
@@ -198,6 +199,11 @@ fn refuse_reset_and_silent_turn_newcomers_away() {
     }
     ping(&old).unwrap();
     assert_eq!(proxied.listed(&fault.name).injected, 1);
+    let by = events.find("the refusal", |event| match event {
+        Event::Refused { fault, .. } => Some(fault.to_string()),
+        _ => None,
+    });
+    assert_eq!(by, "reset");
     proxied.server.remove_fault("reset").unwrap();
 
     proxied.fault(json!({ "name": "silent", "action": "refuse", "how": "silent" }));

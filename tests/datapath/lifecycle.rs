@@ -77,6 +77,22 @@ fn a_drain_flushes_what_a_fault_holds() {
     assert!(brownout.process().wait(LIMIT).success());
 }
 
+/// Time goes on while it drains: what a fault holds goes when the fault ends.
+#[test]
+fn a_fault_ends_during_a_drain_too() {
+    let echo = Serving::echo();
+    let mut brownout = Brownout::start(&["--tcp", &format!("p@0={}", echo.address)]);
+    let proxy = brownout.proxy("p");
+    let mut client = dial(proxy);
+    let fault = json!({ "action": "stall", "ttl": "700ms" });
+    assert_eq!(brownout.post("/v1/faults", &fault).status, 201);
+    client.write_all(b"held").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    brownout.process().signal(Signal::TERM);
+    assert_eq!(read_to_end(&client), (b"held".into(), End::Fin));
+    assert!(brownout.process().wait(LIMIT).success());
+}
+
 #[test]
 fn a_drain_ends_at_its_deadline_and_a_second_signal_at_once() {
     let echo = Serving::echo();
