@@ -5,6 +5,7 @@
 //! comes, at the boundaries that the decoder gives. Where nothing is held and no exchange of a piece is hit, the piece goes
 //! from the scratch buffer to the socket as on the fast way.
 
+mod burst;
 mod reply;
 mod request;
 

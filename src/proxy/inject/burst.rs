@@ -1,0 +1,100 @@
+//! Plain TCP, and sessions whose decoder gave up: bytes that arrived together stand in for exchanges.
+
+use super::super::clock;
+use super::super::lane::{Cargo, Item, Stall};
+use super::super::local::Local;
+use super::super::relay::{Relay, Way};
+use super::Injector;
+use super::request::due;
+use crate::fault::action::{Disconnect, When};
+use crate::fault::plan::Ending;
+use crate::fault::spec::Side;
+use crate::fault::{Decision, Subject};
+use crate::protocol::Protocol;
+use crate::protocol::tcp::{BURST, BURST_CLASS};
+use std::sync::Arc;
+
+impl Injector {
+    /// Bytes that arrived together on a proxy that decodes nothing. On a session whose decoder gave up they pass: faults
+    /// there name exchanges, and there are none.
+    pub(super) fn burst(
+        &mut self,
+        way: Way,
+        length: usize,
+        now: u64,
+        relay: &mut Relay,
+        local: &mut Local,
+    ) -> bool {
+        let clear = self.closing.is_none() && self.stalled.is_none();
+        let exchange = self.requests.bursts;
+        let decision = if relay.shared.protocol() == Protocol::Tcp {
+            let subject = Subject {
+                session: relay.session,
+                exchange,
+                operation: BURST,
+                class: BURST_CLASS,
+                client: relay.peer,
+                request: &[],
+                now: clock::instant(now),
+            };
+            self.requests.bursts += 1;
+            let side = match way {
+                Way::Up => Side::Request,
+                Way::Down => Side::Reply,
+            };
+            self.plan.decide_burst(&subject, side)
+        } else {
+            Decision::default()
+        };
+        let hit = !decision.faults.is_empty();
+        if hit {
+            let asked = (exchange, BURST, BURST_CLASS);
+            self.note(asked, &decision, None, relay, local);
+        }
+        let lane = match way {
+            Way::Up => &mut self.up,
+            Way::Down => &mut self.down,
+        };
+        if !hit {
+            if lane.is_empty() && clear {
+                return true;
+            }
+            lane.push_bytes(&local.scratch[..length], 0, None);
+            return false;
+        }
+        let decision = Arc::new(decision);
+        let delay = clock::nanos(match way {
+            Way::Up => decision.request_delay,
+            Way::Down => decision.reply_delay.max(decision.reply_floor),
+        });
+        let bytes = &local.scratch[..length];
+        let at = due(now, delay);
+        match decision.end {
+            Some(ref ending @ (Ending::Stall | Ending::Timeout(_))) => {
+                let until = match ending {
+                    Ending::Timeout(after) => Some(now + delay + clock::nanos(*after)),
+                    _ => None,
+                };
+                let stall = Cargo::Stall(Stall {
+                    until,
+                    before: None,
+                });
+                lane.push(Item::new(at, stall, Some(&decision)));
+            }
+            Some(Ending::Disconnect(Disconnect { how, when })) => {
+                let passed = match when {
+                    When::Before => 0,
+                    When::After => length,
+                    When::InsideBytes(n) => usize::try_from(n).map_or(length, |n| n.min(length)),
+                    When::InsideShare(share) => (length as f64 * share) as usize,
+                };
+                lane.push_bytes(&bytes[..passed], at, Some(&decision));
+                lane.push(Item::new(at, Cargo::Close(how, 0), Some(&decision)));
+                return false;
+            }
+            Some(Ending::Error(_)) | None => {}
+        }
+        lane.push_bytes(bytes, at, Some(&decision));
+        false
+    }
+}
