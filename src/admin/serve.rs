@@ -74,7 +74,7 @@ impl Admin {
             source,
         };
         let (bound, address, tcp) = bind(listen).map_err(fail)?;
-        server.set_admin(tcp);
+        server.set_admin(Some(address.clone()));
         let router = Arc::new(Router::new(server, Guard::new(tcp)));
         let stop = CancellationToken::new();
         let stopped = stop.clone();

@@ -20,7 +20,7 @@ use super::dice::{Dice, Purpose};
 use super::gate::Asked;
 use super::index::{Candidates, OperationIndex};
 use super::schedule::State;
-use super::spec::{Existing, Scope};
+use super::spec::{Existing, Scope, Side};
 use crate::protocol::{Catalog, Class, Operation};
 
 /// What is known of an exchange when it is identified.
@@ -129,6 +129,16 @@ impl Plan {
 
     /// What to do with this exchange. To be asked exactly once for each: gates count.
     pub fn decide(&self, subject: &Subject<'_>) -> Decision {
+        self.ask(subject, None)
+    }
+
+    /// As [`Plan::decide`], for bytes that went one way on a proxy that decodes nothing: of the delays only those of this
+    /// side are asked, so that the gates of the others do not count what they could not delay.
+    pub fn decide_burst(&self, subject: &Subject<'_>, side: Side) -> Decision {
+        self.ask(subject, Some(side))
+    }
+
+    fn ask(&self, subject: &Subject<'_>, side: Option<Side>) -> Decision {
         let mut decision = Decision::default();
         if let Some(catalog) = &self.catalog
             && let Some(candidates) = self.candidates(subject.operation, subject.class)
@@ -136,7 +146,10 @@ impl Plan {
         {
             let mut request = Request::new(catalog.protocol(), subject.request);
             for at in &candidates.entries {
-                self.entries[usize::from(*at)].act(subject, &mut request, &mut decision);
+                let entry = &self.entries[usize::from(*at)];
+                if side.is_none_or(|side| entry.acts_on_side(side)) {
+                    entry.act(subject, &mut request, &mut decision);
+                }
             }
         }
         decision
@@ -288,6 +301,13 @@ impl Entry {
         }
         self.active.tally().hit();
         decision.faults.push(Arc::clone(self.active.name()));
+    }
+
+    fn acts_on_side(&self, side: Side) -> bool {
+        match &self.effect {
+            Effect::Delay(latency) => latency.on == side,
+            Effect::End(_) | Effect::Refuse(_) => true,
+        }
     }
 
     /// Whether this `refuse` hits a new session.

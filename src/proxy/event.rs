@@ -60,6 +60,15 @@ pub enum Event {
         /// The faults, in their order.
         faults: Vec<Arc<str>>,
     },
+    /// A fault turned a connection away.
+    Refused {
+        /// Its proxy.
+        proxy: Arc<str>,
+        /// The ordinal that its session would have had, or has, where it is kept unanswered.
+        session: u64,
+        /// The fault.
+        fault: Arc<str>,
+    },
     /// A fault matched an exchange, but cannot be applied in its protocol state.
     Skipped {
         /// Its proxy.

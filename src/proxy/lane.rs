@@ -19,10 +19,19 @@ pub(crate) const HELD_DIRECTION: usize = 1 << 20;
 pub(crate) enum Cargo {
     /// Bytes to send.
     Bytes(Vec<u8>),
-    /// Nothing behind this is sent until the fault is over; after the time, where there is one, the session closes.
-    Stall(Option<u64>),
+    /// Nothing behind this is sent until the fault is over.
+    Stall(Stall),
     /// The session closes once the replies of all exchanges before this one were sent on.
     Close(CloseHow, u64),
+}
+
+/// How a session stalls.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stall {
+    /// After this time it closes.
+    pub(crate) until: Option<u64>,
+    /// The replies of the exchanges before this one still go; none: neither direction moves.
+    pub(crate) before: Option<u64>,
 }
 
 /// Something in a lane, and when it may go.
@@ -66,7 +75,7 @@ pub(crate) enum Progress {
     /// The socket takes no more now.
     Blocked,
     /// The head is a stall: see [`Cargo::Stall`].
-    Stalled(Option<u64>),
+    Stalled(Stall),
     /// The head is a close: see [`Cargo::Close`].
     Close(CloseHow, u64),
     /// The socket failed.
@@ -196,7 +205,7 @@ impl Lane {
                 return Progress::Until(item.due);
             }
             let bytes = match &item.cargo {
-                Cargo::Stall(until) => return Progress::Stalled(*until),
+                Cargo::Stall(stall) => return Progress::Stalled(*stall),
                 Cargo::Close(how, exchange) => return Progress::Close(*how, *exchange),
                 Cargo::Bytes(bytes) => bytes,
             };

@@ -15,7 +15,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Raises the soft limit to the hard one, and computes what fits beside `listeners` listeners.
+    /// Raises the soft limit to the hard one, and computes what fits beside what is open already and `listeners` listeners.
     pub fn raise(listeners: usize, wanted: Option<u32>) -> Self {
         let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
         if current < maximum {
@@ -31,13 +31,13 @@ impl Limits {
         let descriptors = getrlimit(Resource::Nofile)
             .current
             .unwrap_or(u64::from(u32::MAX));
-        Self::of(descriptors, listeners, wanted)
+        Self::of(descriptors, open_now().saturating_add(listeners), wanted)
     }
 
-    /// What fits into so many descriptors.
-    pub fn of(descriptors: u64, listeners: usize, wanted: Option<u32>) -> Self {
+    /// What fits into so many descriptors, of which so many are taken.
+    pub fn of(descriptors: u64, taken: usize, wanted: Option<u32>) -> Self {
         // A small limit keeps a quarter for everything else.
-        let reserve = RESERVE.min(descriptors / 4) + listeners as u64;
+        let reserve = RESERVE.min(descriptors / 4).saturating_add(taken as u64);
         let fits = descriptors.saturating_sub(reserve) / 2;
         let fits = usize::try_from(fits).unwrap_or(usize::MAX).max(1);
         let sessions = wanted.map_or(fits, |n| fits.min(n as usize));
@@ -46,6 +46,12 @@ impl Limits {
             sessions,
         }
     }
+}
+
+/// Descriptors that are open, the one that counts them included.
+fn open_now() -> usize {
+    // Where it cannot be read: standard streams, and a few threads with a poller each.
+    std::fs::read_dir("/dev/fd").map_or(32, Iterator::count)
 }
 
 #[cfg(test)]

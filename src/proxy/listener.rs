@@ -255,6 +255,8 @@ impl Accepting {
         let mut pause = PAUSE_FIRST;
         loop {
             if self.is_full() {
+                let full = io::Error::other("as many sessions are open as fit");
+                self.complain(&full, "accepting pauses");
                 self.pause(Some(PAUSE_FIRST)).await;
             } else {
                 let ready = tokio::select! {
@@ -307,11 +309,20 @@ impl Accepting {
         let peer: Option<IpAddr> = from.map(|a| a.ip().to_canonical());
         let session = self.shared.number_session();
         let refused = self.shared.plan().refuse(session, peer, Instant::now());
-        let silent = match refused {
+        let how = refused.as_ref().map(|(how, _)| *how);
+        if let Some((_, fault)) = refused {
+            let proxy = self.shared.name.clone();
+            self.shared.emit(|| Event::Refused {
+                proxy,
+                session,
+                fault,
+            });
+        }
+        let silent = match how {
             None => false,
-            Some((Refuse::Silent, _)) => true,
-            // Between the moment a listener is to close and the moment it is closed.
-            Some((Refuse::Reset | Refuse::Closed, _)) => {
+            Some(Refuse::Silent) => true,
+            // Closed: between the moment a listener is to close and the moment it is closed.
+            Some(Refuse::Reset | Refuse::Closed) => {
                 let _ = socket.set_linger(Some(Duration::ZERO));
                 return;
             }

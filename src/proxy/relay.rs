@@ -65,6 +65,9 @@ pub(crate) struct Half {
     pub(crate) broken: bool,
 }
 
+/// A reset behind a FIN wakes nobody, since that socket is not read any more: it is looked for this often (nanoseconds).
+const LOOK: u64 = 1_000_000_000;
+
 impl Half {
     fn new() -> Self {
         Self {
@@ -147,6 +150,9 @@ pub(crate) struct Relay {
     seen: u64,
     injector: Option<Box<Injector>>,
     pub(crate) slot: usize,
+    /// When a half-closed session is looked at next.
+    look: u64,
+    down_first: bool,
 }
 
 impl Relay {
@@ -171,6 +177,8 @@ impl Relay {
             seen: 0,
             injector: None,
             slot,
+            look: 0,
+            down_first: true,
         }
     }
 
@@ -178,31 +186,85 @@ impl Relay {
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         Local::with(|local| {
             local.set_waker(self.slot, cx.waker());
-            let generation = self.shared.generation();
-            if generation != self.seen {
-                if generation == CLOSING {
-                    return Poll::Ready(End::Closed);
-                }
-                self.seen = generation;
-                if let Some(end) = self.plan_changed() {
-                    return Poll::Ready(end);
-                }
+            let progress = self.advance(cx, local);
+            if progress.is_pending() && self.up.source != self.down.source {
+                self.look_for_reset(cx, local);
             }
-            if let Some(mut injector) = self.injector.take() {
-                let progress = injector.poll(self, cx, local);
-                if self.seen != 0 || !injector.is_idle() {
-                    self.injector = Some(injector);
-                    return progress;
-                }
-                if progress.is_ready() {
-                    return progress;
-                }
-                // The last fault is gone and nothing is held: the fast way goes on, and registers with the sockets anew.
-            }
-            self.pump(Way::Up, cx, local);
-            self.pump(Way::Down, cx, local);
-            self.end().map_or(Poll::Pending, Poll::Ready)
+            progress
         })
+    }
+
+    fn advance(&mut self, cx: &mut Context<'_>, local: &mut Local) -> Poll<End> {
+        let generation = self.shared.generation();
+        if generation != self.seen {
+            if generation == CLOSING {
+                return Poll::Ready(End::Closed);
+            }
+            self.seen = generation;
+            if let Some(end) = self.plan_changed() {
+                return Poll::Ready(end);
+            }
+        }
+        if let Some(mut injector) = self.injector.take() {
+            let progress = injector.poll(self, cx, local);
+            if self.seen != 0 || !injector.is_idle() {
+                self.injector = Some(injector);
+                return progress;
+            }
+            if progress.is_ready() {
+                return progress;
+            }
+            // The last fault is gone and nothing is held: the fast way goes on, and registers with the sockets anew.
+        }
+        for way in self.take_turns() {
+            self.pump(way, cx, local);
+        }
+        self.end().map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// The directions, each first every other time: a flood takes all that the runtime grants a task at a time, and whoever
+    /// always came second would starve.
+    pub(crate) fn take_turns(&mut self) -> [Way; 2] {
+        self.down_first = !self.down_first;
+        if self.down_first {
+            [Way::Down, Way::Up]
+        } else {
+            [Way::Up, Way::Down]
+        }
+    }
+
+    /// Whether the side that finished was reset since; asks to be woken to look again.
+    #[cold]
+    fn look_for_reset(&mut self, cx: &Context<'_>, local: &mut Local) {
+        let (socket, half) = match (self.up.source, self.down.source) {
+            (Source::Finished, Source::Open) => (&self.client, &mut self.up),
+            (Source::Open, Source::Finished) => (&self.upstream, &mut self.down),
+            _ => return,
+        };
+        let now = clock::now();
+        if now < self.look {
+            return;
+        }
+        if socket.has_failed() {
+            half.source = Source::Reset;
+            cx.waker().wake_by_ref();
+            return;
+        }
+        self.look = now + LOOK;
+        local.timers.schedule(self.look, self.slot, now);
+    }
+
+    /// What the end of the stream of `way` stands for: behind a write that failed on the same socket it is what the reset left.
+    pub(crate) fn source_at_end(&self, way: Way) -> Source {
+        let written = match way {
+            Way::Up => &self.down,
+            Way::Down => &self.up,
+        };
+        if written.broken {
+            Source::Reset
+        } else {
+            Source::Finished
+        }
     }
 
     /// Another plan is in force.
@@ -243,6 +305,7 @@ impl Relay {
     /// One direction with nothing held.
     #[inline]
     fn pump(&mut self, way: Way, cx: &mut Context<'_>, local: &mut Local) {
+        let at_end = self.source_at_end(way);
         let (from, to, half) = match way {
             Way::Up => (&mut self.client, &mut self.upstream, &mut self.up),
             Way::Down => (&mut self.upstream, &mut self.client, &mut self.down),
@@ -275,8 +338,8 @@ impl Relay {
             match read {
                 Err(e) => half.source = source_of(&e),
                 Ok(()) if length == 0 => {
-                    half.source = Source::Finished;
-                    if way == Way::Down {
+                    half.source = at_end;
+                    if way == Way::Down && at_end == Source::Finished {
                         self.meter.reply_eof(now, local, &self.shared, self.session);
                     }
                 }

@@ -17,7 +17,6 @@ use crate::measure::{Meta, ProxyId};
 use crate::protocol::Catalog;
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -102,7 +101,7 @@ struct State {
     store: Store,
     config: Config,
     next_id: u16,
-    admin: Option<SocketAddr>,
+    admin: Option<Listen>,
 }
 
 #[derive(Debug)]
@@ -134,12 +133,13 @@ impl Server {
             None => None,
         };
         let wanted = config.max_sessions.map(std::num::NonZero::get);
-        let limits = Limits::raise(config.proxies.len(), wanted);
         let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let count = config.workers.map_or_else(cores, |n| n.get() as usize);
         let workers: io::Result<Vec<Worker>> = (0..count).map(Worker::start).collect();
         let workers = workers.map_err(StartError::Thread)?;
         let acceptor = start_acceptor().map_err(StartError::Thread)?;
+        // After the threads: what they hold is no session's.
+        let limits = Limits::raise(config.proxies.len(), wanted);
         let seed = config.seed.unwrap_or_else(seed_of_time);
         let inner = Inner {
             process: Arc::new(Process::default()),
@@ -275,24 +275,16 @@ impl Server {
     }
 
     /// Tells where the admin endpoint listens: never an upstream.
-    pub fn set_admin(&self, address: Option<SocketAddr>) {
+    pub fn set_admin(&self, address: Option<Listen>) {
         let mut state = self.state();
         state.admin = address;
         self.note_own(&state);
     }
 
     fn note_own(&self, state: &State) {
-        let listeners = state
-            .proxies
-            .values()
-            .filter_map(|p| match p.config.listen {
-                Listen::Tcp(address) => Some(address),
-                Listen::Unix(_) => None,
-            });
-        self.0
-            .process
-            .own
-            .store(Arc::new(listeners.chain(state.admin).collect()));
+        let listeners = state.proxies.values().map(|p| p.config.listen.clone());
+        let own = listeners.chain(state.admin.clone()).collect();
+        self.0.process.own.store(Arc::new(own));
     }
 
     /// The proxies, by name.
@@ -562,43 +554,42 @@ impl Server {
     /// that take effect only with a restart.
     ///
     /// # Errors
-    /// A new address cannot be listened on: then nothing has changed.
+    /// A new address cannot be listened on: then nothing has changed. Or one that a proxy held which this reload replaced was
+    /// taken by another process in between: then only that proxy is missing.
     pub async fn reload(&self, new: Config) -> Result<Vec<&'static str>, ControlError> {
         let old = self.current_config();
         let changes = old.diff(&new);
         let replaced = |change: &Change| *change != Change::Measured;
         let changed = changes.changed.iter();
         let (again, kept): (Vec<_>, Vec<_>) = changed.partition(|(_, change)| replaced(change));
-        // New addresses first: what cannot be bound must not cost what runs.
-        let mut bound = BTreeMap::new();
-        for name in &changes.added {
-            if let Some(proxy) = new.proxy(name) {
-                bound.insert(name.clone(), open(proxy)?);
-            }
-        }
-        for (name, _) in &again {
-            let (Some(proxy), Some(before)) = (new.proxy(name), old.proxy(name)) else {
-                continue;
-            };
-            if proxy.listen != before.listen {
-                bound.insert(name.clone(), open(proxy)?);
-            }
-        }
-        for name in changes
+        let leaving: Vec<&String> = changes
             .removed
             .iter()
             .chain(again.iter().map(|(name, _)| name))
-        {
+            .collect();
+        let arriving: Vec<&ProxyConfig> = new
+            .proxies
+            .iter()
+            .filter(|p| changes.added.contains(&p.name) || leaving.contains(&&p.name))
+            .collect();
+        // New addresses first: what cannot be bound must not cost what runs. Those that a leaving proxy holds come after it.
+        let freed = |listen: &Listen| {
+            let mut held = leaving.iter().filter_map(|name| old.proxy(name));
+            held.any(|proxy| proxy.listen.collides_with(listen))
+        };
+        let mut bound = BTreeMap::new();
+        for proxy in arriving.iter().filter(|p| !freed(&p.listen)) {
+            bound.insert(&proxy.name, open(proxy)?);
+        }
+        for name in &leaving {
             self.remove_proxy(name).await?;
         }
-        for proxy in &new.proxies {
-            match bound.remove(&proxy.name) {
-                Some(bound) => self.launch(proxy.clone(), bound).await,
-                None if again.iter().any(|(name, _)| *name == proxy.name) => {
-                    let bound = open(proxy)?;
-                    self.launch(proxy.clone(), bound).await;
-                }
-                None => {}
+        let mut lost = Ok(());
+        for proxy in arriving {
+            match bound.remove(&proxy.name).map_or_else(|| open(proxy), Ok) {
+                Ok(bound) => self.launch(proxy.clone(), bound).await,
+                // Somebody else was quicker. The others are still to come.
+                Err(error) => lost = Err(error),
             }
         }
         for (name, _) in kept {
@@ -610,6 +601,7 @@ impl Server {
             proxies: Vec::new(),
             ..new
         };
+        lost?;
         self.emit(|| Event::Reloaded);
         Ok(changes.restart)
     }

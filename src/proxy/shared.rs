@@ -3,12 +3,11 @@
 use super::clock;
 use super::event::{Event, EventBus};
 use super::upstream::Upstream;
-use crate::config::ProxyConfig;
+use crate::config::{Listen, ProxyConfig};
 use crate::fault::Plan;
 use crate::measure::{Gauges, ProxyId};
 use crate::protocol::{Catalog, Protocol};
 use arc_swap::ArcSwap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -20,7 +19,7 @@ pub(crate) const HELD_TOTAL: usize = 256 << 20;
 #[derive(Debug, Default)]
 pub(crate) struct Process {
     /// Where we listen ourselves: never an upstream.
-    pub(crate) own: ArcSwap<Vec<SocketAddr>>,
+    pub(crate) own: ArcSwap<Vec<Listen>>,
     /// Bytes held for faults now.
     pub(crate) held: AtomicUsize,
     /// Sessions open now, of all proxies.

@@ -79,6 +79,13 @@ impl Stream {
         }
     }
 
+    /// Whether the peer has reset the connection. Tells it once: asking takes the error from the socket.
+    pub(crate) fn has_failed(&self) -> bool {
+        SockRef::from(self)
+            .take_error()
+            .map_or(true, |error| error.is_some())
+    }
+
     /// Whether every byte written was acknowledged by the peer's kernel.
     pub(crate) fn is_drained(&self) -> bool {
         match self {

@@ -21,7 +21,11 @@ pub(crate) enum Treatment {
         early: bool,
     },
     /// The server gets this instead, refuses it, and its error is exchanged for `error`.
-    Substitute { request: Bytes, error: Bytes },
+    Substitute {
+        request: Bytes,
+        error: Bytes,
+        status: Status,
+    },
     /// Not possible in this protocol state.
     Skip(&'static str),
 }
@@ -145,6 +149,7 @@ fn postgres_error(
             Treatment::Substitute {
                 request: replaced.into(),
                 error,
+                status,
             }
         }
         _ => Treatment::Skip("not a statement"),

@@ -2,10 +2,12 @@
 
 use super::shared::Process;
 use super::socket::{Stream, canonical, is_local};
+use crate::config::Listen;
 use crate::measure::Counter;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::net::{TcpStream, UnixStream, lookup_host};
@@ -20,13 +22,16 @@ const STALE: Duration = Duration::from_secs(10 * 60);
 /// A resolver gets this long to answer.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How often a unix socket is tried whose listener's queue is full.
+const QUEUE_STEP: Duration = Duration::from_millis(5);
+
 /// Why no connection to the upstream was made.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConnectError {
     #[error("`{host}` does not resolve")]
     Resolve { host: String, source: io::Error },
     #[error("{0} is one of our own listeners")]
-    Loop(SocketAddr),
+    Loop(Listen),
     #[error("no answer within {0:?}")]
     Timeout(Duration),
     #[error("connect failed")]
@@ -105,12 +110,10 @@ impl Upstream {
 
     async fn attempts(&self, process: &Process, limit: Duration) -> Result<Stream, ConnectError> {
         let addresses = match self {
-            Self::Unix(path) => {
-                return UnixStream::connect(path)
-                    .await
-                    .map(Stream::Unix)
-                    .map_err(ConnectError::Connect);
+            Self::Unix(path) if is_own_path(path, &process.own.load()) => {
+                return Err(ConnectError::Loop(Listen::Unix(path.clone())));
             }
+            Self::Unix(path) => return connect_unix(path).await.map_err(ConnectError::Connect),
             Self::Host { .. } => self.addresses().await?,
         };
         // Each address gets an equal share, so that a silent first one leaves time for the second.
@@ -118,7 +121,7 @@ impl Upstream {
         let mut last = ConnectError::Timeout(limit);
         for &address in &*addresses {
             if is_own(address, &process.own.load()) {
-                last = ConnectError::Loop(address);
+                last = ConnectError::Loop(Listen::Tcp(address));
                 continue;
             }
             match timeout(share, TcpStream::connect(address)).await {
@@ -182,17 +185,41 @@ impl std::fmt::Display for Upstream {
     }
 }
 
+/// Connects to a unix socket. Where the queue of its listener is full, a socket that does not block is turned away; one that
+/// does would wait, and so do we.
+async fn connect_unix(path: &Path) -> io::Result<Stream> {
+    loop {
+        match UnixStream::connect(path).await {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => tokio::time::sleep(QUEUE_STEP).await,
+            other => return other.map(Stream::Unix),
+        }
+    }
+}
+
+/// Whether `path` is the socket file of one of our own listeners, under whatever name.
+fn is_own_path(path: &Path, own: &[Listen]) -> bool {
+    let identity = |path: &Path| std::fs::metadata(path).map(|m| (m.dev(), m.ino())).ok();
+    let mut listeners = own.iter().filter_map(|listen| match listen {
+        Listen::Unix(path) => Some(path),
+        Listen::Tcp(_) => None,
+    });
+    let wanted = identity(path);
+    wanted.is_some() && listeners.any(|listener| identity(listener) == wanted)
+}
+
 /// Whether a connection to `address` would come back to one of our own listeners.
-fn is_own(address: SocketAddr, own: &[SocketAddr]) -> bool {
+fn is_own(address: SocketAddr, own: &[Listen]) -> bool {
     let address = canonical(address);
-    own.iter()
-        .map(|l| canonical(*l))
-        .filter(|l| l.port() == address.port())
-        .any(|listener| {
-            listener.ip() == address.ip()
-                || (address.ip().is_unspecified() && is_local(listener.ip()))
-                || (listener.ip().is_unspecified() && is_local(address.ip()))
-        })
+    let listeners = own.iter().filter_map(|listen| match listen {
+        Listen::Tcp(listener) => Some(canonical(*listener)),
+        Listen::Unix(_) => None,
+    });
+    let mut same_port = listeners.filter(|l| l.port() == address.port());
+    same_port.any(|listener| {
+        listener.ip() == address.ip()
+            || (address.ip().is_unspecified() && is_local(listener.ip()))
+            || (listener.ip().is_unspecified() && is_local(address.ip()))
+    })
 }
 
 #[cfg(test)]
@@ -202,7 +229,7 @@ mod tests {
     fn own(listener: &str, address: &str) -> bool {
         is_own(
             address.parse().expect("address"),
-            &[listener.parse().expect("listener")],
+            &[Listen::Tcp(listener.parse().expect("listener"))],
         )
     }
 

@@ -18,7 +18,7 @@ enum Life {
 /// Decoder of one session.
 #[derive(Debug)]
 pub struct Decoder {
-    requests: Requests,
+    pub(super) requests: Requests,
     pub(super) replies: Replies,
     pub(super) outstanding: Outstanding,
     life: Life,

@@ -134,6 +134,11 @@ impl Requests {
         self.exchange == 0
     }
 
+    /// Whether this is the request that is coming in, identified already, and one that is answered.
+    pub(super) fn will_be_answered(&self, exchange: u64) -> bool {
+        self.exchange == exchange && self.known && self.replies
+    }
+
     /// The newest exchange: the one under way, else the last.
     pub(super) fn newest(&self) -> u64 {
         if self.state == State::Idle {

@@ -4,9 +4,10 @@ use super::command::Kind;
 use super::decoder::Decoder;
 
 impl Decoder {
-    /// Whether a reply to this request is due.
+    /// Whether a reply to this request is due, or will be once it is complete.
     pub fn answers(&self, exchange: u64) -> bool {
-        self.outstanding.iter().any(|p| p.exchange == exchange)
+        self.requests.will_be_answered(exchange)
+            || self.outstanding.iter().any(|p| p.exchange == exchange)
     }
 
     /// Whether this request falls into a MULTI block: the server was in one when it last answered, or will be by what was

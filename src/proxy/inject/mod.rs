@@ -9,13 +9,14 @@ mod reply;
 mod request;
 
 use super::clock;
-use super::lane::{Lane, Progress};
+use super::lane::{Lane, Progress, Stall};
 use super::local::Local;
 use super::relay::{End, Half, Relay, Source, Way, source_of};
 use super::shared::Shared;
 use crate::fault::action::CloseHow;
 use crate::fault::{Decision, Plan};
 use crate::measure::Counter;
+use crate::protocol::Protocol;
 use reply::Replies;
 use request::Requests;
 use std::sync::Arc;
@@ -32,8 +33,8 @@ pub(crate) struct Injector {
     replies: Replies,
     /// The session closes once all replies before this exchange were sent on.
     closing: Option<(CloseHow, u64)>,
-    /// Nothing moves until the fault is over, or until this time.
-    stalled: Option<(Arc<Decision>, Option<u64>)>,
+    /// Requests do not move until this fault is over.
+    stalled: Option<(Arc<Decision>, Stall)>,
     /// The wake-up already asked for.
     armed: u64,
 }
@@ -107,12 +108,16 @@ impl Injector {
         local: &mut Local,
     ) -> Poll<End> {
         let mut wake = u64::MAX;
+        if relay.take_turns()[0] == Way::Down && !self.is_frozen(relay) {
+            self.poll_way(Way::Down, relay, cx, local, &mut wake);
+        }
         loop {
-            if self.stalled.is_some() {
-                return self.poll_stalled(relay, cx, local);
+            let stalled = self.stalled.is_some();
+            let mut again = !stalled && self.poll_way(Way::Up, relay, cx, local, &mut wake);
+            if let Some(end) = self.poll_stalled(relay, cx, local, &mut wake) {
+                return Poll::Ready(end);
             }
-            let mut again = self.poll_way(Way::Up, relay, cx, local, &mut wake);
-            if self.stalled.is_none() {
+            if !self.is_frozen(relay) {
                 again |= self.poll_way(Way::Down, relay, cx, local, &mut wake);
             }
             if let Some((how, before)) = self.closing
@@ -125,12 +130,24 @@ impl Injector {
             if let Some(end) = relay.end() {
                 return Poll::Ready(end);
             }
-            if !again && self.stalled.is_none() {
+            if !again && self.stalled.is_some() == stalled {
                 break;
             }
         }
         self.arm(wake, relay.slot, local);
         Poll::Pending
+    }
+
+    /// Whether a stall has come to replies, too: those of the exchanges before it are all sent.
+    fn is_frozen(&self, relay: &Relay) -> bool {
+        let Some((_, stall)) = &self.stalled else {
+            return false;
+        };
+        stall.before.is_none_or(|before| {
+            relay.meter.oldest_unanswered() >= before
+                && self.down.is_empty()
+                && relay.down.is_flushed()
+        })
     }
 
     fn arm(&mut self, wake: u64, slot: usize, local: &mut Local) {
@@ -144,18 +161,22 @@ impl Injector {
         }
     }
 
-    /// Nothing is forwarded. The client is still read, up to the bound, to see it give up: then the session ends, as a
-    /// proxy that kept it would only leak it.
+    /// No request is forwarded. The client is still read, up to the bound, to see it give up: then the session ends, as a
+    /// proxy that kept it would only leak it. A FIN says so where a protocol is spoken, whose clients do not half-close with
+    /// a request outstanding; on plain TCP it is part of what is held.
     fn poll_stalled(
         &mut self,
         relay: &mut Relay,
         cx: &mut Context<'_>,
         local: &mut Local,
-    ) -> Poll<End> {
-        let until = self.stalled.as_ref().and_then(|(_, until)| *until);
-        if until.is_some_and(|until| until <= clock::now()) {
-            return Poll::Ready(End::Fault(CloseHow::Fin));
+        wake: &mut u64,
+    ) -> Option<End> {
+        let (_, Stall { until, .. }) = self.stalled.as_ref()?;
+        let until = until.unwrap_or(u64::MAX);
+        if until <= clock::now() {
+            return Some(End::Fault(CloseHow::Fin));
         }
+        *wake = (*wake).min(until);
         while relay.up.source == Source::Open && !self.up.is_full() {
             let mut buffer = ReadBuf::new(&mut local.scratch);
             match relay.client.poll_read(cx, &mut buffer) {
@@ -172,14 +193,11 @@ impl Injector {
             }
         }
         match relay.up.source {
-            Source::Open => {}
-            Source::Finished => return Poll::Ready(End::Fin),
-            Source::Reset => return Poll::Ready(End::ClientReset),
+            Source::Open => None,
+            Source::Finished if relay.shared.protocol() == Protocol::Tcp => None,
+            Source::Finished => Some(End::Fin),
+            Source::Reset => Some(End::ClientReset),
         }
-        if let Some(until) = until {
-            self.arm(until, relay.slot, local);
-        }
-        Poll::Pending
     }
 
     /// One direction: sends what is due, reads and decides, until it can go no further. Returns whether the other
@@ -297,9 +315,9 @@ impl Injector {
                 lane.drop_head();
                 Sent::Wait
             }
-            Progress::Stalled(until) => {
+            Progress::Stalled(stall) => {
                 let cause = lane.drop_head().unwrap_or_default();
-                self.stalled = Some((cause, until));
+                self.stalled = Some((cause, stall));
                 Sent::Wait
             }
         }
@@ -326,8 +344,9 @@ impl Injector {
         match read {
             Err(e) => half(relay, way).source = source_of(&e),
             Ok(()) if length == 0 => {
-                half(relay, way).source = Source::Finished;
-                if way == Way::Down {
+                let at_end = relay.source_at_end(way);
+                half(relay, way).source = at_end;
+                if way == Way::Down && at_end == Source::Finished {
                     relay
                         .meter
                         .reply_eof(now, local, &relay.shared, relay.session);

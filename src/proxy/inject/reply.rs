@@ -28,8 +28,8 @@ pub(super) enum Reply {
     Cut { how: CloseHow, bytes: u64 },
     /// Cut off after this share.
     CutShare { how: CloseHow, share: f64 },
-    /// The server's error message is exchanged for this one.
-    SwapError(Bytes),
+    /// The server's error message is exchanged for this one, which stands for this status.
+    SwapError { error: Bytes, status: Status },
 }
 
 impl Reply {
@@ -77,7 +77,7 @@ enum Replying {
         cause: Arc<Decision>,
     },
     /// Goes on until the error message comes.
-    SwapError { error: Bytes },
+    SwapError { error: Bytes, status: Status },
     /// The server's error message is left out: `header` collects its length, `left` is what is left of it.
     Skipping { header: Vec<u8>, left: usize },
     /// Nothing more goes to the client.
@@ -90,6 +90,8 @@ pub(super) struct Replies {
     expected: VecDeque<(u64, Arc<Decision>, Reply)>,
     answers: VecDeque<Answer>,
     replying: Replying,
+    /// What the reply that is coming in counts as, its error being exchanged.
+    swapped: Option<Status>,
 }
 
 impl Replies {
@@ -117,7 +119,7 @@ impl Replies {
         }
         // What was asked of the server in another form must be answered so; everything else may lapse.
         self.expected
-            .retain(|(_, d, reply)| in_force(d) || matches!(reply, Reply::SwapError(_)));
+            .retain(|(_, d, reply)| in_force(d) || matches!(reply, Reply::SwapError { .. }));
         let lapsed = match &self.replying {
             Replying::Held { cause, .. }
             | Replying::Cut { cause, .. }
@@ -194,7 +196,7 @@ impl Replying {
                 kept: Vec::new(),
                 cause,
             },
-            Reply::SwapError(error) => Self::SwapError { error },
+            Reply::SwapError { error, status } => Self::SwapError { error, status },
         }
     }
 }
@@ -261,7 +263,8 @@ impl Injector {
                 self.cut_if_due();
             }
             Event::ErrorBegin => {
-                if let Replying::SwapError { error } = &self.replies.replying {
+                if let Replying::SwapError { error, status } = &self.replies.replying {
+                    self.replies.swapped = Some(*status);
                     self.down.push_bytes(error, 0, None);
                     self.replies.replying = Replying::Skipping {
                         header: Vec::new(),
@@ -271,7 +274,9 @@ impl Injector {
             }
             Event::ReplyEnd { .. } => {
                 self.reply_end();
-                if let Some(done) = done {
+                let swapped = self.replies.swapped.take();
+                if let Some(mut done) = done {
+                    done.sample.status = swapped.unwrap_or(done.sample.status);
                     self.finish(done, now, relay, local);
                 }
                 self.release_answers(now, relay);

@@ -2,7 +2,7 @@
 
 use super::super::clock;
 use super::super::event::Event as Happening;
-use super::super::lane::{Cargo, Item};
+use super::super::lane::{Cargo, Item, Stall};
 use super::super::local::Local;
 use super::super::relay::{Relay, Way};
 use super::super::treatment::{self, Treatment};
@@ -10,6 +10,7 @@ use super::Injector;
 use super::reply::{Answer, Reply};
 use crate::fault::action::{Disconnect, When};
 use crate::fault::plan::Ending;
+use crate::fault::spec::Side;
 use crate::fault::{Decision, Subject};
 use crate::measure::Counter;
 use crate::protocol::tcp::{BURST, BURST_CLASS};
@@ -293,7 +294,11 @@ impl Injector {
                     Ending::Timeout(after) => Some(now + delay + clock::nanos(*after)),
                     _ => None,
                 };
-                let stall = Item::new(due(now, delay), Cargo::Stall(until), Some(decision));
+                let stall = Cargo::Stall(Stall {
+                    until,
+                    before: Some(asked.0),
+                });
+                let stall = Item::new(due(now, delay), stall, Some(decision));
                 self.up.push(stall);
                 self.pass(seen, 0, now, decision);
             }
@@ -375,12 +380,16 @@ impl Injector {
                 self.pass(seen, delay, now, decision);
                 return Some(reason);
             }
-            Treatment::Substitute { request, error } => {
+            Treatment::Substitute {
+                request,
+                error,
+                status,
+            } => {
                 self.up
                     .push_bytes(&request, due(now, delay), Some(decision));
                 self.requests.asking = Asking::Drop;
                 self.replies
-                    .expect(exchange, decision, Reply::SwapError(error));
+                    .expect(exchange, decision, Reply::SwapError { error, status });
             }
             Treatment::Answer {
                 reply,
@@ -490,10 +499,11 @@ impl Injector {
         local: &mut Local,
     ) -> bool {
         let clear = self.closing.is_none() && self.stalled.is_none();
+        let exchange = self.requests.bursts;
         let decision = if relay.shared.protocol() == Protocol::Tcp {
             let subject = Subject {
                 session: relay.session,
-                exchange: self.requests.bursts,
+                exchange,
                 operation: BURST,
                 class: BURST_CLASS,
                 client: relay.peer,
@@ -501,24 +511,30 @@ impl Injector {
                 now: clock::instant(now),
             };
             self.requests.bursts += 1;
-            self.plan.decide(&subject)
+            let side = match way {
+                Way::Up => Side::Request,
+                Way::Down => Side::Reply,
+            };
+            self.plan.decide_burst(&subject, side)
         } else {
             Decision::default()
         };
+        let hit = !decision.faults.is_empty();
+        if hit {
+            let asked = (exchange, BURST, BURST_CLASS);
+            self.note(asked, &decision, None, relay, local);
+        }
         let lane = match way {
             Way::Up => &mut self.up,
             Way::Down => &mut self.down,
         };
-        if decision.faults.is_empty() {
+        if !hit {
             if lane.is_empty() && clear {
                 return true;
             }
             lane.push_bytes(&local.scratch[..length], 0, None);
             return false;
         }
-        local
-            .shard
-            .count(relay.shared.id, Counter::FaultsInjected, 1);
         let decision = Arc::new(decision);
         let delay = clock::nanos(match way {
             Way::Up => decision.request_delay,
@@ -527,10 +543,16 @@ impl Injector {
         let bytes = &local.scratch[..length];
         let at = due(now, delay);
         match decision.end {
-            Some(Ending::Stall) => lane.push(Item::new(at, Cargo::Stall(None), Some(&decision))),
-            Some(Ending::Timeout(after)) => {
-                let until = Some(now + delay + clock::nanos(after));
-                lane.push(Item::new(at, Cargo::Stall(until), Some(&decision)));
+            Some(ref ending @ (Ending::Stall | Ending::Timeout(_))) => {
+                let until = match ending {
+                    Ending::Timeout(after) => Some(now + delay + clock::nanos(*after)),
+                    _ => None,
+                };
+                let stall = Cargo::Stall(Stall {
+                    until,
+                    before: None,
+                });
+                lane.push(Item::new(at, stall, Some(&decision)));
             }
             Some(Ending::Disconnect(Disconnect { how, when })) => {
                 let passed = match when {

@@ -47,6 +47,28 @@ fn any_request_of_a_pipeline_can_be_withheld() {
 }
 
 #[test]
+fn whether_a_request_is_answered_is_known_before_its_end() {
+    let mut shown = Shown::new(&["GET a"]);
+    let asked = [
+        ("SET key value", true),
+        ("CLIENT REPLY OFF", false),
+        ("SET key value", false),
+    ];
+    for (exchange, (text, answered)) in (1..).zip(asked) {
+        let request = words(text);
+        let (head, tail) = request.split_at(request.len() - 1);
+        shown.0.request(head, &mut shown.1);
+        assert_eq!(
+            shown.0.answers(exchange),
+            answered,
+            "{text}, its end missing"
+        );
+        shown.0.request(tail, &mut shown.1);
+        assert_eq!(shown.0.answers(exchange), answered, "{text}");
+    }
+}
+
+#[test]
 fn a_request_can_be_withheld_before_its_end() {
     let mut shown = Shown::new(&["GET a"]);
     let request = words("SET key value");

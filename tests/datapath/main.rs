@@ -1,0 +1,21 @@
+//! The data path against peers that the tests script byte by byte, and real servers where a protocol's state matters.
+//!
+//! Clients of the field are in `tests/e2e`; here is what they cannot be made to do: stall, reset, split at every byte, half-close
+//! late, run out of descriptors.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod backpressure;
+mod close;
+mod faults_http;
+mod faults_postgres;
+mod faults_redis;
+mod faults_tcp;
+mod harness;
+mod integrity;
+mod lifecycle;
+mod limits;
+mod peers;
+mod scripted;
+mod upstream;
