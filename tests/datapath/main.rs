@@ -3,6 +3,9 @@
 //! Clients of the field are in `tests/e2e`; here is what they cannot be made to do: stall, reset, split at every byte, half-close
 //! late, run out of descriptors.
 
+// A failed step of a scripted peer is a failed test.
+#![allow(clippy::unwrap_used)]
+
 #[path = "../support/mod.rs"]
 mod support;
 
