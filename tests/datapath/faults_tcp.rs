@@ -76,7 +76,10 @@ fn halting_releases_what_a_stall_holds_in_order() {
         );
         let halted = Instant::now();
         proxied.server.halt();
-        let all: String = (0..10).map(|piece| format!("piece {piece};")).collect();
+        let all = (0..10)
+            .map(|piece| format!("piece {piece};"))
+            .collect::<Vec<_>>()
+            .concat();
         expect(&client, all.as_bytes());
         proxied.server.resume();
         drop(client);
