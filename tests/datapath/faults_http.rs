@@ -121,7 +121,7 @@ fn a_long_or_endless_body_is_answered_and_cut_off() {
         let (proxied, upstream, mut client) = start();
         let head = format!("POST /bad/1 HTTP/1.1\r\nHost: here\r\n{framing}\r\n\r\n");
         client.write_all(head.as_bytes()).unwrap();
-        let chunk = [b"8000\r\n".as_slice(), &vec![b'b'; 0x8000], b"\r\n"].concat();
+        let chunk = [b"8000\r\n".to_vec(), vec![b'b'; 0x8000], b"\r\n".to_vec()].concat();
         // The client writes on for a while: that must not cost it the answer.
         for _ in 0..20 {
             client.write_all(&chunk).unwrap();

@@ -63,9 +63,10 @@ fn halting_releases_what_a_stall_holds_in_order() {
         let mut client = proxied.connect();
         ping(&client).unwrap();
         proxied.fault(json!({ "action": "stall" }));
-        let pieces: Vec<_> = (0..10).map(|n| format!("piece {n};")).collect();
-        for piece in &pieces {
-            client.write_all(piece.as_bytes()).unwrap();
+        for piece in 0..10 {
+            client
+                .write_all(format!("piece {piece};").as_bytes())
+                .unwrap();
         }
         expect_silence(&client, Duration::from_millis(50));
         assert_eq!(
@@ -75,7 +76,11 @@ fn halting_releases_what_a_stall_holds_in_order() {
         );
         let halted = Instant::now();
         proxied.server.halt();
-        expect(&client, pieces.concat().as_bytes());
+        let all = (0..10)
+            .map(|piece| format!("piece {piece};"))
+            .collect::<Vec<_>>()
+            .concat();
+        expect(&client, all.as_bytes());
         proxied.server.resume();
         drop(client);
         proxied.wait_until_idle();

@@ -3,7 +3,7 @@
 //! Clients of the field are in `tests/e2e`; here is what they cannot be made to do: stall, reset, split at every byte, half-close
 //! late, run out of descriptors.
 
-// Helpers panic where a test fails, as the tests themselves do.
+// A failed step of a scripted peer is a failed test.
 #![allow(clippy::unwrap_used)]
 
 #[path = "../support/mod.rs"]
