@@ -4,6 +4,7 @@
 //! everything that a client does, so that no client can lock out another.
 
 mod body;
+pub mod client;
 mod events;
 mod guard;
 mod problem;

@@ -1,7 +1,7 @@
 //! `brownout demo`: proxies, what stands behind them, and the phases, all in this process.
 
-use super::client::{AdminClient, ClientError};
 use super::{CHECK_FAILED, COULD_NOT_RUN, INCONCLUSIVE, INTERRUPTED, chain, say};
+use crate::admin::client::{AdminClient, ClientError};
 use crate::admin::{Admin, AdminError};
 use crate::config::{Config, Listen, ProxyConfig, ShorthandError};
 use crate::demo::Options;

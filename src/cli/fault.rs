@@ -2,10 +2,10 @@
 
 mod pairs;
 
-use super::client::escaped;
 use super::remote::{Output, Remote, RemoteError, block_on, write_json, write_text};
 use super::say;
 use super::table::{Align, Screen, render};
+use crate::admin::client::escaped;
 use crate::fault::FaultSpec;
 use crate::fault::store::Listed;
 use hyper::Method;

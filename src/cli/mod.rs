@@ -7,7 +7,6 @@
 #![allow(clippy::doc_markdown, rustdoc::bare_urls)]
 
 pub mod check;
-pub mod client;
 pub mod demo;
 pub mod fault;
 pub mod halt;

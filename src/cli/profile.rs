@@ -1,10 +1,10 @@
 //! `brownout profile`: sets of faults, switched on and off by name.
 
-use super::client::escaped;
 use super::fault::{Faults, left};
 use super::remote::{Output, Remote, RemoteError, block_on, write_json, write_text};
 use super::say;
 use super::table::{Align, Screen, render};
+use crate::admin::client::escaped;
 use crate::config::duration;
 use hyper::Method;
 use serde::Deserialize;

@@ -1,7 +1,7 @@
 //! What the commands share that speak with a running `brownout`.
 
-use super::client::{AdminClient, ClientError};
 use super::{COULD_NOT_RUN, USAGE, say, written};
+use crate::admin::client::{AdminClient, ClientError};
 use hyper::StatusCode;
 use serde::Serialize;
 use std::future::Future;

@@ -12,7 +12,7 @@ use super::load::redis::RedisLoad;
 use super::load::{Counts, Tally};
 use super::table::{DURING, Phase, Report};
 use super::targets;
-use crate::cli::client::{AdminClient, ClientError};
+use crate::admin::client::{AdminClient, ClientError};
 use crate::measure::stats::Stats;
 use indicatif::ProgressBar;
 use std::collections::BTreeMap;

@@ -23,7 +23,6 @@ pub mod gate;
 pub mod glob;
 mod index;
 pub mod matcher;
-pub(crate) mod nearest;
 pub mod network;
 pub mod plan;
 pub mod preset;

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::fault::nearest::nearest;
+use crate::config::suggest::nearest;
 use crate::fault::preset;
 use crate::fault::problems::{Problems, listed};
 use crate::fault::spec::FaultSpec;

@@ -10,61 +10,6 @@ use hyper::http::StatusCode;
 /// Header lines that are looked at in one head; one with more has none for [`headers`].
 const HEADERS_LIMIT: usize = 100;
 
-/// What a server that fails in a certain way answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Preset {
-    /// The status code.
-    pub status: u16,
-    /// Header lines beside Content-Length, Content-Type and Connection.
-    pub headers: &'static [(&'static str, &'static str)],
-    /// The body, plain text.
-    pub body: &'static str,
-}
-
-/// The presets, by status code.
-pub const PRESETS: [Preset; 7] = [
-    Preset {
-        status: 401,
-        headers: &[("WWW-Authenticate", "Bearer realm=\"brownout\"")],
-        body: "Unauthorized (injected by brownout)\n",
-    },
-    Preset {
-        status: 413,
-        headers: &[],
-        body: "Content Too Large (injected by brownout)\n",
-    },
-    Preset {
-        status: 429,
-        headers: &[("Retry-After", "1")],
-        body: "Too Many Requests (injected by brownout)\n",
-    },
-    Preset {
-        status: 500,
-        headers: &[],
-        body: "Internal Server Error (injected by brownout)\n",
-    },
-    Preset {
-        status: 502,
-        headers: &[],
-        body: "Bad Gateway (injected by brownout)\n",
-    },
-    Preset {
-        status: 503,
-        headers: &[("Retry-After", "1")],
-        body: "Service Unavailable (injected by brownout)\n",
-    },
-    Preset {
-        status: 504,
-        headers: &[],
-        body: "Gateway Timeout (injected by brownout)\n",
-    },
-];
-
-/// The preset of a status code, if there is one.
-pub fn preset(status: u16) -> Option<&'static Preset> {
-    PRESETS.iter().find(|preset| preset.status == status)
-}
-
 /// A whole reply (RFC 9112). `head_only`: the request was HEAD, so the body is announced but not sent. `close`: the connection
 /// ends after it; otherwise it says `keep-alive`, which a client that speaks HTTP/1.0 wants to hear.
 ///

@@ -5,54 +5,6 @@ use pgwire::messages::Message;
 use pgwire::messages::extendedquery::Execute;
 use pgwire::messages::response::{ErrorResponse, ReadyForQuery, TransactionStatus};
 
-/// An error that is known by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Preset {
-    /// Its condition name in the manual's appendix "PostgreSQL Error Codes".
-    pub name: &'static str,
-    /// Its SQLSTATE.
-    pub sqlstate: &'static str,
-    /// The text that PostgreSQL itself sends with it.
-    pub message: &'static str,
-    /// Whether the connection ends after it.
-    pub fatal: bool,
-}
-
-const fn preset_of(
-    name: &'static str,
-    sqlstate: &'static str,
-    message: &'static str,
-    fatal: bool,
-) -> Preset {
-    Preset {
-        name,
-        sqlstate,
-        message,
-        fatal,
-    }
-}
-
-/// Every error that a fault can ask for by name.
-#[rustfmt::skip]
-pub static PRESETS: &[Preset] = &[
-    preset_of("serialization_failure", "40001", "could not serialize access due to concurrent update", false),
-    preset_of("deadlock_detected", "40P01", "deadlock detected", false),
-    preset_of("lock_not_available", "55P03", "canceling statement due to lock timeout", false),
-    preset_of("query_canceled", "57014", "canceling statement due to statement timeout", false),
-    preset_of("admin_shutdown", "57P01", "terminating connection due to administrator command", true),
-    preset_of("cannot_connect_now", "57P03", "the database system is starting up", true),
-    preset_of("too_many_connections", "53300", "sorry, too many clients already", true),
-    preset_of("read_only_sql_transaction", "25006", "cannot execute statement in a read-only transaction", false),
-    preset_of("disk_full", "53100", "could not extend file: No space left on device", false),
-    preset_of("out_of_memory", "53200", "out of memory", false),
-    preset_of("connection_failure", "08006", "connection failure", true),
-];
-
-/// The preset of this name.
-pub fn preset(name: &str) -> Option<&'static Preset> {
-    PRESETS.iter().find(|preset| preset.name == name)
-}
-
 /// The longest message that is sent, in bytes; a longer one is cut.
 const MESSAGE_LIMIT: usize = 8 * 1024;
 

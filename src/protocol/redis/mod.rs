@@ -35,7 +35,7 @@ mod tests;
 
 pub use args::{arguments, key};
 pub use decoder::Decoder;
-pub use inject::{PRESETS, Preset, error, preset};
+pub use inject::error;
 
 use super::{Class, Event, Located, Lost, Operation, Status};
 
