@@ -222,6 +222,11 @@ fn a_toxic_of_toxiproxy_is_a_fault_here() {
     let (reply, took) = get(brownout.proxy("redis"));
     assert_eq!(reply, "$-1\r\n");
     assert!(took >= Duration::from_millis(60), "took {took:?}");
+    let faults = &brownout.get("/v1/stats").json()["proxies"][0]["faults"];
+    assert_eq!(
+        faults["late"]["samples"], 1,
+        "how late the held reply went is measured: {faults}"
+    );
 
     for (body, error) in [
         (

@@ -178,16 +178,19 @@ pub enum Timing {
     Delivery,
     /// A session from accept to close.
     Session,
+    /// How much later than asked bytes went on that a fault had held.
+    Late,
 }
 
 impl Timing {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Connect,
         Self::Transaction,
         Self::IdleInTransaction,
         Self::Delivery,
         Self::Session,
+        Self::Late,
     ];
 }
 

@@ -300,6 +300,7 @@ const fn timing_metric(timing: Timing) -> &'static str {
         Timing::IdleInTransaction => "brownout_transaction_idle_seconds",
         Timing::Delivery => "brownout_delivery_duration_seconds",
         Timing::Session => "brownout_session_duration_seconds",
+        Timing::Late => "brownout_fault_late_seconds",
     }
 }
 

@@ -55,6 +55,7 @@ pub(super) fn proxy(source: &Source) -> ProxyStats {
         faults: FaultStats {
             injected: count(Counter::FaultsInjected),
             skipped: count(Counter::FaultsSkipped),
+            late: timer(source.block.timer(Timing::Late)),
         },
         slo: slo(source.meta, &work.record),
         cancels: count(Counter::Cancels),

@@ -6,6 +6,7 @@ use super::shared::{HELD_TOTAL, Process, Shared};
 use super::socket::Stream;
 use crate::fault::Decision;
 use crate::fault::action::CloseHow;
+use crate::measure::Timing;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -211,6 +212,9 @@ impl Lane {
             };
             if item.started == 0 {
                 item.started = now;
+                if item.due != 0 && item.cause.is_some() {
+                    local.shard.observe(shared.id, Timing::Late, now - item.due);
+                }
             }
             while item.sent < bytes.len() {
                 match to.poll_write(cx, &bytes[item.sent..]) {
