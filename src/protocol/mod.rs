@@ -357,4 +357,14 @@ impl Decoder {
             Self::Tcp => {}
         }
     }
+
+    /// Whether the bytes of the server seen so far end inside a message: nothing may be put there. Of HTTP it is known by its
+    /// exchanges alone.
+    pub fn is_inside_reply(&self) -> bool {
+        match self {
+            Self::Redis(d) => d.is_inside_reply(),
+            Self::Postgres(d) => d.is_inside_reply(),
+            Self::Http(_) | Self::Tcp => false,
+        }
+    }
 }

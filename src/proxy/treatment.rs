@@ -2,7 +2,8 @@
 
 use crate::fault::action::ErrorReply;
 use crate::protocol::http1::BodyLeft;
-use crate::protocol::{Catalog, Class, Decoder, Operation, Status, http1, postgres, redis};
+use crate::protocol::postgres::Shape;
+use crate::protocol::{Class, Decoder, Operation, Status, http1, postgres, redis};
 use bytes::Bytes;
 
 /// The largest request body that is read to its end before an injected response; a longer one is answered and cut off.
@@ -20,21 +21,52 @@ pub(crate) enum Treatment {
         /// It may go before the request is complete.
         early: bool,
     },
-    /// The server gets this instead, refuses it, and its error is exchanged for `error`.
-    Substitute {
-        request: Bytes,
-        error: Bytes,
-        status: Status,
-    },
+    /// The server gets this instead, and what it says to that is exchanged.
+    Substitute { request: Bytes, swap: Swap },
+    /// The request goes on; when the server asks for COPY data, it is told that there will be none.
+    FailCopy(Swap),
     /// Not possible in this protocol state.
     Skip(&'static str),
+}
+
+/// What is exchanged in a reply.
+#[derive(Debug)]
+pub(crate) struct Swap {
+    /// What the client gets.
+    pub(crate) reply: Bytes,
+    pub(crate) status: Status,
+    /// What the server sends, having got something else than the client sent.
+    pub(crate) of: Provoked,
+}
+
+/// What the server sends to a request of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Provoked {
+    /// One reply, all of which is exchanged.
+    Reply,
+    /// Postgres: an `ErrorResponse` with this SQLSTATE. Any other is the server's own, and goes on.
+    Error(&'static str),
+    /// Postgres: the `CommandComplete` of a statement that cannot fail.
+    Completion,
+    /// Postgres: the replies to `parts` messages of the client, then those to [`postgres::inject::roll_back`].
+    Rollback { parts: u32 },
+}
+
+impl Provoked {
+    /// The SQLSTATE of the error that was provoked.
+    pub(crate) fn sqlstate(self) -> Option<&'static str> {
+        match self {
+            Self::Error(sqlstate) => Some(sqlstate),
+            Self::Rollback { .. } => Some(postgres::inject::MISSING_PORTAL_STATE),
+            Self::Reply | Self::Completion => None,
+        }
+    }
 }
 
 /// What is to be done with the request `exchange`, of which `request` was seen.
 pub(crate) fn of(
     error: &ErrorReply,
-    decoder: &Decoder,
-    catalog: &Catalog,
+    decoder: &mut Decoder,
     (exchange, operation, class): (u64, Operation, Class),
     request: &[u8],
 ) -> Treatment {
@@ -46,23 +78,7 @@ pub(crate) fn of(
                 close,
             },
             Decoder::Redis(d),
-        ) => {
-            if !d.answers(exchange) {
-                return Treatment::Skip("no reply is expected");
-            }
-            if d.in_multi(exchange) {
-                return Treatment::Skip("inside MULTI");
-            }
-            if class == Class::Pubsub && d.is_subscribed() {
-                return Treatment::Skip("subscribed");
-            }
-            Treatment::Answer {
-                reply: redis::inject::error(code, message),
-                status: redis::status_of(code.as_bytes()),
-                close: *close,
-                early: false,
-            }
-        }
+        ) => redis_error(d, (exchange, operation, class), (code, message, *close)),
         (
             ErrorReply::Postgres {
                 sqlstate,
@@ -72,9 +88,7 @@ pub(crate) fn of(
             Decoder::Postgres(d),
         ) => postgres_error(
             d,
-            catalog,
-            exchange,
-            (operation, class),
+            (exchange, operation, class),
             request,
             (sqlstate, message, *fatal),
         ),
@@ -104,11 +118,47 @@ pub(crate) fn of(
     }
 }
 
+fn redis_error(
+    decoder: &redis::Decoder,
+    (exchange, operation, class): (u64, Operation, Class),
+    (code, message, close): (&str, &str, bool),
+) -> Treatment {
+    if !decoder.answers(exchange) {
+        return Treatment::Skip("no reply is expected");
+    }
+    // In RESP3 messages and replies are told apart, and everything may be asked.
+    if decoder.is_subscribed() && !decoder.is_resp3() && class != Class::Pubsub {
+        return Treatment::Skip("subscribed");
+    }
+    let reply = redis::inject::error(code, message);
+    let status = redis::status_of(code.as_bytes());
+    // Where the connection ends, what was queued ends with it.
+    if close || !decoder.in_multi(exchange) {
+        return Treatment::Answer {
+            reply,
+            status,
+            close,
+            early: false,
+        };
+    }
+    let request = if redis::operation_name(operation) == "EXEC" {
+        redis::inject::discard()
+    } else {
+        redis::inject::unknown_command()
+    };
+    Treatment::Substitute {
+        request,
+        swap: Swap {
+            reply,
+            status,
+            of: Provoked::Reply,
+        },
+    }
+}
+
 fn postgres_error(
-    decoder: &postgres::Decoder,
-    catalog: &Catalog,
-    exchange: u64,
-    (operation, class): (Operation, Class),
+    decoder: &mut postgres::Decoder,
+    (exchange, operation, class): (u64, Operation, Class),
     request: &[u8],
     (sqlstate, message, fatal): (&str, &str, bool),
 ) -> Treatment {
@@ -123,35 +173,61 @@ fn postgres_error(
             early: true,
         };
     }
-    match decoder.transaction_status() {
-        b'E' => return Treatment::Skip("the transaction has failed already"),
-        b'T' => return Treatment::Skip("inside a transaction"),
-        _ if decoder.owes_before(exchange) => {
-            return Treatment::Skip("other statements are in flight");
-        }
-        _ => {}
+    // What is in flight may change the status before the server comes to this request.
+    let sure = !decoder.owes_before(exchange);
+    if sure && decoder.transaction_status() == b'E' {
+        return Treatment::Skip("the transaction has failed already");
     }
-    if decoder.is_simple(exchange) {
-        let reply = postgres::inject::error_and_ready(sqlstate, message, b'I');
-        return Treatment::Answer {
-            reply,
+    let idle = sure && decoder.transaction_status() == b'I';
+    let commits = matches!(
+        postgres::operation_name(operation),
+        "COMMIT" | "PREPARE TRANSACTION"
+    );
+    let swap = |of| Swap {
+        reply: postgres::inject::error_response(sqlstate, message, false),
+        status,
+        of,
+    };
+    match decoder.shape(exchange) {
+        _ if operation == postgres::operation::COPY
+            && class == Class::Write
+            && postgres::inject::copies_from_client(request) =>
+        {
+            Treatment::FailCopy(swap(Provoked::Error(postgres::inject::FAILED_COPY_STATE)))
+        }
+        Shape::Simple if idle => Treatment::Answer {
+            reply: postgres::inject::error_and_ready(sqlstate, message, b'I'),
             status,
             close: false,
             early: false,
-        };
-    }
-    match postgres::inject::last_message(request) {
-        Some(execute) if catalog.operation_name(operation) != "PREPARE" => {
-            let mut replaced = Vec::with_capacity(request.len() + 64);
-            replaced.extend_from_slice(&request[..execute]);
+        },
+        Shape::Simple if commits => Treatment::Substitute {
+            request: postgres::inject::query("ROLLBACK"),
+            swap: swap(Provoked::Completion),
+        },
+        Shape::Simple => Treatment::Substitute {
+            request: postgres::inject::failing_query(),
+            swap: swap(Provoked::Error(postgres::inject::FAILING_QUERY_STATE)),
+        },
+        Shape::Execute => {
+            let Some(execute) = postgres::inject::last_message(request) else {
+                return Treatment::Skip("too long to be exchanged");
+            };
+            let mut replaced = request[..execute].to_vec();
+            let of = if commits && !idle {
+                replaced.extend_from_slice(&postgres::inject::roll_back());
+                Provoked::Rollback {
+                    parts: decoder.expect_rollback(exchange),
+                }
+            } else {
+                Provoked::Error(postgres::inject::MISSING_PORTAL_STATE)
+            };
             replaced.extend_from_slice(&postgres::inject::execute_missing_portal());
-            let error = postgres::inject::error_response(sqlstate, message, false);
             Treatment::Substitute {
                 request: replaced.into(),
-                error,
-                status,
+                swap: swap(of),
             }
         }
-        _ => Treatment::Skip("not a statement"),
+        Shape::Other => Treatment::Skip("not a statement"),
     }
 }

@@ -9,10 +9,10 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 /// A client that sees every message.
-struct Client(TcpStream);
+pub(crate) struct Client(TcpStream);
 
 impl Client {
-    fn connect(proxied: &Proxied) -> Self {
+    pub(crate) fn connect(proxied: &Proxied) -> Self {
         let mut client = Self(proxied.connect());
         let body = b"\0\x03\0\0user\0postgres\0database\0postgres\0\0";
         let length = (body.len() as u32 + 4).to_be_bytes();
@@ -22,58 +22,86 @@ impl Client {
     }
 
     /// Messages up to and with `ReadyForQuery`: their types, with the SQLSTATE of an error and the status of a transaction.
-    fn until_ready(&mut self) -> Vec<String> {
+    pub(crate) fn until_ready(&mut self) -> Vec<String> {
+        self.until(b'Z')
+    }
+
+    /// Messages up to and with one of this type.
+    pub(crate) fn until(&mut self, last: u8) -> Vec<String> {
         let mut messages = Vec::new();
         loop {
-            let mut head = [0; 5];
-            self.0.read_exact(&mut head).unwrap();
-            let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
-            let mut body = vec![0; length - 4];
-            self.0.read_exact(&mut body).unwrap();
-            let kind = char::from(head[0]);
+            let (kind, body) = self.next();
             messages.push(match kind {
-                'E' => format!("E {}", field(&body, b'C')),
-                'C' => format!("C {}", text(&body)),
-                'Z' => format!("Z {}", char::from(body[0])),
-                kind => kind.to_string(),
+                b'E' => format!("E {}", field(&body, b'C')),
+                b'C' => format!("C {}", text(&body)),
+                b'Z' => format!("Z {}", char::from(body[0])),
+                kind => char::from(kind).to_string(),
             });
-            if kind == 'Z' {
+            if kind == last {
                 return messages;
             }
         }
     }
 
-    fn query(&mut self, sql: &str) -> Vec<String> {
-        self.0
-            .write_all(&message(b'Q', &format!("{sql}\0")))
-            .unwrap();
+    fn next(&mut self) -> (u8, Vec<u8>) {
+        let mut head = [0; 5];
+        self.0.read_exact(&mut head).unwrap();
+        let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
+        let mut body = vec![0; length - 4];
+        self.0.read_exact(&mut body).unwrap();
+        (head[0], body)
+    }
+
+    pub(crate) fn query(&mut self, sql: &str) -> Vec<String> {
+        self.write(&message(b'Q', &format!("{sql}\0")));
         self.until_ready()
     }
 
-    fn send(&mut self, messages: &[Vec<u8>]) -> Vec<String> {
-        self.0.write_all(&messages.concat()).unwrap();
+    /// The rows of one column.
+    pub(crate) fn rows(&mut self, sql: &str) -> Vec<String> {
+        self.write(&message(b'Q', &format!("{sql}\0")));
+        let mut rows = Vec::new();
+        loop {
+            match self.next() {
+                (b'D', body) => rows.push(text(&body[6..])),
+                (b'Z', _) => return rows,
+                _ => {}
+            }
+        }
+    }
+
+    pub(crate) fn send(&mut self, messages: &[Vec<u8>]) -> Vec<String> {
+        self.write(&messages.concat());
         self.until_ready()
+    }
+
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
+        self.0.write_all(bytes).unwrap();
+    }
+
+    pub(crate) fn stream(&self) -> &TcpStream {
+        &self.0
     }
 }
 
-fn message(kind: u8, body: &str) -> Vec<u8> {
+pub(crate) fn message(kind: u8, body: &str) -> Vec<u8> {
     let length = (body.len() as u32 + 4).to_be_bytes();
     [&[kind], &length[..], body.as_bytes()].concat()
 }
 
-fn parse(name: &str, sql: &str) -> Vec<u8> {
+pub(crate) fn parse(name: &str, sql: &str) -> Vec<u8> {
     message(b'P', &format!("{name}\0{sql}\0\0\0"))
 }
 
-fn bind(statement: &str) -> Vec<u8> {
+pub(crate) fn bind(statement: &str) -> Vec<u8> {
     message(b'B', &format!("\0{statement}\0\0\0\0\0\0\0"))
 }
 
-fn execute() -> Vec<u8> {
+pub(crate) fn execute() -> Vec<u8> {
     message(b'E', "\0\0\0\0\0")
 }
 
-fn sync() -> Vec<u8> {
+pub(crate) fn sync() -> Vec<u8> {
     message(b'S', "")
 }
 
@@ -90,7 +118,7 @@ fn field(body: &[u8], wanted: u8) -> String {
     text(&found.unwrap()[1..])
 }
 
-fn skipped(events: &mut Events) -> &'static str {
+pub(crate) fn skipped(events: &mut Events) -> &'static str {
     events.find("the skip in the event stream", |event| match event {
         Event::Skipped { reason, .. } => Some(*reason),
         _ => None,
@@ -127,23 +155,12 @@ fn an_error_leaves_the_server_as_the_real_one_would() {
     assert_eq!(client.query("select 1"), ["T", "D", "C SELECT 1", "Z I"]);
     assert_eq!(postgres.query("select count(*) from t"), "0\n");
 
-    // Inside a transaction: not yet; it goes its way, and that is said.
-    let mut events = proxied.events();
-    assert_eq!(client.query("begin"), ["C BEGIN", "Z T"]);
-    assert_eq!(
-        client.query("insert into t values (3)"),
-        ["C INSERT 0 1", "Z T"]
-    );
-    assert_eq!(skipped(&mut events), "inside a transaction");
-    assert_eq!(client.query("commit"), ["C COMMIT", "Z I"]);
-    assert_eq!(postgres.query("select n from t"), "3\n");
-
     let listed = proxied.listed("e");
-    assert_eq!((listed.matched, listed.injected, listed.skipped), (4, 3, 1));
+    assert_eq!((listed.matched, listed.injected, listed.skipped), (3, 3, 0));
     let figures = proxied.figures();
-    assert_eq!((figures.faults.injected, figures.faults.skipped), (3, 1));
+    assert_eq!((figures.faults.injected, figures.faults.skipped), (3, 0));
     let insert = figures.operation("INSERT").unwrap();
-    assert_eq!((insert.exchanges.count, insert.exchanges.errors), (4, 3));
+    assert_eq!((insert.exchanges.count, insert.exchanges.errors), (3, 3));
     assert_eq!(figures.transactions.serialization_failures, 3);
 
     // The fault gone, the prepared statement is still there.

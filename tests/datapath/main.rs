@@ -11,6 +11,8 @@ mod support;
 
 mod backpressure;
 mod close;
+mod errors_postgres;
+mod errors_redis;
 mod faults_http;
 mod faults_postgres;
 mod faults_redis;

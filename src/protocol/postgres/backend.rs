@@ -192,7 +192,7 @@ impl Side for Back {
                     entry.copy_in = true;
                 }
             }
-            b'3' => {
+            b'3' if d.closes_for_client() => {
                 d.pending.pop();
             }
             b'E' => return d.error_end(at, out),
@@ -231,6 +231,7 @@ fn fits(entry: &Entry, kind: u8, replied: bool) -> bool {
         Kind::Function => matches!(kind, b'V' | b'E') || kind == b'Z' && replied,
         Kind::Open | Kind::Prepare => matches!(kind, b'1' | b'2' | b't' | b'T' | b'n' | b'E'),
         Kind::Execute => !matches!(kind, b'R' | b'K' | b'v' | b'Z' | b'V' | b'3'),
+        Kind::RolledBack => matches!(kind, b'1' | b'2' | b'3' | b't' | b'T' | b'n' | b'C' | b'E'),
         Kind::Close => matches!(kind, b'3' | b'E'),
         Kind::Sync => matches!(kind, b'Z' | b'E'),
         Kind::CopyEnd => false,
@@ -281,6 +282,11 @@ impl Decoder {
             }
         }
         Ok(())
+    }
+
+    /// Whether a `CloseComplete` answers a Close of the client.
+    fn closes_for_client(&self) -> bool {
+        self.pending.front().is_some_and(|e| e.kind == Kind::Close)
     }
 
     /// Removes from the front what is owed nothing more.
@@ -361,7 +367,7 @@ impl Decoder {
             Some(Kind::Startup) => self.finish(status, at, out),
             Some(Kind::Query | Kind::Function) if fatal => self.finish(status, at, out),
             Some(Kind::Query | Kind::Function) => self.error = status,
-            Some(Kind::Execute | Kind::Prepare) => {
+            Some(Kind::Execute | Kind::RolledBack | Kind::Prepare) => {
                 self.finish(status, at, out);
                 self.skipping = true;
             }

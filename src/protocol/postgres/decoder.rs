@@ -18,6 +18,17 @@ pub(super) const STATEMENTS: usize = 4096;
 /// Named portals that are remembered in one session.
 pub(super) const PORTALS: usize = 1024;
 
+/// How an exchange was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// By one message that is answered up to its own `ReadyForQuery`: Query, `FunctionCall`.
+    Simple,
+    /// In the extended protocol, its Execute the last message, or yet to come.
+    Execute,
+    /// The handshake, a group without an Execute, or nothing that is known.
+    Other,
+}
+
 /// Decoder of one session.
 #[derive(Debug)]
 pub struct Decoder {
@@ -124,11 +135,33 @@ impl Decoder {
         self.pending.owes_before(exchange)
     }
 
-    /// Whether `exchange` is a simple Query whose reply has not ended.
-    pub fn is_simple(&self, exchange: u64) -> bool {
-        self.pending
-            .find(exchange)
-            .is_some_and(|entry| entry.kind == Kind::Query)
+    /// How an exchange whose reply has not ended was asked.
+    pub fn shape(&self, exchange: u64) -> Shape {
+        match self.pending.find(exchange).map(|entry| entry.kind) {
+            Some(Kind::Query | Kind::Function) => Shape::Simple,
+            Some(Kind::Open | Kind::Execute | Kind::RolledBack) => Shape::Execute,
+            _ => Shape::Other,
+        }
+    }
+
+    /// The Execute of `exchange` reaches the server as [`super::inject::roll_back`] and an Execute that fails: no
+    /// `CommandComplete` ends its reply, only the error. To be called before any of it is shown. Returns how many replies come
+    /// before those, to the client's own messages.
+    pub fn expect_rollback(&mut self, exchange: u64) -> u32 {
+        self.pending.find_mut(exchange).map_or(0, |entry| {
+            entry.kind = Kind::RolledBack;
+            entry.parts
+        })
+    }
+
+    /// Whether the bytes of the client seen so far end inside a message.
+    pub fn is_inside_request(&self) -> bool {
+        self.ask_frame.is_inside()
+    }
+
+    /// Whether the bytes of the server seen so far end inside a message.
+    pub fn is_inside_reply(&self) -> bool {
+        self.answer_frame.is_inside()
     }
 
     /// Begins an exchange at `at`.

@@ -109,6 +109,11 @@ pub(super) fn run<S: Side>(
 }
 
 impl Frame {
+    /// Whether a message has begun and not ended.
+    pub(super) fn is_inside(self) -> bool {
+        self.part != Part::Kind
+    }
+
     /// Reads what is there of the length.
     #[inline]
     fn length(&mut self, bytes: &[u8], mut at: usize) -> usize {

@@ -2,8 +2,11 @@
 
 use bytes::{Bytes, BytesMut};
 use pgwire::messages::Message;
-use pgwire::messages::extendedquery::Execute;
+use pgwire::messages::copy::CopyFail;
+use pgwire::messages::extendedquery::{Bind, Close, Execute, Parse, TARGET_TYPE_BYTE_STATEMENT};
 use pgwire::messages::response::{ErrorResponse, ReadyForQuery, TransactionStatus};
+use pgwire::messages::simplequery::Query;
+use pgwire::messages::terminate::Terminate;
 
 /// The longest message that is sent, in bytes; a longer one is cut.
 const MESSAGE_LIMIT: usize = 8 * 1024;
@@ -44,6 +47,70 @@ pub fn execute_missing_portal() -> Bytes {
         &Execute::new(Some(MISSING_PORTAL.to_owned()), 0),
     );
     frame.freeze()
+}
+
+/// The SQLSTATE with which the server answers [`execute_missing_portal`].
+pub const MISSING_PORTAL_STATE: &str = "34000";
+
+/// A simple Query with this text, which has no NUL.
+pub fn query(text: &str) -> Bytes {
+    let mut frame = BytesMut::new();
+    put(&mut frame, &Query::new(text.to_owned()));
+    frame.freeze()
+}
+
+/// A simple Query that fails wherever it is asked, to be sent in place of a client's: outside a transaction it changes nothing,
+/// inside it aborts the transaction. Its syntax is right, so that a transaction that has failed already says so (25P02).
+pub fn failing_query() -> Bytes {
+    query("SELECT brownout_injected_error")
+}
+
+/// The SQLSTATE with which the server answers [`failing_query`]: undefined column.
+pub const FAILING_QUERY_STATE: &str = "42703";
+
+/// A ROLLBACK in the extended protocol that leaves neither statement nor portal. With [`execute_missing_portal`] behind it, it
+/// stands in place of the Execute of a COMMIT: the server undoes the transaction, errors, and skips to the next Sync, whose
+/// `ReadyForQuery` then says idle, as after a commit that failed.
+pub fn roll_back() -> Bytes {
+    let name = || Some(MISSING_PORTAL.to_owned());
+    let mut frame = BytesMut::new();
+    put(
+        &mut frame,
+        &Parse::new(name(), "ROLLBACK".to_owned(), Vec::new()),
+    );
+    let (none, results) = (Vec::new(), Vec::new());
+    put(
+        &mut frame,
+        &Bind::new(name(), name(), none, Vec::new(), results),
+    );
+    put(&mut frame, &Execute::new(name(), 0));
+    put(&mut frame, &Close::new(TARGET_TYPE_BYTE_STATEMENT, name()));
+    frame.freeze()
+}
+
+/// `CopyFail`: the COPY that is under way fails.
+pub fn copy_fail() -> Bytes {
+    let mut frame = BytesMut::new();
+    put(&mut frame, &CopyFail::new(DETAIL.to_owned()));
+    frame.freeze()
+}
+
+/// The SQLSTATE with which the server answers [`copy_fail`].
+pub const FAILED_COPY_STATE: &str = "57014";
+
+/// `Terminate`.
+pub fn terminate() -> Bytes {
+    let mut frame = BytesMut::new();
+    put(&mut frame, &Terminate::new());
+    frame.freeze()
+}
+
+/// Whether a COPY ... FROM takes its data from the client. Where a file is called so too, the server never asks for data, and
+/// nothing comes of it.
+pub fn copies_from_client(request: &[u8]) -> bool {
+    request
+        .windows(5)
+        .any(|word| word.eq_ignore_ascii_case(b"stdin"))
 }
 
 /// Where the last message of a request begins, given the request from its `RequestBegin` to its `RequestEnd`: in the extended

@@ -34,6 +34,6 @@ mod transaction;
 #[cfg(test)]
 mod tests;
 
-pub use decoder::Decoder;
+pub use decoder::{Decoder, Shape};
 pub use operation::{operation_class, operation_name, operation_names};
 pub use status::{OTHER, SKIPPED, is_failure, of_sqlstate, status_name};

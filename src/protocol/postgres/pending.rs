@@ -17,6 +17,8 @@ pub(super) enum Kind {
     Open,
     /// A group that ended with its Execute.
     Execute,
+    /// A group whose Execute was replaced: see [`super::Decoder::expect_rollback`].
+    RolledBack,
     /// A group that ended without one.
     Prepare,
     /// A Close: one `CloseComplete`, and no exchange.
@@ -101,6 +103,11 @@ impl Pending {
 
     pub(super) fn find(&self, exchange: u64) -> Option<&Entry> {
         self.position(exchange).and_then(|at| self.entries.get(at))
+    }
+
+    pub(super) fn find_mut(&mut self, exchange: u64) -> Option<&mut Entry> {
+        self.position(exchange)
+            .and_then(|at| self.entries.get_mut(at))
     }
 
     pub(super) fn exchanges(&self) -> usize {

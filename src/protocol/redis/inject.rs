@@ -21,6 +21,16 @@ pub fn error(code: &str, message: &str) -> Bytes {
     }
 }
 
+/// A command that no server has, to be sent in place of a client's inside MULTI: the server refuses it, and EXEC aborts.
+pub fn unknown_command() -> Bytes {
+    Bytes::from_static(b"*1\r\n$23\r\nbrownout.injected-error\r\n")
+}
+
+/// DISCARD, to be sent in place of an EXEC that fails.
+pub fn discard() -> Bytes {
+    Bytes::from_static(b"*1\r\n$7\r\nDISCARD\r\n")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

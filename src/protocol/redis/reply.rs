@@ -171,6 +171,16 @@ impl Replies {
         self.subscribed
     }
 
+    /// Whether RESP3 is spoken, as the server last said.
+    pub(super) fn is_resp3(&self) -> bool {
+        self.resp3
+    }
+
+    /// Whether a message has begun and not ended.
+    pub(super) fn is_inside(&self) -> bool {
+        self.frame != Frame::Idle || self.state != State::Type
+    }
+
     /// Bytes that it may hold on the heap.
     #[cfg(test)]
     pub(super) const DETAILS: usize = size_of::<Details>();

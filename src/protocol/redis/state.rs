@@ -31,4 +31,14 @@ impl Decoder {
     pub fn is_subscribed(&self) -> bool {
         self.replies.is_subscribed()
     }
+
+    /// Whether the session speaks RESP3, as the server last said.
+    pub fn is_resp3(&self) -> bool {
+        self.replies.is_resp3()
+    }
+
+    /// Whether the bytes of the server seen so far end inside a message.
+    pub fn is_inside_reply(&self) -> bool {
+        self.replies.is_inside()
+    }
 }

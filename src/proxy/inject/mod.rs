@@ -6,8 +6,10 @@
 //! from the scratch buffer to the socket as on the fast way.
 
 mod burst;
+mod error;
 mod reply;
 mod request;
+mod swap;
 
 use super::clock;
 use super::lane::{Lane, Progress, Stall};

@@ -1,23 +1,23 @@
 //! The server's side: treats each reply as its decision says, and puts replies made here into their places.
 
+use super::super::clock;
 use super::super::lane::{Cargo, Item, Lane};
 use super::super::local::Local;
 use super::super::meter::Finished;
 use super::super::relay::{Relay, Way};
 use super::Injector;
+use super::swap::Swapping;
 use crate::fault::Decision;
 use crate::fault::action::CloseHow;
 use crate::measure::Counter;
 use crate::protocol::{Event, Located, Status};
+use crate::proxy::treatment::Swap;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// A reply of which a share is wanted is kept this far to learn its length.
 const SHARE: usize = 1 << 20;
-
-/// Type and length of a Postgres message.
-const HEADER: usize = 5;
 
 /// What waits for the reply of an exchange.
 #[derive(Debug)]
@@ -28,11 +28,20 @@ pub(super) enum Reply {
     Cut { how: CloseHow, bytes: u64 },
     /// Cut off after this share.
     CutShare { how: CloseHow, share: f64 },
-    /// The server's error message is exchanged for this one, which stands for this status.
-    SwapError { error: Bytes, status: Status },
+    /// What the server says to something that the client did not send is exchanged. Held as `Hold` says.
+    Swap { swap: Swap, delay: u64, floor: u64 },
 }
 
 impl Reply {
+    /// An exchange, held as the decision says.
+    pub(super) fn swap(swap: Swap, decision: &Decision) -> Self {
+        Self::Swap {
+            swap,
+            delay: clock::nanos(decision.reply_delay),
+            floor: clock::nanos(decision.reply_floor),
+        }
+    }
+
     /// Whether it does anything.
     pub(super) fn is_some(&self) -> bool {
         !matches!(self, Self::Hold { delay: 0, floor: 0 })
@@ -76,10 +85,13 @@ enum Replying {
         kept: Vec<u8>,
         cause: Arc<Decision>,
     },
-    /// Goes on until the error message comes.
-    SwapError { error: Bytes, status: Status },
-    /// The server's error message is left out: `header` collects its length, `left` is what is left of it.
-    Skipping { header: Vec<u8>, left: usize },
+    /// One message of it is exchanged; the rest goes on as in `Held`.
+    Swapping {
+        swapping: Swapping,
+        delay: u64,
+        floor: u64,
+        cause: Arc<Decision>,
+    },
     /// Nothing more goes to the client.
     Cutoff,
 }
@@ -90,8 +102,6 @@ pub(super) struct Replies {
     expected: VecDeque<(u64, Arc<Decision>, Reply)>,
     answers: VecDeque<Answer>,
     replying: Replying,
-    /// What the reply that is coming in counts as, its error being exchanged.
-    swapped: Option<Status>,
 }
 
 impl Replies {
@@ -119,7 +129,17 @@ impl Replies {
         }
         // What was asked of the server in another form must be answered so; everything else may lapse.
         self.expected
-            .retain(|(_, d, reply)| in_force(d) || matches!(reply, Reply::SwapError { .. }));
+            .retain(|(_, d, reply)| in_force(d) || matches!(reply, Reply::Swap { .. }));
+        if let Replying::Swapping {
+            delay,
+            floor,
+            cause,
+            ..
+        } = &mut self.replying
+            && !in_force(cause)
+        {
+            (*delay, *floor) = (0, 0);
+        }
         let lapsed = match &self.replying {
             Replying::Held { cause, .. }
             | Replying::Cut { cause, .. }
@@ -173,18 +193,11 @@ impl Replying {
     /// The treatment of a reply that begins, of a request that was complete at `asked`.
     fn new(reply: Reply, cause: Arc<Decision>, asked: u64) -> Self {
         match reply {
-            Reply::Hold { delay, floor } => {
-                let floor = if floor == 0 {
-                    0
-                } else {
-                    asked.saturating_add(floor)
-                };
-                Self::Held {
-                    delay,
-                    floor,
-                    cause,
-                }
-            }
+            Reply::Hold { delay, floor } => Self::Held {
+                delay,
+                floor: floor_from(asked, floor),
+                cause,
+            },
             Reply::Cut { how, bytes } => Self::Cut {
                 how,
                 left: bytes,
@@ -196,8 +209,22 @@ impl Replying {
                 kept: Vec::new(),
                 cause,
             },
-            Reply::SwapError { error, status } => Self::SwapError { error, status },
+            Reply::Swap { swap, delay, floor } => Self::Swapping {
+                swapping: Swapping::new(swap),
+                delay,
+                floor: floor_from(asked, floor),
+                cause,
+            },
         }
+    }
+}
+
+/// The time before which nothing goes, of a request that was complete at `asked`; no floor is no time.
+fn floor_from(asked: u64, floor: u64) -> u64 {
+    if floor == 0 {
+        0
+    } else {
+        asked.saturating_add(floor)
     }
 }
 
@@ -236,6 +263,8 @@ impl Injector {
             self.reply_event(event, now, relay, local);
         }
         self.take_reply(&scratch[taken..length], now);
+        self.fail_copy(relay);
+        self.release_answers_between(now, relay);
         relay
             .meter
             .pass_over(0, length, now, &mut local.shard, &relay.shared);
@@ -262,25 +291,19 @@ impl Injector {
                 self.replies.begin(event.exchange, asked);
                 self.cut_if_due();
             }
-            Event::ErrorBegin => {
-                if let Replying::SwapError { error, status } = &self.replies.replying {
-                    self.replies.swapped = Some(*status);
-                    self.down.push_bytes(error, 0, None);
-                    self.replies.replying = Replying::Skipping {
-                        header: Vec::new(),
-                        left: HEADER,
-                    };
-                }
-            }
             Event::ReplyEnd { .. } => {
+                let swapped = match &self.replies.replying {
+                    Replying::Swapping { swapping, .. } => swapping.status(),
+                    _ => None,
+                };
                 self.reply_end();
-                let swapped = self.replies.swapped.take();
                 if let Some(mut done) = done {
                     done.sample.status = swapped.unwrap_or(done.sample.status);
                     self.finish(done, now, relay, local);
                 }
                 self.release_answers(now, relay);
             }
+            Event::PushEnd => self.release_answers(now, relay),
             _ => {}
         }
     }
@@ -288,7 +311,7 @@ impl Injector {
     /// Sends reply bytes where they go now.
     fn take_reply(&mut self, bytes: &[u8], now: u64) {
         match &mut self.replies.replying {
-            Replying::Plain | Replying::SwapError { .. } => self.down.push_bytes(bytes, 0, None),
+            Replying::Plain => self.down.push_bytes(bytes, 0, None),
             Replying::Held {
                 delay,
                 floor,
@@ -309,33 +332,19 @@ impl Injector {
                     self.cut_share();
                 }
             }
-            Replying::Skipping { .. } => self.skip_error(bytes, now),
-            Replying::Cutoff => {}
-        }
-    }
-
-    /// Leaves the server's error message out; what comes after it goes on.
-    fn skip_error(&mut self, bytes: &[u8], now: u64) {
-        let Replying::Skipping { header, left } = &mut self.replies.replying else {
-            return;
-        };
-        let mut rest = bytes;
-        while header.len() < HEADER && !rest.is_empty() {
-            header.push(rest[0]);
-            rest = &rest[1..];
-            if let [_, a, b, c, d] = header[..] {
-                // The length counts itself, and not the type.
-                *left = (u32::from_be_bytes([a, b, c, d]) as usize).saturating_sub(4);
+            Replying::Swapping {
+                swapping,
+                delay,
+                floor,
+                cause,
+            } => {
+                let mut out = Vec::new();
+                swapping.feed(bytes, &mut out);
+                let due = if *delay == 0 { 0 } else { now + *delay };
+                self.down.push_bytes(&out, due.max(*floor), Some(cause));
+                self.requests.fail_copy |= swapping.take_copying();
             }
-        }
-        if header.len() < HEADER {
-            return;
-        }
-        let skipped = rest.len().min(*left);
-        *left -= skipped;
-        if *left == 0 {
-            self.replies.replying = Replying::Plain;
-            self.take_reply(&rest[skipped..], now);
+            Replying::Cutoff => {}
         }
     }
 
@@ -398,6 +407,13 @@ impl Injector {
             local
                 .shard
                 .completed(relay.shared.id, &done.sent(done.first_byte, now));
+        }
+    }
+
+    /// As [`Self::release_answers`], at the end of what was read: not inside a message that belongs to no exchange.
+    pub(super) fn release_answers_between(&mut self, now: u64, relay: &mut Relay) {
+        if !relay.meter.decoder.is_inside_reply() {
+            self.release_answers(now, relay);
         }
     }
 

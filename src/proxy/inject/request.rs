@@ -5,7 +5,7 @@ use super::super::event::Event as Happening;
 use super::super::lane::{Cargo, Item, Stall};
 use super::super::local::Local;
 use super::super::relay::{Relay, Way};
-use super::super::treatment::{self, Treatment};
+use super::super::treatment;
 use super::Injector;
 use super::reply::{Answer, Reply};
 use crate::fault::action::{Disconnect, When};
@@ -26,7 +26,7 @@ pub(super) type Asked = (u64, Operation, Class);
 
 /// Where request bytes go.
 #[derive(Debug, Default)]
-enum Asking {
+pub(super) enum Asking {
     /// On at once, after what is in the lane: between requests, and of requests that nothing holds.
     #[default]
     Plain,
@@ -41,7 +41,7 @@ enum Asking {
 /// The client's side.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
-    asking: Asking,
+    pub(super) asking: Asking,
     /// The request that is not decided: its bytes so far.
     undecided: Vec<u8>,
     /// It is identified, and its arguments are awaited.
@@ -49,7 +49,11 @@ pub(super) struct Requests {
     /// Comes after the request that is passing.
     after: Option<Item>,
     /// The answer to the request that is being taken out, which must be read to its end first.
-    drained_answer: Option<Answer>,
+    pub(super) drained_answer: Option<Answer>,
+    /// The server waits for COPY data, and is to be told that there will be none.
+    pub(super) fail_copy: bool,
+    /// Nothing more goes to the server.
+    pub(super) over: bool,
     /// Bursts so far, where they stand in for exchanges.
     pub(super) bursts: u64,
 }
@@ -70,6 +74,7 @@ impl Requests {
             && self.undecided.is_empty()
             && self.after.is_none()
             && self.drained_answer.is_none()
+            && !self.fail_copy
     }
 
     /// Lets everything go whose fault is not in force any more.
@@ -110,6 +115,9 @@ impl Injector {
         local
             .shard
             .count(relay.shared.id, Counter::BytesUp, length as u64);
+        if self.requests.over {
+            return false;
+        }
         if relay.meter.lost {
             return self.burst(Way::Up, length, now, relay, local);
         }
@@ -156,6 +164,9 @@ impl Injector {
         local: &mut Local,
         piece: &mut Piece<'_>,
     ) {
+        if self.requests.over {
+            return;
+        }
         match event.event {
             Event::RequestBegin => piece.begin = Some(begin_of(event, relay)),
             Event::RequestKnown {
@@ -198,6 +209,7 @@ impl Injector {
         let plain = matches!(self.requests.asking, Asking::Plain);
         if piece.taken == 0
             && plain
+            && !self.requests.fail_copy
             && self.up.is_empty()
             && self.closing.is_none()
             && self.stalled.is_none()
@@ -205,6 +217,7 @@ impl Injector {
             return true;
         }
         self.advance(piece, piece.bytes.len());
+        self.fail_copy(relay);
         if self.requests.undecided.len() >= ARGUMENTS {
             if let Some(asked) = self.requests.waiting.take() {
                 self.decide(asked, piece.bytes.len(), relay, local, piece);
@@ -304,14 +317,9 @@ impl Injector {
                 self.disconnect(*d, asked.0, seen, delay, now, decision);
             }
             Some(Ending::Error(error)) => {
-                let treatment = treatment::of(
-                    error,
-                    &relay.meter.decoder,
-                    &relay.shared.catalog,
-                    asked,
-                    seen,
-                );
-                skipped = self.error(treatment, asked.0, decision, seen, now, relay);
+                let decoder = &mut relay.meter.decoder;
+                let treatment = treatment::of(error, decoder, asked, seen);
+                skipped = self.error(treatment, asked, decision, seen, now, relay);
             }
         }
         let hold = Reply::Hold {
@@ -325,7 +333,7 @@ impl Injector {
     }
 
     /// Sends a request on after `delay` nanoseconds.
-    fn pass(&mut self, seen: &[u8], delay: u64, now: u64, decision: &Arc<Decision>) {
+    pub(super) fn pass(&mut self, seen: &[u8], delay: u64, now: u64, decision: &Arc<Decision>) {
         self.up.push_bytes(seen, due(now, delay), Some(decision));
         self.requests.asking = Asking::Held {
             delay,
@@ -361,62 +369,6 @@ impl Injector {
         self.replies.expect(exchange, decision, cut);
     }
 
-    /// Answers with an error, one way or another. Returns why not, where it cannot be.
-    #[allow(clippy::too_many_arguments)]
-    fn error(
-        &mut self,
-        treatment: Treatment,
-        exchange: u64,
-        decision: &Arc<Decision>,
-        seen: &[u8],
-        now: u64,
-        relay: &mut Relay,
-    ) -> Option<&'static str> {
-        let delay = clock::nanos(decision.request_delay);
-        match treatment {
-            Treatment::Skip(reason) => {
-                self.pass(seen, delay, now, decision);
-                return Some(reason);
-            }
-            Treatment::Substitute {
-                request,
-                error,
-                status,
-            } => {
-                self.up
-                    .push_bytes(&request, due(now, delay), Some(decision));
-                self.requests.asking = Asking::Drop;
-                self.replies
-                    .expect(exchange, decision, Reply::SwapError { error, status });
-            }
-            Treatment::Answer {
-                reply,
-                status,
-                close,
-                early,
-            } => {
-                relay.meter.decoder.withhold(exchange);
-                let wait = delay + clock::nanos(decision.reply_delay.max(decision.reply_floor));
-                let answer = Answer {
-                    exchange,
-                    reply,
-                    status,
-                    due: due(now, wait),
-                    close,
-                    cause: Arc::clone(decision),
-                };
-                self.requests.asking = Asking::Drop;
-                if early {
-                    self.replies.answer(answer);
-                    self.release_answers(now, relay);
-                } else {
-                    self.requests.drained_answer = Some(answer);
-                }
-            }
-        }
-        None
-    }
-
     /// The last byte of a request is before the event.
     fn request_end(&mut self, event: &Located, relay: &mut Relay, piece: &mut Piece<'_>) {
         match self.requests.asking {
@@ -439,8 +391,12 @@ impl Injector {
         }
         self.requests.asking = Asking::Plain;
         if let Some(answer) = self.requests.drained_answer.take() {
+            if answer.close {
+                self.requests.over = true;
+                self.requests.asking = Asking::Drop;
+            }
             self.replies.answer(answer);
-            self.release_answers(piece.now, relay);
+            self.release_answers_between(piece.now, relay);
         }
     }
 
@@ -490,7 +446,9 @@ impl Injector {
     pub(super) fn give_up(&mut self) {
         let kept = self.requests.take_kept();
         self.up.push_bytes(&kept, 0, None);
-        self.requests.asking = Asking::Plain;
+        if !self.requests.over {
+            self.requests.asking = Asking::Plain;
+        }
         let kept = self.replies.give_up();
         self.down.push_bytes(&kept, 0, None);
     }

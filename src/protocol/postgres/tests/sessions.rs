@@ -3,6 +3,7 @@
 use super::super::hash;
 use super::*;
 use crate::protocol::Lost;
+use crate::protocol::postgres::Shape;
 
 fn told(tape: &Tape, expected: &[&str]) {
     assert_eq!(after_handshake(tape), expected);
@@ -495,10 +496,10 @@ fn a_withheld_query_is_not_waited_for() {
     decoder.request(&batch.concat(), &mut out);
     assert_eq!(decoder.in_flight(), 3);
     assert!(
-        decoder.is_simple(1)
-            && decoder.is_simple(2)
-            && !decoder.is_simple(3)
-            && !decoder.is_simple(9)
+        decoder.shape(1) == Shape::Simple
+            && decoder.shape(2) == Shape::Simple
+            && decoder.shape(3) != Shape::Simple
+            && decoder.shape(9) != Shape::Simple
     );
     decoder.withhold(2);
     assert_eq!(decoder.in_flight(), 2);
@@ -519,7 +520,7 @@ fn a_withheld_query_is_not_waited_for() {
         (decoder.transaction_status(), decoder.in_flight()),
         (b'E', 0)
     );
-    assert!(!decoder.is_simple(1));
+    assert!(decoder.shape(1) != Shape::Simple);
 }
 
 #[test]
