@@ -12,6 +12,7 @@ use std::time::Duration;
 mod disconnect;
 mod error;
 mod latency;
+mod lose;
 mod refuse;
 mod stall;
 mod timeout;
@@ -19,6 +20,7 @@ mod timeout;
 pub use disconnect::{CloseHow, Disconnect, When};
 pub use error::{ErrorAction, ErrorReply};
 pub use latency::{Distribution, Latency};
+pub use lose::Loss;
 pub use refuse::{Refusal, Refuse};
 pub use timeout::Timeout;
 
@@ -46,6 +48,10 @@ pub enum Action {
     Refuse(Refusal),
     /// Answers with the protocol's own error.
     Error(ErrorAction),
+    /// The server never sees the request.
+    LoseRequest(Loss),
+    /// The client never sees the reply.
+    LoseReply(Loss),
 }
 
 /// What an action comes to on a session of one protocol.
@@ -69,6 +75,7 @@ impl Action {
             ActionKind::Disconnect => disconnect::PARAMETERS,
             ActionKind::Refuse => refuse::PARAMETERS,
             ActionKind::Error => error::PARAMETERS,
+            ActionKind::LoseRequest | ActionKind::LoseReply => lose::PARAMETERS,
         }
     }
 
@@ -81,6 +88,8 @@ impl Action {
             ActionKind::Disconnect => Disconnect::compile(spec, problems).map(Self::Disconnect),
             ActionKind::Refuse => Refusal::compile(spec, problems).map(Self::Refuse),
             ActionKind::Error => ErrorAction::compile(spec, problems).map(Self::Error),
+            ActionKind::LoseRequest => Loss::compile(spec, problems).map(Self::LoseRequest),
+            ActionKind::LoseReply => Loss::compile(spec, problems).map(Self::LoseReply),
         }
     }
 
@@ -96,6 +105,8 @@ impl Action {
             Self::Disconnect(disconnect) => Effect::End(Ending::Disconnect(*disconnect)),
             Self::Refuse(refusal) => Effect::Refuse(*refusal),
             Self::Error(error) => Effect::End(Ending::Error(error.reply(protocol)?)),
+            Self::LoseRequest(loss) => Effect::End(Ending::LoseRequest(loss.on(protocol)?)),
+            Self::LoseReply(loss) => Effect::End(Ending::LoseReply(loss.on(protocol)?)),
         })
     }
 }
@@ -119,6 +130,7 @@ pub(super) fn given(spec: &FaultSpec) -> impl Iterator<Item = &'static str> {
         ("on", spec.on.is_some()),
         ("floor", spec.floor.is_some()),
         ("close_after", spec.close_after.is_some()),
+        ("then", spec.then.is_some()),
         ("how", spec.how.is_some()),
         ("when", spec.when.is_some()),
         ("bytes", spec.bytes.is_some()),

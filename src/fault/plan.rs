@@ -4,7 +4,7 @@
 //! them do to one exchange is put together like this:
 //!
 //! - Delays of the same side add up. Floors do not: the highest counts.
-//! - The first one that ends the exchange (stall, timeout, disconnect, error) does so. Later ones that would end it too are
+//! - The first one that ends the exchange (stall, timeout, disconnect, error, lost) does so. Later ones that would end it too are
 //!   not asked: their gates do not count the exchange.
 //! - A delay of the request comes before the end, a delay of the reply applies to an injected error as to a real reply.
 //! - A fault that only delays is asked whether or not another ends the exchange.
@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::action::{Disconnect, Effect, ErrorReply, Refusal, Refuse};
+use super::action::{Disconnect, Effect, ErrorReply, Loss, Refusal, Refuse};
 use super::active::ActiveFault;
 use super::arguments::Request;
 use super::dice::{Dice, Purpose};
@@ -68,6 +68,10 @@ pub enum Ending {
     Disconnect(Disconnect),
     /// Answer with the protocol's own error.
     Error(Arc<ErrorReply>),
+    /// The request is withheld, and all behind it.
+    LoseRequest(Loss),
+    /// The complete reply is withheld, and all behind it.
+    LoseReply(Loss),
 }
 
 /// The compiled faults of one proxy. Immutable but for the counters of gates, which are atomics.

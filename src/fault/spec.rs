@@ -38,7 +38,11 @@ pub struct FaultSpec {
     /// `latency` on the reply: the delay is the least time an exchange takes, instead of being added to the time it takes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub floor: Option<bool>,
-    /// `timeout`: how long nothing is forwarded before the connection is closed.
+    /// `lose_request`, `lose_reply`: what becomes of the session. Default: `disconnect`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub then: Option<Then>,
+    /// `timeout`, and `lose_request` and `lose_reply` with `then = "timeout"`: how long nothing is forwarded before the
+    /// connection is closed.
     #[serde(
         default,
         with = "duration::option",
@@ -46,7 +50,7 @@ pub struct FaultSpec {
     )]
     #[schemars(with = "Option<String>")]
     pub close_after: Option<Duration>,
-    /// `disconnect`: `fin` or `rst` (default `rst`). `refuse`: `closed`, `reset` or `silent` (default `closed`).
+    /// `disconnect`, `lose_request`, `lose_reply`: `fin` or `rst` (default `rst`). `refuse`: `closed`, `reset` or `silent` (default `closed`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub how: Option<How>,
     /// `disconnect`: where in the exchange. Default: `before`; `inside` where `bytes` or `share` is given.
@@ -134,6 +138,7 @@ impl FaultSpec {
             action,
             on: None,
             floor: None,
+            then: None,
             close_after: None,
             how: None,
             when: None,
@@ -182,17 +187,23 @@ pub enum ActionKind {
     Refuse,
     /// Answers with the protocol's own error.
     Error,
+    /// The request never reaches the server, and the session ends.
+    LoseRequest,
+    /// The server does what was asked, its complete reply never reaches the client, and the session ends.
+    LoseReply,
 }
 
 impl ActionKind {
     /// All actions.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Latency,
         Self::Stall,
         Self::Timeout,
         Self::Disconnect,
         Self::Refuse,
         Self::Error,
+        Self::LoseRequest,
+        Self::LoseReply,
     ];
 
     /// The name used in configuration, metrics and reports.
@@ -204,6 +215,8 @@ impl ActionKind {
             Self::Disconnect => "disconnect",
             Self::Refuse => "refuse",
             Self::Error => "error",
+            Self::LoseRequest => "lose_request",
+            Self::LoseReply => "lose_reply",
         }
     }
 }
@@ -217,6 +230,19 @@ pub enum Side {
     /// On its way to the client.
     #[default]
     Reply,
+}
+
+/// What becomes of a session that has lost something.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Then {
+    /// It is silent and stays open until the client gives up, or the fault ends.
+    Stall,
+    /// It is silent, and closed after `close_after`.
+    Timeout,
+    /// It is closed at once.
+    #[default]
+    Disconnect,
 }
 
 /// How a connection is closed (`fin`, `rst`) or turned away (`closed`, `reset`, `silent`).

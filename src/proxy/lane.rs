@@ -31,6 +31,10 @@ pub(crate) enum Cargo {
 pub(crate) struct Stall {
     /// After this time it closes.
     pub(crate) until: Option<u64>,
+    /// How it closes.
+    pub(crate) how: CloseHow,
+    /// Something is lost: it closes also when the fault is over.
+    pub(crate) lost: bool,
     /// The replies of the exchanges before this one still go; none: neither direction moves.
     pub(crate) before: Option<u64>,
 }
@@ -181,8 +185,12 @@ impl Lane {
             if item.cause.as_deref().is_some_and(|d| !in_force(d)) {
                 item.due = 0;
                 item.cause = None;
-                if let Cargo::Stall(_) = item.cargo {
-                    item.cargo = Cargo::Bytes(Vec::new());
+                if let Cargo::Stall(stall) = &item.cargo {
+                    item.cargo = if stall.lost {
+                        Cargo::Close(stall.how, stall.before.unwrap_or(0))
+                    } else {
+                        Cargo::Bytes(Vec::new())
+                    };
                 }
             }
         }

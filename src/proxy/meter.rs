@@ -19,7 +19,8 @@ pub(crate) struct Exchange {
     pub(crate) class: Class,
     status: Status,
     known: bool,
-    replies: bool,
+    /// A reply will come.
+    pub(crate) replies: bool,
     replied: bool,
     /// A fault touches it.
     pub(crate) injected: bool,

@@ -14,6 +14,7 @@ mod close;
 mod errors_postgres;
 mod errors_redis;
 mod faults_http;
+mod faults_lost;
 mod faults_postgres;
 mod faults_redis;
 mod faults_tcp;

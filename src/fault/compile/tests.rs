@@ -51,6 +51,8 @@ fn every_action_compiles_in_its_shortest_form() {
         "action = 'disconnect'",
         "action = 'refuse'",
         "action = 'error'\npreset = 'LOADING'",
+        "action = 'lose_request'",
+        "action = 'lose_reply'",
     ] {
         let fault = compile(toml);
         assert!(fault.acts_on("anything"));
@@ -58,7 +60,7 @@ fn every_action_compiles_in_its_shortest_form() {
         assert_eq!(fault.gates(), &Gates::default());
         assert_eq!(fault.schedule(), &Schedule::default());
     }
-    assert_eq!(ActionKind::ALL.len(), 6, "an action without a short form");
+    assert_eq!(ActionKind::ALL.len(), 8, "an action without a short form");
 }
 
 #[test]
@@ -81,6 +83,42 @@ fn disconnects_have_defaults() {
         disconnect(&format!("{base}when = 'inside'\nshare = 1")),
         (CloseHow::Rst, When::InsideShare(1.0))
     );
+}
+
+#[test]
+fn losses_have_defaults_and_say_what_they_lack() {
+    let loss = |toml: &str| match ending(toml, Postgres) {
+        Ending::LoseRequest(loss) | Ending::LoseReply(loss) => (loss.silence, loss.how),
+        other => panic!("{other:?}"),
+    };
+    for action in ["lose_request", "lose_reply"] {
+        let base = format!("action = '{action}'\n");
+        let at_once = Some(Duration::ZERO);
+        assert_eq!(loss(&base), (at_once, CloseHow::Rst));
+        let fin = format!("{base}how = 'fin'\nthen = 'disconnect'");
+        assert_eq!(loss(&fin), (at_once, CloseHow::Fin));
+        assert_eq!(
+            loss(&format!("{base}then = 'stall'")),
+            (None, CloseHow::Rst)
+        );
+        let timeout = format!("{base}then = 'timeout'\nclose_after = '5s'");
+        assert_eq!(
+            loss(&timeout),
+            (Some(Duration::from_secs(5)), CloseHow::Rst)
+        );
+        for (rest, path) in [
+            ("then = 'timeout'", "close_after"),
+            ("close_after = '5s'", "close_after"),
+            ("then = 'timeout'\nclose_after = '0s'", "close_after"),
+            ("then = 'timeout'\nclose_after = '13h'", "close_after"),
+            ("how = 'silent'", "how"),
+            ("when = 'before'", "when"),
+        ] {
+            assert_eq!(wrong_paths(&format!("{base}{rest}")), [path], "{rest}");
+        }
+        let refused = compile(&base).applies_to(Tcp).unwrap_err();
+        assert!(refused.path.ends_with("action"), "{}", refused.path);
+    }
 }
 
 #[test]
@@ -210,7 +248,7 @@ fn parameters_of_another_action_are_told_whose_they_are() {
             ),
             (
                 "fault[2].how".into(),
-                "it belongs to `disconnect` and `refuse`; `stall` takes nothing".into()
+                "it belongs to `disconnect`, `refuse`, `lose_request` and `lose_reply`; `stall` takes nothing".into()
             ),
             (
                 "fault[2].status".into(),

@@ -6,7 +6,7 @@ use super::super::local::Local;
 use super::super::relay::{Relay, Way};
 use super::Injector;
 use super::request::due;
-use crate::fault::action::{Disconnect, When};
+use crate::fault::action::{CloseHow, Disconnect, When};
 use crate::fault::plan::Ending;
 use crate::fault::spec::Side;
 use crate::fault::{Decision, Subject};
@@ -77,6 +77,8 @@ impl Injector {
                 };
                 let stall = Cargo::Stall(Stall {
                     until,
+                    how: CloseHow::Fin,
+                    lost: false,
                     before: None,
                 });
                 lane.push(Item::new(at, stall, Some(&decision)));
@@ -92,7 +94,8 @@ impl Injector {
                 lane.push(Item::new(at, Cargo::Close(how, 0), Some(&decision)));
                 return false;
             }
-            Some(Ending::Error(_)) | None => {}
+            // These are about exchanges, and are in no plan of plain TCP.
+            Some(Ending::Error(_) | Ending::LoseRequest(_) | Ending::LoseReply(_)) | None => {}
         }
         lane.push_bytes(bytes, at, Some(&decision));
         false

@@ -7,6 +7,7 @@
 
 mod burst;
 mod error;
+mod lose;
 mod reply;
 mod request;
 mod swap;
@@ -84,8 +85,11 @@ impl Injector {
         self.down.free(in_force);
         self.requests.free(in_force);
         self.replies.free(in_force, &mut self.down);
-        if self.stalled.as_ref().is_some_and(|(d, _)| !in_force(d)) {
-            self.stalled = None;
+        if let Some((_, stall)) = self.stalled.take_if(|(d, _)| !in_force(d))
+            && stall.lost
+        {
+            self.closing
+                .get_or_insert((stall.how, stall.before.unwrap_or(0)));
         }
         self.armed = u64::MAX;
         self.plan = plan;
@@ -174,10 +178,10 @@ impl Injector {
         local: &mut Local,
         wake: &mut u64,
     ) -> Option<End> {
-        let (_, Stall { until, .. }) = self.stalled.as_ref()?;
+        let (_, Stall { until, how, .. }) = self.stalled.as_ref()?;
         let until = until.unwrap_or(u64::MAX);
         if until <= clock::now() {
-            return Some(End::Fault(CloseHow::Fin));
+            return Some(End::Fault(*how));
         }
         *wake = (*wake).min(until);
         while relay.up.source == Source::Open && !self.up.is_full() {
@@ -353,6 +357,8 @@ impl Injector {
                     relay
                         .meter
                         .reply_eof(now, local, &relay.shared, relay.session);
+                    // What ends with the connection is complete now.
+                    self.reply_lost(now);
                 }
             }
             Ok(()) => {

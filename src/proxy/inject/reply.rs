@@ -6,9 +6,10 @@ use super::super::local::Local;
 use super::super::meter::Finished;
 use super::super::relay::{Relay, Way};
 use super::Injector;
+use super::lose::Ready;
 use super::swap::Swapping;
 use crate::fault::Decision;
-use crate::fault::action::CloseHow;
+use crate::fault::action::{CloseHow, Loss};
 use crate::measure::Counter;
 use crate::protocol::{Event, Located, Status};
 use crate::proxy::treatment::Swap;
@@ -30,6 +31,8 @@ pub(super) enum Reply {
     CutShare { how: CloseHow, share: f64 },
     /// What the server says to something that the client did not send is exchanged. Held as `Hold` says.
     Swap { swap: Swap, delay: u64, floor: u64 },
+    /// None of it goes to the client; once it is complete, the session ends.
+    Lose { loss: Loss, ready: Option<Ready> },
 }
 
 impl Reply {
@@ -62,7 +65,7 @@ pub(super) struct Answer {
 
 /// The reply that is coming in.
 #[derive(Debug, Default)]
-enum Replying {
+pub(super) enum Replying {
     /// Goes on at once, after what is in the lane.
     #[default]
     Plain,
@@ -92,6 +95,14 @@ enum Replying {
         floor: u64,
         cause: Arc<Decision>,
     },
+    /// None of it goes on. On Postgres it is complete with its `ReadyForQuery`.
+    Losing {
+        loss: Loss,
+        ready: Option<Ready>,
+        cause: Arc<Decision>,
+        /// The fault is over, and this the rest of what it began.
+        lapsed: bool,
+    },
     /// Nothing more goes to the client.
     Cutoff,
 }
@@ -101,7 +112,7 @@ enum Replying {
 pub(super) struct Replies {
     expected: VecDeque<(u64, Arc<Decision>, Reply)>,
     answers: VecDeque<Answer>,
-    replying: Replying,
+    pub(super) replying: Replying,
 }
 
 impl Replies {
@@ -140,6 +151,9 @@ impl Replies {
         {
             (*delay, *floor) = (0, 0);
         }
+        if let Replying::Losing { cause, lapsed, .. } = &mut self.replying {
+            *lapsed |= !in_force(cause);
+        }
         let lapsed = match &self.replying {
             Replying::Held { cause, .. }
             | Replying::Cut { cause, .. }
@@ -164,10 +178,15 @@ impl Replies {
     pub(super) fn give_up(&mut self) -> Vec<u8> {
         let kept = self.take_kept();
         self.expected.clear();
-        if !matches!(self.replying, Replying::Cutoff) {
+        if !self.is_cut() {
             self.replying = Replying::Plain;
         }
         kept
+    }
+
+    /// Whether nothing that the server still says reaches the client.
+    fn is_cut(&self) -> bool {
+        matches!(self.replying, Replying::Losing { .. } | Replying::Cutoff)
     }
 
     /// The reply of this exchange begins.
@@ -175,7 +194,7 @@ impl Replies {
         while self.expected.front().is_some_and(|e| e.0 < exchange) {
             self.expected.pop_front();
         }
-        if matches!(self.replying, Replying::Cutoff) {
+        if self.is_cut() {
             return;
         }
         self.replying = match self.expected.pop_front() {
@@ -214,6 +233,12 @@ impl Replying {
                 delay,
                 floor: floor_from(asked, floor),
                 cause,
+            },
+            Reply::Lose { loss, ready } => Self::Losing {
+                loss,
+                ready,
+                cause,
+                lapsed: false,
             },
         }
     }
@@ -296,7 +321,7 @@ impl Injector {
                     Replying::Swapping { swapping, .. } => swapping.status(),
                     _ => None,
                 };
-                self.reply_end();
+                self.reply_end(now);
                 if let Some(mut done) = done {
                     done.sample.status = swapped.unwrap_or(done.sample.status);
                     self.finish(done, now, relay, local);
@@ -344,6 +369,11 @@ impl Injector {
                 self.down.push_bytes(&out, due.max(*floor), Some(cause));
                 self.requests.fail_copy |= swapping.take_copying();
             }
+            Replying::Losing { ready, .. } => {
+                if ready.as_mut().is_some_and(|ready| ready.feed(bytes)) {
+                    self.reply_lost(now);
+                }
+            }
             Replying::Cutoff => {}
         }
     }
@@ -382,7 +412,7 @@ impl Injector {
     }
 
     /// The last byte of the reply was taken.
-    fn reply_end(&mut self) {
+    fn reply_end(&mut self, now: u64) {
         match &mut self.replies.replying {
             Replying::CutShare { .. } => self.cut_share(),
             // Shorter than the cut: all of it goes, then the session closes.
@@ -390,14 +420,15 @@ impl Injector {
                 *left = 0;
                 self.cut_if_due();
             }
-            Replying::Cutoff => {}
+            Replying::Losing { ready: None, .. } => self.reply_lost(now),
+            Replying::Losing { .. } | Replying::Cutoff => {}
             _ => self.replies.replying = Replying::Plain,
         }
     }
 
     /// An exchange is complete once the last byte of its reply was sent on.
     fn finish(&mut self, done: Finished, now: u64, relay: &Relay, local: &mut Local) {
-        if matches!(self.replies.replying, Replying::Cutoff) {
+        if self.replies.is_cut() {
             let mut sample = done.sent(done.first_byte, now);
             sample.status = Status::CLOSED;
             local.shard.completed(relay.shared.id, &sample);
@@ -440,7 +471,7 @@ impl Injector {
             {
                 item.completes.push(done);
             }
-            if matches!(self.replies.replying, Replying::Cutoff) {
+            if self.replies.is_cut() {
                 continue;
             }
             self.down.push(item);

@@ -8,7 +8,7 @@ use super::super::relay::{Relay, Way};
 use super::super::treatment;
 use super::Injector;
 use super::reply::{Answer, Reply};
-use crate::fault::action::{Disconnect, When};
+use crate::fault::action::{CloseHow, Disconnect, When};
 use crate::fault::plan::Ending;
 use crate::fault::{Decision, Subject};
 use crate::measure::Counter;
@@ -307,6 +307,8 @@ impl Injector {
                 };
                 let stall = Cargo::Stall(Stall {
                     until,
+                    how: CloseHow::Fin,
+                    lost: false,
                     before: Some(asked.0),
                 });
                 let stall = Item::new(due(now, delay), stall, Some(decision));
@@ -320,6 +322,10 @@ impl Injector {
                 let decoder = &mut relay.meter.decoder;
                 let treatment = treatment::of(error, decoder, asked, seen);
                 skipped = self.error(treatment, asked, decision, seen, now, relay);
+            }
+            Some(Ending::LoseRequest(loss)) => self.lose_request(*loss, asked.0, now, decision),
+            Some(Ending::LoseReply(loss)) => {
+                skipped = self.lose_reply(*loss, asked.0, seen, now, decision, relay);
             }
         }
         let hold = Reply::Hold {
