@@ -1,13 +1,13 @@
 //! Faults on Redis: at the boundaries of requests and replies, in order, and never on the wrong one.
 
 use crate::harness::Proxied;
-use crate::peers::{End, expect, expect_silence, read_exactly, read_to_end};
+use crate::peers::{End, LIMIT, expect, expect_silence, read_exactly, read_to_end};
 use crate::scripted::{Scripted, bulk, command};
-use crate::support::Redis;
+use crate::support::{Redis, eventually};
 use brownout::protocol::Protocol;
 use brownout::proxy::Event;
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
@@ -232,6 +232,33 @@ fn errors_take_their_place_among_the_other_replies() {
         (echo.count, echo.errors, echo.injected),
         (4 * COUNT as u64, hits, hits)
     );
+}
+
+/// A fault that comes while a request is half on its way must not leave the server with the half.
+#[test]
+fn a_request_that_has_begun_to_pass_passes() {
+    for spec in [
+        json!({ "name": "f", "action": "error", "preset": "OOM" }),
+        json!({ "name": "f", "action": "lose_request" }),
+        json!({ "name": "f", "action": "disconnect" }),
+    ] {
+        let (upstream, (first, rest)) = (Scripted::redis(Duration::ZERO), (0..1, 1..2));
+        let proxied = Proxied::to(Protocol::Redis, upstream.address());
+        let mut client = proxied.connect();
+        let asked = echoes(first.clone());
+        client.write_all(&asked.as_bytes()[..9]).unwrap();
+        eventually("the half to pass", LIMIT, || {
+            (proxied.figures().bytes.up == 9).then_some(())
+        });
+        proxied.fault(spec);
+        client.write_all(&asked.as_bytes()[9..]).unwrap();
+        expect(&client, bulks(first).as_bytes());
+        client.write_all(echoes(rest).as_bytes()).unwrap();
+        let mut next = Vec::new();
+        let _ = client.take(4).read_to_end(&mut next);
+        assert_ne!(next, b"$1\r\n", "the next one is hit");
+        assert_eq!(upstream.seen(), ["ECHO 0"]);
+    }
 }
 
 #[test]

@@ -77,6 +77,12 @@ impl Requests {
             && !self.fail_copy
     }
 
+    /// Whether the request that is being read is here from its first byte on. One of which a part went on before faults were
+    /// loaded is left alone: what is withheld of it would leave the server with a torn one.
+    fn is_kept(&self, piece: &Piece<'_>) -> bool {
+        piece.begin.is_some() || matches!(self.asking, Asking::Undecided)
+    }
+
     /// Lets everything go whose fault is not in force any more.
     pub(super) fn free(&mut self, in_force: impl Fn(&Decision) -> bool) {
         if let Asking::Held { cause, .. } = &self.asking
@@ -171,7 +177,7 @@ impl Injector {
             Event::RequestBegin => piece.begin = Some(begin_of(event, relay)),
             Event::RequestKnown {
                 operation, class, ..
-            } => {
+            } if self.requests.is_kept(piece) => {
                 let asked = (event.exchange, operation, class);
                 if self.plan.needs_arguments(operation, class) || self.needs_whole(relay) {
                     self.requests.waiting = Some(asked);

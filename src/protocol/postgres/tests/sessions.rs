@@ -540,3 +540,28 @@ fn lost_is_said_once() {
         .count();
     assert_eq!(lost, 1);
 }
+
+/// The server gets a rollback and an Execute that fails in place of the Execute; the exchange ends with the error.
+#[test]
+fn a_commit_that_was_replaced_ends_with_its_error() {
+    let mut decoder = Decoder::new();
+    let mut out = Vec::new();
+    decoder.request(&session().stream(From::Client), &mut out);
+    decoder.reply(&session().stream(From::Server), &mut out);
+    let batch = [parse("", "commit"), bind("", ""), execute(""), sync()];
+    decoder.request(&batch.concat(), &mut out);
+    decoder.request(&query("select 1"), &mut out);
+    assert_eq!(decoder.expect_rollback(9), 0, "there is no such exchange");
+    assert_eq!(decoder.expect_rollback(1), 2, "ParseComplete, BindComplete");
+    out.clear();
+    let own = [b(b'1', ""), b(b'2', "")].concat();
+    let ours = [own.clone(), complete("ROLLBACK"), b(b'3', "")].concat();
+    decoder.reply(&[own, ours, error("34000"), ready("I")].concat(), &mut out);
+    decoder.reply(&[complete("SELECT 1"), ready("I")].concat(), &mut out);
+    let ended = out.iter().filter_map(|e| match e.event {
+        Event::ReplyEnd { status } => Some((e.exchange, status == Status::OK)),
+        _ => None,
+    });
+    assert_eq!(ended.collect::<Vec<_>>(), [(1, false), (2, true)]);
+    assert!(!out.iter().any(|e| matches!(e.event, Event::Lost(_))));
+}
