@@ -1,5 +1,8 @@
 //! Everything that runs: proxies, workers, faults, measurements, behind one handle.
 
+mod faults;
+mod lifecycle;
+
 use super::event::{Event, EventBus};
 use super::limits::Limits;
 use super::listener::{Bound, Dispatch, Listener, bind};
@@ -7,10 +10,9 @@ use super::measuring::Measuring;
 use super::shared::{Process, Shared};
 use super::upstream::Upstream;
 use super::worker::Worker;
-use crate::config::{self, Change, Config, Library, Listen, OnDesync, Problems, ProxyConfig};
+use crate::config::{self, Config, Library, Listen, OnDesync, Problems, ProxyConfig};
 use crate::fault::spec::FieldError;
-use crate::fault::store::{Listed, Store, StoreError};
-use crate::fault::{Fault, FaultSpec, Source};
+use crate::fault::store::{Store, StoreError};
 use crate::measure::hlog::{HlogError, HlogWriter};
 use crate::measure::stats::Stats;
 use crate::measure::{Meta, ProxyId};
@@ -415,258 +417,6 @@ impl Server {
         text.push_str(&format!("brownout_faults_active {}\n", faults.len()));
         text
     }
-
-    /// The faults that are switched on.
-    pub fn faults(&self) -> Vec<Listed> {
-        self.state().store.list(Instant::now())
-    }
-
-    /// Whether everything is kept off.
-    pub fn is_halted(&self) -> bool {
-        self.state().store.is_halted()
-    }
-
-    /// Switches one fault on.
-    ///
-    /// # Errors
-    /// It is not valid, fits no proxy, or the store refuses.
-    pub fn add_fault(
-        &self,
-        spec: &FaultSpec,
-        ttl: Option<Duration>,
-    ) -> Result<Listed, ControlError> {
-        let fault = spec.compile("").map_err(ControlError::Fault)?;
-        let mut state = self.state();
-        state.check_fault(&fault)?;
-        let now = Instant::now();
-        let name = state.store.add(fault, ttl, Source::AdHoc, now)?;
-        self.publish(&state);
-        let listed = state.store.get(&name, now);
-        drop(state);
-        self.emit(|| Event::FaultEnabled {
-            fault: Arc::clone(&name),
-            profile: None,
-        });
-        listed.ok_or_else(|| StoreError::NotFound(name.to_string()).into())
-    }
-
-    /// Switches one fault off.
-    ///
-    /// # Errors
-    /// None of that name is on.
-    pub fn remove_fault(&self, name: &str) -> Result<(), ControlError> {
-        let mut state = self.state();
-        state.store.remove(name)?;
-        self.publish(&state);
-        drop(state);
-        self.emit(|| Event::FaultDisabled {
-            fault: name.into(),
-            why: "removed",
-        });
-        Ok(())
-    }
-
-    /// The profiles at hand, read anew: files are edited while we run.
-    ///
-    /// # Errors
-    /// Their folder is gone.
-    pub fn library(&self) -> Result<Library, ControlError> {
-        let config = self.state().config.clone();
-        Library::of(&config).map_err(ControlError::Profile)
-    }
-
-    /// The profiles of which something is on.
-    pub fn enabled_profiles(&self) -> Vec<Arc<str>> {
-        self.state().store.profiles()
-    }
-
-    /// Switches a profile on.
-    ///
-    /// # Errors
-    /// It is not there, not valid, fits no proxy, or the store refuses.
-    pub fn enable_profile(
-        &self,
-        name: &str,
-        ttl: Option<Duration>,
-        seed: Option<u64>,
-    ) -> Result<Vec<Arc<str>>, ControlError> {
-        let library = self.library()?;
-        let profile = library.get(name).map_err(ControlError::Profile)?;
-        let mut state = self.state();
-        let proxies: Vec<ProxyConfig> = state.proxies.values().map(|p| p.config.clone()).collect();
-        profile
-            .check_against(&proxies)
-            .map_err(ControlError::Profile)?;
-        let (faults, seed) = (profile.faults.clone(), seed.or(profile.seed));
-        let names = state
-            .store
-            .enable_profile(name, faults, ttl, seed, Instant::now())?;
-        self.publish(&state);
-        drop(state);
-        for fault in &names {
-            let (fault, profile) = (Arc::clone(fault), Some(name.into()));
-            self.emit(|| Event::FaultEnabled { fault, profile });
-        }
-        Ok(names)
-    }
-
-    /// Switches a profile off.
-    ///
-    /// # Errors
-    /// Nothing of it is on.
-    pub fn disable_profile(&self, name: &str) -> Result<Vec<Arc<str>>, ControlError> {
-        let mut state = self.state();
-        let names = state.store.disable_profile(name)?;
-        self.publish(&state);
-        drop(state);
-        for fault in &names {
-            self.emit(|| Event::FaultDisabled {
-                fault: Arc::clone(fault),
-                why: "removed",
-            });
-        }
-        Ok(names)
-    }
-
-    /// Switches everything off, and keeps it off until resumed. Returns the faults that were on.
-    pub fn halt(&self) -> Vec<Arc<str>> {
-        let mut state = self.state();
-        let names = state.store.halt();
-        self.publish(&state);
-        drop(state);
-        self.emit(|| Event::Halted);
-        for fault in &names {
-            self.emit(|| Event::FaultDisabled {
-                fault: Arc::clone(fault),
-                why: "halted",
-            });
-        }
-        names
-    }
-
-    /// Allows faults again.
-    pub fn resume(&self) {
-        self.state().store.resume();
-        self.emit(|| Event::Resumed);
-    }
-
-    /// Takes another configuration in place of the one in force. Sessions of unchanged proxies live on. Returns the keys
-    /// that take effect only with a restart.
-    ///
-    /// # Errors
-    /// A new address cannot be listened on: then nothing has changed. Or one that a proxy held which this reload replaced was
-    /// taken by another process in between: then only that proxy is missing.
-    pub async fn reload(&self, new: Config) -> Result<Vec<&'static str>, ControlError> {
-        let old = self.current_config();
-        let changes = old.diff(&new);
-        let replaced = |change: &Change| *change != Change::Measured;
-        let changed = changes.changed.iter();
-        let (again, kept): (Vec<_>, Vec<_>) = changed.partition(|(_, change)| replaced(change));
-        let leaving: Vec<&String> = changes
-            .removed
-            .iter()
-            .chain(again.iter().map(|(name, _)| name))
-            .collect();
-        let arriving: Vec<&ProxyConfig> = new
-            .proxies
-            .iter()
-            .filter(|p| changes.added.contains(&p.name) || leaving.contains(&&p.name))
-            .collect();
-        // New addresses first: what cannot be bound must not cost what runs. Those that a leaving proxy holds come after it.
-        let freed = |listen: &Listen| {
-            let mut held = leaving.iter().filter_map(|name| old.proxy(name));
-            held.any(|proxy| proxy.listen.collides_with(listen))
-        };
-        let mut bound = BTreeMap::new();
-        for proxy in arriving.iter().filter(|p| !freed(&p.listen)) {
-            bound.insert(&proxy.name, open(proxy)?);
-        }
-        for name in &leaving {
-            self.remove_proxy(name).await?;
-        }
-        let mut lost = Ok(());
-        for proxy in arriving {
-            match bound.remove(&proxy.name).map_or_else(|| open(proxy), Ok) {
-                Ok(bound) => self.launch(proxy.clone(), bound).await,
-                // Somebody else was quicker. The others are still to come.
-                Err(error) => lost = Err(error),
-            }
-        }
-        for (name, _) in kept {
-            if let Some(proxy) = new.proxy(name) {
-                self.measure_anew(proxy).await;
-            }
-        }
-        self.state().config = Config {
-            proxies: Vec::new(),
-            ..new
-        };
-        lost?;
-        self.emit(|| Event::Reloaded);
-        Ok(changes.restart)
-    }
-
-    /// Tells that a reload was refused.
-    pub fn reload_failed(&self, problem: &str) {
-        self.emit(|| Event::ReloadFailed {
-            problem: problem.lines().next().unwrap_or_default().into(),
-        });
-    }
-
-    /// The configuration in force, with the proxies as they run.
-    fn current_config(&self) -> Config {
-        let state = self.state();
-        let proxies = state.proxies.values().map(|p| p.config.clone()).collect();
-        Config {
-            proxies,
-            ..state.config.clone()
-        }
-    }
-
-    /// Only what is measured of a proxy changed.
-    async fn measure_anew(&self, config: &ProxyConfig) {
-        let mut measuring = self.0.measuring.lock().await;
-        let mut state = self.state();
-        if let Some(entry) = state.proxies.get_mut(&config.name) {
-            let listen = entry.config.listen.clone();
-            entry.config = ProxyConfig {
-                listen,
-                ..config.clone()
-            };
-            measuring.register(
-                &entry.shared,
-                &meta(config, &entry.shared),
-                &self.0.dispatch,
-            );
-        }
-    }
-
-    /// Stops accepting, lets sessions end until the deadline, and then ends them. Returns how many had to be.
-    pub async fn drain(&self, deadline: Duration) -> usize {
-        let listeners: Vec<_> = self
-            .state()
-            .proxies
-            .values_mut()
-            .filter_map(|p| p.listener.take())
-            .collect();
-        for listener in listeners {
-            listener.stop().await;
-        }
-        let until = Instant::now() + deadline;
-        let open = || self.0.process.sessions.load(Ordering::Relaxed);
-        while open() > 0 && Instant::now() < until {
-            tokio::time::sleep(DRAIN_STEP).await;
-        }
-        let cut = open();
-        self.state().proxies.values().for_each(|p| p.shared.close());
-        self.wake();
-        self.0.dispatch.workers.iter().for_each(Worker::stop);
-        let hard = Instant::now() + Duration::from_secs(3);
-        while !self.0.dispatch.workers.iter().all(Worker::is_finished) && Instant::now() < hard {
-            tokio::time::sleep(DRAIN_STEP).await;
-        }
-        cut
-    }
 }
 
 impl Entry {
@@ -676,31 +426,6 @@ impl Entry {
             enabled: self.listener.is_some(),
             sessions: self.shared.levels.open(),
         }
-    }
-}
-
-impl State {
-    /// A fault must fit at least one proxy, and every proxy that it names.
-    fn check_fault(&self, fault: &Fault) -> Result<(), ControlError> {
-        let mut named = self
-            .proxies
-            .values()
-            .filter(|p| fault.acts_on(&p.config.name))
-            .peekable();
-        if named.peek().is_none() {
-            let names: Vec<_> = self.proxies.keys().cloned().collect();
-            return Err(ControlError::Fault(vec![FieldError {
-                path: "proxy".into(),
-                message: format!("no proxy matches `{}`", fault.spec().proxy),
-                remedy: format!("proxies here: {}", names.join(", ")),
-            }]));
-        }
-        for proxy in named {
-            fault
-                .applies_to(proxy.config.protocol)
-                .map_err(|e| ControlError::Fault(vec![e]))?;
-        }
-        Ok(())
     }
 }
 

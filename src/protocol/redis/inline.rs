@@ -182,31 +182,31 @@ fn hex(digit: u8) -> u8 {
         .map_or(0, |value| value as u8)
 }
 
-/// The words of one complete line, without its line end; `None` where quotes are unbalanced.
-pub(super) fn words(line: &[u8]) -> Option<Vec<Vec<u8>>> {
-    let mut inline = Inline::new();
-    let mut words: Vec<Vec<u8>> = Vec::new();
-    for byte in line.iter().chain(b"\n") {
-        let mut added = ([0; 3], 0);
-        let step = inline
-            .push(*byte, &mut |byte| {
-                added.0[added.1] = byte;
-                added.1 += 1;
-            })
-            .ok()?;
-        if step == Step::Begin {
-            words.push(Vec::new());
-        }
-        if let Some(word) = words.last_mut() {
-            word.extend_from_slice(&added.0[..added.1]);
-        }
-    }
-    Some(words)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The words of one complete line, without its line end; `None` where quotes are unbalanced.
+    fn words(line: &[u8]) -> Option<Vec<Vec<u8>>> {
+        let mut inline = Inline::new();
+        let mut words: Vec<Vec<u8>> = Vec::new();
+        for byte in line.iter().chain(b"\n") {
+            let mut added = ([0; 3], 0);
+            let step = inline
+                .push(*byte, &mut |byte| {
+                    added.0[added.1] = byte;
+                    added.1 += 1;
+                })
+                .ok()?;
+            if step == Step::Begin {
+                words.push(Vec::new());
+            }
+            if let Some(word) = words.last_mut() {
+                word.extend_from_slice(&added.0[..added.1]);
+            }
+        }
+        Some(words)
+    }
 
     #[test]
     fn splits_as_redis_does() {

@@ -15,7 +15,6 @@
 //!
 //! An empty line or `*0` is an exchange too: operation `empty`, without a reply.
 
-mod args;
 mod command;
 mod decoder;
 mod digest;
@@ -33,7 +32,6 @@ mod word;
 #[cfg(test)]
 mod tests;
 
-pub use args::{arguments, key};
 pub use decoder::Decoder;
 pub use inject::error;
 
