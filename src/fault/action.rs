@@ -13,13 +13,17 @@ mod disconnect;
 mod error;
 mod latency;
 mod refuse;
+mod slice;
 mod stall;
+mod throttle;
 mod timeout;
 
 pub use disconnect::{CloseHow, Disconnect, When};
 pub use error::{ErrorAction, ErrorReply};
 pub use latency::{Distribution, Latency};
 pub use refuse::{Refusal, Refuse};
+pub use slice::Slice;
+pub use throttle::Throttle;
 pub use timeout::Timeout;
 
 /// How long a fault stays switched on if nobody says otherwise.
@@ -46,6 +50,10 @@ pub enum Action {
     Refuse(Refusal),
     /// Answers with the protocol's own error.
     Error(ErrorAction),
+    /// Bounds the rate of one direction.
+    Throttle(Throttle),
+    /// Cuts one direction into pieces.
+    Slice(Slice),
 }
 
 /// What an action comes to on a session of one protocol.
@@ -55,6 +63,10 @@ pub enum Effect {
     Delay(Latency),
     /// An exchange ends otherwise than it would have.
     End(Ending),
+    /// Bytes go slower; other faults may act on the exchange too.
+    Throttle(Throttle),
+    /// Bytes go in pieces; other faults may act on the exchange too.
+    Slice(Slice),
     /// A connection is turned away.
     Refuse(Refusal),
 }
@@ -69,6 +81,8 @@ impl Action {
             ActionKind::Disconnect => disconnect::PARAMETERS,
             ActionKind::Refuse => refuse::PARAMETERS,
             ActionKind::Error => error::PARAMETERS,
+            ActionKind::Throttle => throttle::PARAMETERS,
+            ActionKind::Slice => slice::PARAMETERS,
         }
     }
 
@@ -81,6 +95,8 @@ impl Action {
             ActionKind::Disconnect => Disconnect::compile(spec, problems).map(Self::Disconnect),
             ActionKind::Refuse => Refusal::compile(spec, problems).map(Self::Refuse),
             ActionKind::Error => ErrorAction::compile(spec, problems).map(Self::Error),
+            ActionKind::Throttle => Throttle::compile(spec, problems).map(Self::Throttle),
+            ActionKind::Slice => Slice::compile(spec, problems).map(Self::Slice),
         }
     }
 
@@ -96,6 +112,8 @@ impl Action {
             Self::Disconnect(disconnect) => Effect::End(Ending::Disconnect(*disconnect)),
             Self::Refuse(refusal) => Effect::Refuse(*refusal),
             Self::Error(error) => Effect::End(Ending::Error(error.reply(protocol)?)),
+            Self::Throttle(throttle) => Effect::Throttle(*throttle),
+            Self::Slice(slice) => Effect::Slice(*slice),
         })
     }
 }
@@ -131,6 +149,11 @@ pub(super) fn given(spec: &FaultSpec) -> impl Iterator<Item = &'static str> {
         ("status", spec.status.is_some()),
         ("headers", spec.headers.is_some()),
         ("body", spec.body.is_some()),
+        ("gap", spec.gap.is_some()),
+        ("variation", spec.variation.is_some()),
+        ("size", spec.size.is_some()),
+        ("burst", spec.burst.is_some()),
+        ("bytes_per_second", spec.bytes_per_second.is_some()),
     ]
     .into_iter()
     .filter_map(|(name, given)| given.then_some(name))

@@ -27,6 +27,8 @@ pub enum Purpose {
     Ramp = 2,
     /// How long a latency is.
     Delay = 3,
+    /// How large a slice is.
+    Slice = 10,
 }
 
 /// The dice of one fault on one proxy.

@@ -7,7 +7,8 @@
 //! - The first one that ends the exchange (stall, timeout, disconnect, error) does so. Later ones that would end it too are
 //!   not asked: their gates do not count the exchange.
 //! - A delay of the request comes before the end, a delay of the reply applies to an injected error as to a real reply.
-//! - A fault that only delays is asked whether or not another ends the exchange.
+//! - Throttles all hold: the slowest rules. Of slices the first in order cuts.
+//! - A fault that only delays, throttles or slices is asked whether or not another ends the exchange.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use super::action::{Disconnect, Effect, ErrorReply, Refusal, Refuse};
 use super::active::ActiveFault;
 use super::arguments::Request;
 use super::dice::{Dice, Purpose};
+use super::flow::Flow;
 use super::gate::Asked;
 use super::index::{Candidates, OperationIndex};
 use super::schedule::State;
@@ -51,10 +53,31 @@ pub struct Decision {
     pub reply_delay: Duration,
     /// The reply takes at least this long from the end of the request (`floor = true`); shorter ones are held.
     pub reply_floor: Duration,
+    /// How the bytes of the request go.
+    pub request_flow: Flow,
+    /// How the bytes of the reply go.
+    pub reply_flow: Flow,
     /// What ends the ordinary course of the exchange, after the request's delay. The first one in the plan's order wins.
     pub end: Option<Ending>,
     /// Names of the faults behind this decision, in the plan's order.
     pub faults: Vec<Arc<str>>,
+}
+
+impl Decision {
+    /// How the bytes of this side go.
+    pub fn flow(&self, side: Side) -> &Flow {
+        match side {
+            Side::Request => &self.request_flow,
+            Side::Reply => &self.reply_flow,
+        }
+    }
+
+    fn flow_mut(&mut self, side: Side) -> &mut Flow {
+        match side {
+            Side::Request => &mut self.request_flow,
+            Side::Reply => &mut self.reply_flow,
+        }
+    }
 }
 
 /// What ends the ordinary course of an exchange.
@@ -255,7 +278,7 @@ impl Plan {
     fn refusals(&self) -> impl Iterator<Item = (&Entry, &Refusal)> {
         self.entries.iter().filter_map(|entry| match &entry.effect {
             Effect::Refuse(refusal) => Some((entry, refusal)),
-            Effect::Delay(_) | Effect::End(_) => None,
+            _ => None,
         })
     }
 }
@@ -281,10 +304,10 @@ impl Entry {
             exchange: Some(subject.exchange),
             elapsed: self.active.elapsed(subject.now),
         };
-        let offered = if ends {
-            self.in_ramp(strength, &asked)
-        } else {
+        let offered = if matches!(self.effect, Effect::Delay(_)) {
             strength > 0.0
+        } else {
+            self.in_ramp(strength, &asked)
         };
         if !offered || !self.passes(&asked) {
             return;
@@ -297,6 +320,17 @@ impl Entry {
                 latency.apply(draw, strength, decision);
             }
             Effect::End(ending) => decision.end = Some(ending.clone()),
+            Effect::Throttle(throttle) => {
+                let throttles = &mut decision.flow_mut(throttle.on).throttles;
+                throttles.push((Arc::clone(self.active.name()), *throttle));
+            }
+            Effect::Slice(slice) => {
+                let draw = self
+                    .dice
+                    .exchange(subject.session, subject.exchange, Purpose::Slice);
+                let slices = &mut decision.flow_mut(slice.on).slices;
+                slices.get_or_insert((*slice, draw));
+            }
             Effect::Refuse(_) => return,
         }
         self.active.tally().hit();
@@ -306,6 +340,8 @@ impl Entry {
     fn acts_on_side(&self, side: Side) -> bool {
         match &self.effect {
             Effect::Delay(latency) => latency.on == side,
+            Effect::Throttle(throttle) => throttle.on == side,
+            Effect::Slice(slice) => slice.on == side,
             Effect::End(_) | Effect::Refuse(_) => true,
         }
     }

@@ -32,7 +32,7 @@ pub struct FaultSpec {
     /// What it does.
     pub action: ActionKind,
 
-    /// `latency`: which side of the exchange is held. Default: `reply`.
+    /// `latency`, `throttle`, `slice`: which side of the exchange. Default: `reply`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on: Option<Side>,
     /// `latency` on the reply: the delay is the least time an exchange takes, instead of being added to the time it takes.
@@ -80,6 +80,26 @@ pub struct FaultSpec {
     /// `error` on HTTP: the body; with `preset`, in place of its body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
+    /// `throttle`: how many bytes go a second, 1 to 1000000000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_per_second: Option<u64>,
+    /// `throttle`: how many bytes may go at once after a pause. Default: those of 20 ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub burst: Option<u64>,
+    /// `slice`: bytes of a piece, on average.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u32>,
+    /// `slice`: pieces are smaller or larger by up to this many bytes, drawn from the seed. Default: 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variation: Option<u32>,
+    /// `slice`: time between two pieces. Default: none.
+    #[serde(
+        default,
+        with = "duration::option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schemars(with = "Option<String>")]
+    pub gap: Option<Duration>,
 
     /// Gate: the share of matching exchanges that are hit, 0 to 1, drawn from the seed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -146,6 +166,11 @@ impl FaultSpec {
             close: None,
             status: None,
             body: None,
+            bytes_per_second: None,
+            burst: None,
+            size: None,
+            variation: None,
+            gap: None,
             probability: None,
             every: None,
             first: None,
@@ -182,17 +207,23 @@ pub enum ActionKind {
     Refuse,
     /// Answers with the protocol's own error.
     Error,
+    /// Lets the bytes of one direction go no faster than so many a second.
+    Throttle,
+    /// Sends messages in small pieces with gaps between them.
+    Slice,
 }
 
 impl ActionKind {
     /// All actions.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Latency,
         Self::Stall,
         Self::Timeout,
         Self::Disconnect,
         Self::Refuse,
         Self::Error,
+        Self::Throttle,
+        Self::Slice,
     ];
 
     /// The name used in configuration, metrics and reports.
@@ -204,6 +235,8 @@ impl ActionKind {
             Self::Disconnect => "disconnect",
             Self::Refuse => "refuse",
             Self::Error => "error",
+            Self::Throttle => "throttle",
+            Self::Slice => "slice",
         }
     }
 }

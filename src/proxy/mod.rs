@@ -13,6 +13,7 @@ mod listener;
 mod local;
 mod measuring;
 mod meter;
+mod pace;
 mod relay;
 mod server;
 mod session;

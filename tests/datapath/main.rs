@@ -14,6 +14,7 @@ mod close;
 mod faults_http;
 mod faults_postgres;
 mod faults_redis;
+mod faults_stream;
 mod faults_tcp;
 mod harness;
 mod integrity;

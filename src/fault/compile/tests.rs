@@ -51,6 +51,8 @@ fn every_action_compiles_in_its_shortest_form() {
         "action = 'disconnect'",
         "action = 'refuse'",
         "action = 'error'\npreset = 'LOADING'",
+        "action = 'throttle'\nbytes_per_second = 1000",
+        "action = 'slice'\nsize = 10",
     ] {
         let fault = compile(toml);
         assert!(fault.acts_on("anything"));
@@ -58,7 +60,7 @@ fn every_action_compiles_in_its_shortest_form() {
         assert_eq!(fault.gates(), &Gates::default());
         assert_eq!(fault.schedule(), &Schedule::default());
     }
-    assert_eq!(ActionKind::ALL.len(), 6, "an action without a short form");
+    assert_eq!(ActionKind::ALL.len(), 8, "an action without a short form");
 }
 
 #[test]
@@ -228,6 +230,19 @@ fn parameters_of_another_action_are_told_whose_they_are() {
 /// One row a mistake: what is written, and every field that is complained about.
 const MISTAKES: &[(&str, &[&str])] = &[
     ("action = 'latency'", &["delay"]),
+    ("action = 'throttle'", &["bytes_per_second"]),
+    (
+        "action = 'throttle'\nbytes_per_second = 0\nburst = 0",
+        &["bytes_per_second", "burst"],
+    ),
+    (
+        "action = 'throttle'\nbytes_per_second = 1000000001",
+        &["bytes_per_second"],
+    ),
+    ("action = 'slice'", &["size"]),
+    ("action = 'slice'\nsize = 0", &["size"]),
+    ("action = 'slice'\nsize = 5\nvariation = 5", &["variation"]),
+    ("action = 'slice'\nsize = 5\ngap = '61m'", &["gap"]),
     ("action = 'latency'\ndelay = '0s'", &["delay"]),
     ("action = 'latency'\ndelay = '61m'", &["delay"]),
     (

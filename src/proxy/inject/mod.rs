@@ -14,6 +14,7 @@ use super::local::Local;
 use super::relay::{End, Half, Relay, Source, Way, source_of};
 use super::shared::Shared;
 use crate::fault::action::CloseHow;
+use crate::fault::spec::Side;
 use crate::fault::{Decision, Plan};
 use crate::measure::Counter;
 use crate::protocol::Protocol;
@@ -53,8 +54,8 @@ impl Injector {
     pub(crate) fn new(plan: Arc<Plan>, shared: &Shared) -> Self {
         Self {
             plan,
-            up: Lane::new(Arc::clone(&shared.process)),
-            down: Lane::new(Arc::clone(&shared.process)),
+            up: Lane::new(Side::Request, Arc::clone(&shared.process)),
+            down: Lane::new(Side::Reply, Arc::clone(&shared.process)),
             requests: Requests::default(),
             replies: Replies::default(),
             closing: None,

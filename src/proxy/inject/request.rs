@@ -320,7 +320,9 @@ impl Injector {
             delay: clock::nanos(decision.reply_delay),
             floor: clock::nanos(decision.reply_floor),
         };
-        if hold.is_some() && (decision.end.is_none() || skipped.is_some()) {
+        if (hold.is_some() || !decision.reply_flow.is_plain())
+            && (decision.end.is_none() || skipped.is_some())
+        {
             self.replies.expect(asked.0, decision, hold);
         }
         self.note(asked, decision, skipped, relay, local);
