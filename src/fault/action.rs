@@ -17,6 +17,7 @@ mod slice;
 mod stall;
 mod throttle;
 mod timeout;
+mod truncate;
 
 pub use disconnect::{CloseHow, Disconnect, When};
 pub use error::{ErrorAction, ErrorReply};
@@ -25,6 +26,7 @@ pub use refuse::{Refusal, Refuse};
 pub use slice::Slice;
 pub use throttle::Throttle;
 pub use timeout::Timeout;
+pub use truncate::{Cut, Truncate};
 
 /// How long a fault stays switched on if nobody says otherwise.
 pub const DEFAULT_TTL: Duration = Duration::from_secs(15 * 60);
@@ -54,6 +56,8 @@ pub enum Action {
     Throttle(Throttle),
     /// Cuts one direction into pieces.
     Slice(Slice),
+    /// Cuts a reply short.
+    Truncate(Truncate),
 }
 
 /// What an action comes to on a session of one protocol.
@@ -83,6 +87,7 @@ impl Action {
             ActionKind::Error => error::PARAMETERS,
             ActionKind::Throttle => throttle::PARAMETERS,
             ActionKind::Slice => slice::PARAMETERS,
+            ActionKind::Truncate => truncate::PARAMETERS,
         }
     }
 
@@ -97,6 +102,7 @@ impl Action {
             ActionKind::Error => ErrorAction::compile(spec, problems).map(Self::Error),
             ActionKind::Throttle => Throttle::compile(spec, problems).map(Self::Throttle),
             ActionKind::Slice => Slice::compile(spec, problems).map(Self::Slice),
+            ActionKind::Truncate => Truncate::compile(spec, problems).map(Self::Truncate),
         }
     }
 
@@ -114,6 +120,7 @@ impl Action {
             Self::Error(error) => Effect::End(Ending::Error(error.reply(protocol)?)),
             Self::Throttle(throttle) => Effect::Throttle(*throttle),
             Self::Slice(slice) => Effect::Slice(*slice),
+            Self::Truncate(truncate) => Effect::End(Ending::Truncate(*truncate)),
         })
     }
 }

@@ -4,7 +4,7 @@
 //! them do to one exchange is put together like this:
 //!
 //! - Delays of the same side add up. Floors do not: the highest counts.
-//! - The first one that ends the exchange (stall, timeout, disconnect, error) does so. Later ones that would end it too are
+//! - The first one that ends the exchange (stall, timeout, disconnect, truncate, error) does so. Later ones that would end it too are
 //!   not asked: their gates do not count the exchange.
 //! - A delay of the request comes before the end, a delay of the reply applies to an injected error as to a real reply.
 //! - Throttles all hold: the slowest rules. Of slices the first in order cuts.
@@ -14,7 +14,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::action::{Disconnect, Effect, ErrorReply, Refusal, Refuse};
+use super::action::{Disconnect, Effect, ErrorReply, Refusal, Refuse, Truncate};
 use super::active::ActiveFault;
 use super::arguments::Request;
 use super::dice::{Dice, Purpose};
@@ -89,6 +89,8 @@ pub enum Ending {
     Timeout(Duration),
     /// Close the session.
     Disconnect(Disconnect),
+    /// Cut the reply short, then close the session.
+    Truncate(Truncate),
     /// Answer with the protocol's own error.
     Error(Arc<ErrorReply>),
 }
@@ -342,6 +344,7 @@ impl Entry {
             Effect::Delay(latency) => latency.on == side,
             Effect::Throttle(throttle) => throttle.on == side,
             Effect::Slice(slice) => slice.on == side,
+            Effect::End(Ending::Truncate(_)) => side == Side::Reply,
             Effect::End(_) | Effect::Refuse(_) => true,
         }
     }

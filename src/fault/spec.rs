@@ -46,16 +46,17 @@ pub struct FaultSpec {
     )]
     #[schemars(with = "Option<String>")]
     pub close_after: Option<Duration>,
-    /// `disconnect`: `fin` or `rst` (default `rst`). `refuse`: `closed`, `reset` or `silent` (default `closed`).
+    /// `disconnect`: `fin` or `rst` (default `rst`). `truncate`: the same (default `fin`). `refuse`: `closed`, `reset` or `silent` (default `closed`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub how: Option<How>,
     /// `disconnect`: where in the exchange. Default: `before`; `inside` where `bytes` or `share` is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<Moment>,
-    /// `disconnect` inside the reply: after this many bytes of it.
+    /// `disconnect` inside the reply: after this many bytes of it. `truncate`: the same, on HTTP of its body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
-    /// `disconnect` inside the reply: after this share of it, between 0 and 1.
+    /// `disconnect` inside the reply: after this share of it, between 0 and 1. `truncate`: the same, on HTTP of its body (default
+    /// 0.5).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub share: Option<f64>,
     /// `refuse`: what becomes of sessions that are open when it comes into force. Default: `keep`.
@@ -211,11 +212,13 @@ pub enum ActionKind {
     Throttle,
     /// Sends messages in small pieces with gaps between them.
     Slice,
+    /// Cuts a reply inside the length it promises, then closes.
+    Truncate,
 }
 
 impl ActionKind {
     /// All actions.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Latency,
         Self::Stall,
         Self::Timeout,
@@ -224,6 +227,7 @@ impl ActionKind {
         Self::Error,
         Self::Throttle,
         Self::Slice,
+        Self::Truncate,
     ];
 
     /// The name used in configuration, metrics and reports.
@@ -237,6 +241,7 @@ impl ActionKind {
             Self::Error => "error",
             Self::Throttle => "throttle",
             Self::Slice => "slice",
+            Self::Truncate => "truncate",
         }
     }
 }
@@ -256,9 +261,9 @@ pub enum Side {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum How {
-    /// `disconnect`: an orderly end.
+    /// `disconnect`, `truncate`: an orderly end.
     Fin,
-    /// `disconnect`: a reset.
+    /// `disconnect`, `truncate`: a reset.
     Rst,
     /// `refuse`: no listener; connecting fails with ECONNREFUSED.
     Closed,

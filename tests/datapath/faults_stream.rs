@@ -1,10 +1,13 @@
-//! Faults of the stream: throttle, slice. The bytes are all there and in order; what changes is when and in which pieces they come.
+//! Faults of the stream: throttle and slice change when and in which pieces bytes come, truncate where they end.
 
 use crate::harness::Proxied;
-use crate::peers::{Serving, expect, expect_silence, pattern, ping, read_exactly};
+use crate::peers::{
+    End, Serving, expect, expect_silence, pattern, ping, read_exactly, read_to_end,
+};
 use crate::scripted::{Scripted, bulk, command};
 use brownout::protocol::Protocol;
-use serde_json::json;
+use brownout::proxy::Event;
+use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -138,4 +141,83 @@ fn a_gap_is_over_when_its_fault_is() {
     expect_silence(&client, Duration::from_millis(100));
     proxied.server.remove_fault("cut").unwrap();
     expect(&client, b"3456789");
+}
+
+/// A session on this protocol whose one request was answered with `reply`.
+fn answered(protocol: Protocol, request: &str, reply: &[u8], spec: Value) -> (Vec<u8>, End) {
+    let (proxied, upstream) = Proxied::before(protocol);
+    let mut events = proxied.events();
+    proxied.fault(spec);
+    let (mut client, mut server) = proxied.session(&upstream);
+    client.write_all(request.as_bytes()).unwrap();
+    expect(&server, request.as_bytes());
+    server.write_all(reply).unwrap();
+    let got = read_to_end(&client);
+    events.find("the hit", |e| {
+        matches!(e, Event::Injected { .. }).then_some(())
+    });
+    got
+}
+
+#[test]
+fn a_truncated_http_response_breaks_its_promise() {
+    let head = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n";
+    let whole = format!("{head}0123456789");
+    let request = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+    for (spec, body) in [
+        (json!({ "action": "truncate" }), "01234"),
+        (json!({ "action": "truncate", "share": 0.0 }), ""),
+        (json!({ "action": "truncate", "bytes": 3 }), "012"),
+        (json!({ "action": "truncate", "bytes": 10 }), "012345678"),
+        (json!({ "action": "truncate", "bytes": 1000 }), "012345678"),
+    ] {
+        let text = spec.to_string();
+        let (got, end) = answered(Protocol::Http, request, whole.as_bytes(), spec);
+        assert_eq!(
+            String::from_utf8(got).unwrap(),
+            format!("{head}{body}"),
+            "{text}"
+        );
+        assert_eq!(end, End::Fin);
+    }
+    let chunked =
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\na\r\n0123456789\r\n0\r\n\r\n";
+    let spec = json!({ "action": "truncate", "bytes": 8, "how": "rst" });
+    let (got, end) = answered(Protocol::Http, request, chunked.as_bytes(), spec);
+    assert_eq!(end, End::Rst);
+    assert!(
+        got.ends_with(b"a\r\n01234"),
+        "{:?}",
+        String::from_utf8_lossy(&got)
+    );
+}
+
+#[test]
+fn a_truncated_reply_keeps_those_before_it_whole() {
+    let upstream = Scripted::redis(Duration::ZERO);
+    let proxied = Proxied::to(Protocol::Redis, upstream.address());
+    proxied.fault(json!({ "action": "truncate", "match": { "operation": "GET" } }));
+    let mut client = proxied.connect();
+    let asked = ["ECHO", "GET", "ECHO"].map(|name| command(&[name, "0123456789"]));
+    client.write_all(asked.concat().as_bytes()).unwrap();
+    let one = bulk("0123456789");
+    let cut = one.len() / 2;
+    let (got, end) = read_to_end(&client);
+    assert_eq!(
+        String::from_utf8(got).unwrap(),
+        format!("{one}{}", &one[..cut])
+    );
+    assert_eq!(end, End::Fin);
+    proxied.wait_until_idle();
+}
+
+#[test]
+fn a_truncated_burst_lacks_its_end_and_requests_are_left_alone() {
+    let (proxied, upstream) = Proxied::tcp();
+    proxied.fault(json!({ "action": "truncate", "share": 0.999 }));
+    let (mut client, mut server) = proxied.session(&upstream);
+    client.write_all(b"request").unwrap();
+    expect(&server, b"request");
+    server.write_all(b"0123456789").unwrap();
+    assert_eq!(read_to_end(&client), (b"012345678".to_vec(), End::Fin));
 }

@@ -53,6 +53,7 @@ fn every_action_compiles_in_its_shortest_form() {
         "action = 'error'\npreset = 'LOADING'",
         "action = 'throttle'\nbytes_per_second = 1000",
         "action = 'slice'\nsize = 10",
+        "action = 'truncate'",
     ] {
         let fault = compile(toml);
         assert!(fault.acts_on("anything"));
@@ -60,7 +61,7 @@ fn every_action_compiles_in_its_shortest_form() {
         assert_eq!(fault.gates(), &Gates::default());
         assert_eq!(fault.schedule(), &Schedule::default());
     }
-    assert_eq!(ActionKind::ALL.len(), 8, "an action without a short form");
+    assert_eq!(ActionKind::ALL.len(), 9, "an action without a short form");
 }
 
 #[test]
@@ -212,7 +213,7 @@ fn parameters_of_another_action_are_told_whose_they_are() {
             ),
             (
                 "fault[2].how".into(),
-                "it belongs to `disconnect` and `refuse`; `stall` takes nothing".into()
+                "it belongs to `disconnect`, `refuse` and `truncate`; `stall` takes nothing".into()
             ),
             (
                 "fault[2].status".into(),
@@ -239,6 +240,9 @@ const MISTAKES: &[(&str, &[&str])] = &[
         "action = 'throttle'\nbytes_per_second = 1000000001",
         &["bytes_per_second"],
     ),
+    ("action = 'truncate'\nshare = 1.0", &["share"]),
+    ("action = 'truncate'\nshare = 0.5\nbytes = 2", &["share"]),
+    ("action = 'truncate'\nhow = 'silent'", &["how"]),
     ("action = 'slice'", &["size"]),
     ("action = 'slice'\nsize = 0", &["size"]),
     ("action = 'slice'\nsize = 5\nvariation = 5", &["variation"]),

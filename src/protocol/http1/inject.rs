@@ -21,6 +21,22 @@ pub struct Preset {
     pub body: &'static str,
 }
 
+/// The length of the head of a reply that begins with `bytes`, interim replies (1xx) before it included; `None`: it does not
+/// end in them.
+pub fn head_length(bytes: &[u8]) -> Option<usize> {
+    const END: &[u8] = b"\r\n\r\n";
+    let mut from = 0;
+    loop {
+        let head = &bytes[from..];
+        let end = from + memchr::memmem::find(head, END)? + END.len();
+        let interim = head.get(8..10) == Some(b" 1") && head.get(8..12) != Some(b" 101");
+        if !interim {
+            return Some(end);
+        }
+        from = end;
+    }
+}
+
 /// The presets, by status code.
 pub const PRESETS: [Preset; 7] = [
     Preset {

@@ -28,6 +28,7 @@ use tokio::io::ReadBuf;
 #[derive(Debug)]
 pub(crate) struct Injector {
     plan: Arc<Plan>,
+    protocol: Protocol,
     up: Lane,
     down: Lane,
     requests: Requests,
@@ -54,6 +55,7 @@ impl Injector {
     pub(crate) fn new(plan: Arc<Plan>, shared: &Shared) -> Self {
         Self {
             plan,
+            protocol: shared.protocol(),
             up: Lane::new(Side::Request, Arc::clone(&shared.process)),
             down: Lane::new(Side::Reply, Arc::clone(&shared.process)),
             requests: Requests::default(),

@@ -6,9 +6,9 @@ use super::super::meter::Finished;
 use super::super::relay::{Relay, Way};
 use super::Injector;
 use crate::fault::Decision;
-use crate::fault::action::CloseHow;
+use crate::fault::action::{CloseHow, Truncate};
 use crate::measure::Counter;
-use crate::protocol::{Event, Located, Status};
+use crate::protocol::{Event, Located, Protocol, Status, http1};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -28,6 +28,8 @@ pub(super) enum Reply {
     Cut { how: CloseHow, bytes: u64 },
     /// Cut off after this share.
     CutShare { how: CloseHow, share: f64 },
+    /// Cut short, so that something is missing.
+    Truncate(Truncate),
     /// The server's error message is exchanged for this one, which stands for this status.
     SwapError { error: Bytes, status: Status },
 }
@@ -73,6 +75,12 @@ enum Replying {
     CutShare {
         how: CloseHow,
         share: f64,
+        kept: Vec<u8>,
+        cause: Arc<Decision>,
+    },
+    /// Kept until it is known where to cut it.
+    Truncate {
+        truncate: Truncate,
         kept: Vec<u8>,
         cause: Arc<Decision>,
     },
@@ -123,7 +131,8 @@ impl Replies {
         let lapsed = match &self.replying {
             Replying::Held { cause, .. }
             | Replying::Cut { cause, .. }
-            | Replying::CutShare { cause, .. } => !in_force(cause),
+            | Replying::CutShare { cause, .. }
+            | Replying::Truncate { cause, .. } => !in_force(cause),
             _ => false,
         };
         if lapsed {
@@ -135,7 +144,9 @@ impl Replies {
     /// The bytes of a reply that was kept to learn its length, and never will be complete.
     pub(super) fn take_kept(&mut self) -> Vec<u8> {
         match &mut self.replying {
-            Replying::CutShare { kept, .. } => std::mem::take(kept),
+            Replying::CutShare { kept, .. } | Replying::Truncate { kept, .. } => {
+                std::mem::take(kept)
+            }
             _ => Vec::new(),
         }
     }
@@ -193,6 +204,11 @@ impl Replying {
             Reply::CutShare { how, share } => Self::CutShare {
                 how,
                 share,
+                kept: Vec::new(),
+                cause,
+            },
+            Reply::Truncate(truncate) => Self::Truncate {
+                truncate,
                 kept: Vec::new(),
                 cause,
             },
@@ -309,6 +325,10 @@ impl Injector {
                     self.cut_share();
                 }
             }
+            Replying::Truncate { kept, .. } => {
+                kept.extend_from_slice(bytes);
+                self.truncate(false);
+            }
             Replying::Skipping { .. } => self.skip_error(bytes, now),
             Replying::Cutoff => {}
         }
@@ -372,10 +392,39 @@ impl Injector {
         }
     }
 
+    /// Sends of a reply what goes before its cut, once that is known, and cuts. `complete`: no more of it will come.
+    fn truncate(&mut self, complete: bool) {
+        let Replying::Truncate {
+            truncate,
+            kept,
+            cause,
+        } = &self.replies.replying
+        else {
+            return;
+        };
+        // What is longer than is kept is cut as if it were as long as that.
+        let complete = complete || kept.len() >= SHARE;
+        let head = match self.protocol {
+            Protocol::Http => http1::inject::head_length(kept),
+            _ => Some(0),
+        };
+        let head = match head {
+            None if !complete => return,
+            head => head.unwrap_or(kept.len()),
+        };
+        if let Some(at) = truncate.place(kept.len(), head, complete) {
+            self.down.push_bytes(&kept[..at], 0, Some(cause));
+            let close = Item::new(0, Cargo::Close(truncate.how, 0), Some(cause));
+            self.down.push(close);
+            self.replies.replying = Replying::Cutoff;
+        }
+    }
+
     /// The last byte of the reply was taken.
     fn reply_end(&mut self) {
         match &mut self.replies.replying {
             Replying::CutShare { .. } => self.cut_share(),
+            Replying::Truncate { .. } => self.truncate(true),
             // Shorter than the cut: all of it goes, then the session closes.
             Replying::Cut { left, .. } => {
                 *left = 0;

@@ -8,7 +8,7 @@ use super::super::relay::{Relay, Way};
 use super::super::treatment::{self, Treatment};
 use super::Injector;
 use super::reply::{Answer, Reply};
-use crate::fault::action::{Disconnect, When};
+use crate::fault::action::{Disconnect, Truncate, When};
 use crate::fault::plan::Ending;
 use crate::fault::spec::Side;
 use crate::fault::{Decision, Subject};
@@ -305,6 +305,11 @@ impl Injector {
             Some(Ending::Disconnect(d)) => {
                 self.disconnect(*d, asked.0, seen, delay, now, decision);
             }
+            Some(Ending::Truncate(truncate)) => {
+                self.pass(seen, delay, now, decision);
+                self.replies
+                    .expect(asked.0, decision, Reply::Truncate(*truncate));
+            }
             Some(Ending::Error(error)) => {
                 let treatment = treatment::of(
                     error,
@@ -565,6 +570,20 @@ impl Injector {
                 };
                 lane.push_bytes(&bytes[..passed], at, Some(&decision));
                 lane.push(Item::new(at, Cargo::Close(how, 0), Some(&decision)));
+                return false;
+            }
+            Some(Ending::Truncate(Truncate { how, .. })) if length < 2 => {
+                lane.push(Item::new(at, Cargo::Close(how, 0), Some(&decision)));
+                return false;
+            }
+            Some(Ending::Truncate(truncate)) => {
+                let passed = truncate.place(length, 0, true).unwrap_or(0);
+                lane.push_bytes(&bytes[..passed], at, Some(&decision));
+                lane.push(Item::new(
+                    at,
+                    Cargo::Close(truncate.how, 0),
+                    Some(&decision),
+                ));
                 return false;
             }
             Some(Ending::Error(_)) | None => {}
