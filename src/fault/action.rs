@@ -5,15 +5,17 @@
 
 use super::plan::Ending;
 use super::problems::Problems;
-use super::spec::{ActionKind, FaultSpec};
+use super::spec::{ActionKind, FaultSpec, Side};
 use crate::protocol::Protocol;
 use std::time::Duration;
 
 mod disconnect;
 mod error;
 mod latency;
+mod push;
 mod refuse;
 mod slice;
+mod slow_close;
 mod stall;
 mod throttle;
 mod timeout;
@@ -22,8 +24,11 @@ mod truncate;
 pub use disconnect::{CloseHow, Disconnect, When};
 pub use error::{ErrorAction, ErrorReply};
 pub use latency::{Distribution, Latency};
+pub use push::Push;
+pub(in crate::fault) use push::channel;
 pub use refuse::{Refusal, Refuse};
 pub use slice::Slice;
+pub use slow_close::SlowClose;
 pub use throttle::Throttle;
 pub use timeout::Timeout;
 pub use truncate::{Cut, Truncate};
@@ -58,6 +63,10 @@ pub enum Action {
     Slice(Slice),
     /// Cuts a reply short.
     Truncate(Truncate),
+    /// Drops or holds published messages.
+    Push(Push),
+    /// Passes the end of a connection on late.
+    SlowClose(SlowClose),
 }
 
 /// What an action comes to on a session of one protocol.
@@ -71,8 +80,19 @@ pub enum Effect {
     Throttle(Throttle),
     /// Bytes go in pieces; other faults may act on the exchange too.
     Slice(Slice),
+    /// A published message is dropped or held.
+    Push(Push),
+    /// The end of a connection is passed on late.
+    SlowClose(SlowClose),
     /// A connection is turned away.
     Refuse(Refusal),
+}
+
+impl Effect {
+    /// Whether it acts on exchanges, and not on sessions or messages that nothing asked for.
+    pub(super) const fn is_on_exchanges(&self) -> bool {
+        !matches!(self, Self::Refuse(_) | Self::Push(_) | Self::SlowClose(_))
+    }
 }
 
 impl Action {
@@ -88,6 +108,9 @@ impl Action {
             ActionKind::Throttle => throttle::PARAMETERS,
             ActionKind::Slice => slice::PARAMETERS,
             ActionKind::Truncate => truncate::PARAMETERS,
+            ActionKind::PushLoss => push::LOSS,
+            ActionKind::PushDelay => push::DELAY,
+            ActionKind::SlowClose => slow_close::PARAMETERS,
         }
     }
 
@@ -103,6 +126,9 @@ impl Action {
             ActionKind::Throttle => Throttle::compile(spec, problems).map(Self::Throttle),
             ActionKind::Slice => Slice::compile(spec, problems).map(Self::Slice),
             ActionKind::Truncate => Truncate::compile(spec, problems).map(Self::Truncate),
+            ActionKind::PushLoss => Push::compile(spec, false, problems).map(Self::Push),
+            ActionKind::PushDelay => Push::compile(spec, true, problems).map(Self::Push),
+            ActionKind::SlowClose => SlowClose::compile(spec, problems).map(Self::SlowClose),
         }
     }
 
@@ -120,6 +146,8 @@ impl Action {
             Self::Error(error) => Effect::End(Ending::Error(error.reply(protocol)?)),
             Self::Throttle(throttle) => Effect::Throttle(*throttle),
             Self::Slice(slice) => Effect::Slice(*slice),
+            Self::Push(push) => Effect::Push(push.on(protocol)?),
+            Self::SlowClose(close) => Effect::SlowClose(close.clone()),
             Self::Truncate(truncate) => Effect::End(Ending::Truncate(*truncate)),
         })
     }
@@ -135,6 +163,18 @@ pub struct NotApplicable {
     pub message: String,
     /// What would be accepted.
     pub remedy: String,
+}
+
+/// `match.channel` names messages, which only the faults on pushes are about.
+pub(super) fn check_channel(spec: &FaultSpec, problems: &mut Problems<'_>) {
+    let pushes = matches!(spec.action, ActionKind::PushLoss | ActionKind::PushDelay);
+    if !(pushes || spec.matching.channel.is_empty()) {
+        problems.add(
+            "match.channel",
+            format!("`{}` is not about published messages", spec.action.name()),
+            "leave it out, or use `push_loss` or `push_delay`",
+        );
+    }
 }
 
 /// Which keys of a spec that belong to one action or another are given.

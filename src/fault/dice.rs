@@ -29,6 +29,8 @@ pub enum Purpose {
     Delay = 3,
     /// How large a slice is.
     Slice = 10,
+    /// How late the end of a connection is passed on.
+    Close = 13,
 }
 
 /// The dice of one fault on one proxy.

@@ -10,6 +10,8 @@
 //! - Throttles all hold: the slowest rules. Of slices the first in order cuts.
 //! - A fault that only delays, throttles or slices is asked whether or not another ends the exchange.
 
+mod aside;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,6 +26,8 @@ use super::index::{Candidates, OperationIndex};
 use super::schedule::State;
 use super::spec::{Existing, Scope, Side};
 use crate::protocol::{Catalog, Class, Operation};
+
+pub use aside::Message;
 
 /// What is known of an exchange when it is identified.
 #[derive(Debug, Clone, Copy)]
@@ -57,6 +61,8 @@ pub struct Decision {
     pub request_flow: Flow,
     /// How the bytes of the reply go.
     pub reply_flow: Flow,
+    /// The published message is dropped.
+    pub lost: bool,
     /// What ends the ordinary course of the exchange, after the request's delay. The first one in the plan's order wins.
     pub end: Option<Ending>,
     /// Names of the faults behind this decision, in the plan's order.
@@ -268,7 +274,7 @@ impl Plan {
         let mut candidates = Candidates::default();
         for (at, entry) in (0_u16..).zip(&self.entries) {
             let matcher = entry.active.fault().matcher();
-            let exchange = !matches!(entry.effect, Effect::Refuse(_));
+            let exchange = entry.effect.is_on_exchanges();
             if exchange && matcher.covers(operation, class) {
                 candidates.entries.push(at);
                 candidates.needs_arguments |= matcher.needs_arguments();
@@ -333,7 +339,7 @@ impl Entry {
                 let slices = &mut decision.flow_mut(slice.on).slices;
                 slices.get_or_insert((*slice, draw));
             }
-            Effect::Refuse(_) => return,
+            Effect::Refuse(_) | Effect::Push(_) | Effect::SlowClose(_) => return,
         }
         self.active.tally().hit();
         decision.faults.push(Arc::clone(self.active.name()));
@@ -345,12 +351,22 @@ impl Entry {
             Effect::Throttle(throttle) => throttle.on == side,
             Effect::Slice(slice) => slice.on == side,
             Effect::End(Ending::Truncate(_)) => side == Side::Reply,
-            Effect::End(_) | Effect::Refuse(_) => true,
+            _ => true,
         }
     }
 
     /// Whether this `refuse` hits a new session.
     fn turns_away(&self, session: u64, client: Option<IpAddr>, now: Instant) -> bool {
+        self.hits_aside((session, None), client, now)
+    }
+
+    /// Whether it hits something that is no exchange: a session, or what `ordinal` numbers in it.
+    fn hits_aside(
+        &self,
+        (session, exchange): (u64, Option<u64>),
+        client: Option<IpAddr>,
+        now: Instant,
+    ) -> bool {
         let State::On(strength) = self.active.state(now) else {
             return false;
         };
@@ -361,7 +377,7 @@ impl Entry {
         let asked = Asked {
             dice: self.dice,
             session,
-            exchange: None,
+            exchange,
             elapsed: self.active.elapsed(now),
         };
         let hit = self.in_ramp(strength, &asked) && self.passes(&asked);

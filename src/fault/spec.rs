@@ -32,7 +32,8 @@ pub struct FaultSpec {
     /// What it does.
     pub action: ActionKind,
 
-    /// `latency`, `throttle`, `slice`: which side of the exchange. Default: `reply`.
+    /// `latency`, `throttle`, `slice`: which side of the exchange; default `reply`. `slow_close`: whose end, that of the client
+    /// (`request`) or of the upstream (`reply`); default both.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on: Option<Side>,
     /// `latency` on the reply: the delay is the least time an exchange takes, instead of being added to the time it takes.
@@ -132,7 +133,7 @@ pub struct FaultSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
 
-    /// `latency`: how long.
+    /// `latency`, `push_delay`, `slow_close`: how long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delay: Option<Delay>,
     /// `error` on HTTP: header lines; with `preset`, added to its own.
@@ -214,11 +215,17 @@ pub enum ActionKind {
     Slice,
     /// Cuts a reply inside the length it promises, then closes.
     Truncate,
+    /// Drops published messages on their way to a subscriber.
+    PushLoss,
+    /// Holds published messages on their way to a subscriber.
+    PushDelay,
+    /// Passes the end of a connection on late.
+    SlowClose,
 }
 
 impl ActionKind {
     /// All actions.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Latency,
         Self::Stall,
         Self::Timeout,
@@ -228,6 +235,9 @@ impl ActionKind {
         Self::Throttle,
         Self::Slice,
         Self::Truncate,
+        Self::PushLoss,
+        Self::PushDelay,
+        Self::SlowClose,
     ];
 
     /// The name used in configuration, metrics and reports.
@@ -242,6 +252,9 @@ impl ActionKind {
             Self::Throttle => "throttle",
             Self::Slice => "slice",
             Self::Truncate => "truncate",
+            Self::PushLoss => "push_loss",
+            Self::PushDelay => "push_delay",
+            Self::SlowClose => "slow_close",
         }
     }
 }
@@ -342,6 +355,9 @@ pub struct MatchSpec {
     /// Client address or network: `10.1.2.3`, `10.0.0.0/8`, `fd00::/8`.
     #[serde(default, skip_serializing_if = "Many::is_empty")]
     pub client: Many<String>,
+    /// `push_loss`, `push_delay`: a glob over the channel of the message.
+    #[serde(default, skip_serializing_if = "Many::is_empty")]
+    pub channel: Many<String>,
     /// HTTP: a header of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub header: Option<HeaderMatch>,

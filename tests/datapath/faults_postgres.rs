@@ -9,10 +9,10 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 /// A client that sees every message.
-struct Client(TcpStream);
+pub(crate) struct Client(TcpStream);
 
 impl Client {
-    fn connect(proxied: &Proxied) -> Self {
+    pub(crate) fn connect(proxied: &Proxied) -> Self {
         let mut client = Self(proxied.connect());
         let body = b"\0\x03\0\0user\0postgres\0database\0postgres\0\0";
         let length = (body.len() as u32 + 4).to_be_bytes();
@@ -43,7 +43,7 @@ impl Client {
         }
     }
 
-    fn query(&mut self, sql: &str) -> Vec<String> {
+    pub(crate) fn query(&mut self, sql: &str) -> Vec<String> {
         self.0
             .write_all(&message(b'Q', &format!("{sql}\0")))
             .unwrap();

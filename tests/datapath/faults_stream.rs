@@ -221,3 +221,43 @@ fn a_truncated_burst_lacks_its_end_and_requests_are_left_alone() {
     server.write_all(b"0123456789").unwrap();
     assert_eq!(read_to_end(&client), (b"012345678".to_vec(), End::Fin));
 }
+
+#[test]
+fn the_end_of_a_connection_is_passed_on_late_and_at_once_when_halted() {
+    let (proxied, upstream) = Proxied::tcp();
+    let (mut client, server) = proxied.session(&upstream);
+    proxied.fault(json!({
+        "name": "late", "action": "slow_close", "delay": "200ms", "on": "request"
+    }));
+    let started = Instant::now();
+    client.write_all(b"the last words").unwrap();
+    client.shutdown(std::net::Shutdown::Write).unwrap();
+    expect(&server, b"the last words");
+    let early = started.elapsed();
+    assert_eq!(read_to_end(&server), (Vec::new(), End::Fin));
+    let took = started.elapsed();
+    assert!(took >= Duration::from_millis(200), "{took:?}");
+    assert!(
+        early < Duration::from_millis(200),
+        "{early:?}: bytes are not held"
+    );
+    // The other way is not asked.
+    drop(server);
+    assert_eq!(read_to_end(&client).1, End::Fin);
+    assert_eq!(proxied.listed("late").injected, 1);
+    proxied.wait_until_idle();
+
+    proxied.server.remove_fault("late").unwrap();
+    for end in [End::Fin, End::Rst] {
+        proxied.fault(json!({ "action": "slow_close", "delay": "60s" }));
+        let (client, server) = proxied.session(&upstream);
+        match end {
+            End::Fin => drop(server),
+            End::Rst => crate::peers::reset(server),
+        }
+        expect_silence(&client, Duration::from_millis(100));
+        proxied.server.halt();
+        assert_eq!(read_to_end(&client), (Vec::new(), end));
+        proxied.server.resume();
+    }
+}

@@ -13,6 +13,7 @@ mod backpressure;
 mod close;
 mod faults_http;
 mod faults_postgres;
+mod faults_push;
 mod faults_redis;
 mod faults_stream;
 mod faults_tcp;

@@ -42,7 +42,12 @@ impl Refusal {
             }
         };
         let existing = spec.existing.unwrap_or_default();
-        reject_exchange_matches(&spec.matching, problems);
+        reject_exchange_matches(
+            &spec.matching,
+            "`refuse` acts on connections, before anything is asked on them",
+            "leave it out, or use `disconnect`",
+            problems,
+        );
         if spec.scope == Some(Scope::Exchange) {
             problems.add(
                 "scope",
@@ -73,8 +78,13 @@ impl Refusal {
     }
 }
 
-/// A connection has no operation yet when it is refused.
-fn reject_exchange_matches(matching: &MatchSpec, problems: &mut Problems<'_>) {
+/// What is no exchange has no operation.
+pub(super) fn reject_exchange_matches(
+    matching: &MatchSpec,
+    why: &str,
+    remedy: &str,
+    problems: &mut Problems<'_>,
+) {
     let given = [
         ("match.operation", !matching.operation.is_empty()),
         ("match.class", !matching.class.is_empty()),
@@ -84,11 +94,7 @@ fn reject_exchange_matches(matching: &MatchSpec, problems: &mut Problems<'_>) {
         ("match.header", matching.header.is_some()),
     ];
     for (field, _) in given.into_iter().filter(|(_, given)| *given) {
-        problems.add(
-            field,
-            "`refuse` acts on connections, before anything is asked on them",
-            "leave it out, or use `disconnect`",
-        );
+        problems.add(field, why, remedy);
     }
 }
 

@@ -54,6 +54,9 @@ fn every_action_compiles_in_its_shortest_form() {
         "action = 'throttle'\nbytes_per_second = 1000",
         "action = 'slice'\nsize = 10",
         "action = 'truncate'",
+        "action = 'push_loss'",
+        "action = 'push_delay'\ndelay = '5ms'",
+        "action = 'slow_close'\ndelay = '5ms'",
     ] {
         let fault = compile(toml);
         assert!(fault.acts_on("anything"));
@@ -61,7 +64,7 @@ fn every_action_compiles_in_its_shortest_form() {
         assert_eq!(fault.gates(), &Gates::default());
         assert_eq!(fault.schedule(), &Schedule::default());
     }
-    assert_eq!(ActionKind::ALL.len(), 9, "an action without a short form");
+    assert_eq!(ActionKind::ALL.len(), 12, "an action without a short form");
 }
 
 #[test]
@@ -243,6 +246,21 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ("action = 'truncate'\nshare = 1.0", &["share"]),
     ("action = 'truncate'\nshare = 0.5\nbytes = 2", &["share"]),
     ("action = 'truncate'\nhow = 'silent'", &["how"]),
+    ("action = 'push_delay'", &["delay"]),
+    ("action = 'push_loss'\ndelay = '1s'", &["delay"]),
+    (
+        "action = 'push_loss'\nmatch = { operation = 'GET' }",
+        &["match.operation"],
+    ),
+    (
+        "action = 'stall'\nmatch = { channel = 'news' }",
+        &["match.channel"],
+    ),
+    ("action = 'slow_close'", &["delay"]),
+    (
+        "action = 'slow_close'\ndelay = { distribution = 'uniform', min = '2s', max = '1s' }",
+        &["delay.max"],
+    ),
     ("action = 'slice'", &["size"]),
     ("action = 'slice'\nsize = 0", &["size"]),
     ("action = 'slice'\nsize = 5\nvariation = 5", &["variation"]),

@@ -171,6 +171,11 @@ impl Replies {
         self.subscribed
     }
 
+    /// Whether no reply or message is under way.
+    pub(super) fn is_between(&self) -> bool {
+        self.frame == Frame::Idle && self.state == State::Type && self.attributes == 0
+    }
+
     /// Bytes that it may hold on the heap.
     #[cfg(test)]
     pub(super) const DETAILS: usize = size_of::<Details>();

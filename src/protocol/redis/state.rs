@@ -31,4 +31,9 @@ impl Decoder {
     pub fn is_subscribed(&self) -> bool {
         self.replies.is_subscribed()
     }
+
+    /// Whether no reply or message of the server is under way: its next byte begins one.
+    pub fn is_between_replies(&self) -> bool {
+        self.replies.is_between()
+    }
 }

@@ -232,7 +232,11 @@ impl Injector {
                 .count(relay.shared.id, Counter::BytesDown, length as u64);
             return self.burst(Way::Down, length, now, relay, local);
         }
-        if self.replies.is_idle() && self.down.is_empty() && self.closing.is_none() {
+        if self.replies.is_idle()
+            && self.down.is_empty()
+            && self.closing.is_none()
+            && !self.pushes.is_watching()
+        {
             relay
                 .meter
                 .reply(length, now, local, &relay.shared, relay.session);
@@ -244,14 +248,15 @@ impl Injector {
         let scratch = std::mem::take(&mut local.scratch);
         let mut events = std::mem::take(&mut local.events);
         events.clear();
+        self.pushes.before_piece(&relay.meter.decoder);
         relay.meter.decoder.reply(&scratch[..length], &mut events);
         let mut taken = 0;
         for event in &events {
-            self.take_reply(&scratch[taken..event.at.max(taken)], now);
+            self.route_reply(&scratch[taken..event.at.max(taken)], now, relay, local);
             taken = event.at.max(taken);
             self.reply_event(event, now, relay, local);
         }
-        self.take_reply(&scratch[taken..length], now);
+        self.route_reply(&scratch[taken..length], now, relay, local);
         relay
             .meter
             .pass_over(0, length, now, &mut local.shard, &relay.shared);
@@ -265,6 +270,9 @@ impl Injector {
 
     /// One event of the server's bytes.
     fn reply_event(&mut self, event: &Located, now: u64, relay: &mut Relay, local: &mut Local) {
+        if self.pushes.is_watching() && self.push_event(event, now, relay, local) {
+            return;
+        }
         let Relay {
             meter,
             shared,
@@ -277,6 +285,8 @@ impl Injector {
                 let asked = meter.get(event.exchange).map_or(now, |e| e.asked);
                 self.replies.begin(event.exchange, asked);
                 self.cut_if_due();
+                let first = self.pushes.reply_begins();
+                self.take_reply(&first, now);
             }
             Event::ErrorBegin => {
                 if let Replying::SwapError { error, status } = &self.replies.replying {
@@ -302,7 +312,7 @@ impl Injector {
     }
 
     /// Sends reply bytes where they go now.
-    fn take_reply(&mut self, bytes: &[u8], now: u64) {
+    pub(super) fn take_reply(&mut self, bytes: &[u8], now: u64) {
         match &mut self.replies.replying {
             Replying::Plain | Replying::SwapError { .. } => self.down.push_bytes(bytes, 0, None),
             Replying::Held {
@@ -332,6 +342,18 @@ impl Injector {
             Replying::Skipping { .. } => self.skip_error(bytes, now),
             Replying::Cutoff => {}
         }
+    }
+
+    /// The bytes of a reply or message that were kept for a decision that never comes.
+    pub(super) fn take_kept_replies(&mut self) -> Vec<u8> {
+        let mut kept = self.replies.take_kept();
+        kept.extend(self.pushes.take_kept());
+        kept
+    }
+
+    /// Whether a cut has ended what goes to the client.
+    pub(super) fn is_cut_off(&self) -> bool {
+        matches!(self.replies.replying, Replying::Cutoff)
     }
 
     /// Leaves the server's error message out; what comes after it goes on.

@@ -597,7 +597,8 @@ impl Injector {
         let kept = self.requests.take_kept();
         self.up.push_bytes(&kept, 0, None);
         self.requests.asking = Asking::Plain;
-        let kept = self.replies.give_up();
+        let mut kept = self.replies.give_up();
+        kept.extend(self.pushes.take_kept());
         self.down.push_bytes(&kept, 0, None);
     }
 }
