@@ -9,6 +9,7 @@ use super::spec::{ActionKind, FaultSpec, Side};
 use crate::protocol::Protocol;
 use std::time::Duration;
 
+mod capacity;
 mod disconnect;
 mod error;
 mod latency;
@@ -21,6 +22,8 @@ mod throttle;
 mod timeout;
 mod truncate;
 
+pub use capacity::Capacity;
+pub(in crate::fault) use capacity::{Queue, Turn};
 pub use disconnect::{CloseHow, Disconnect, When};
 pub use error::{ErrorAction, ErrorReply};
 pub use latency::{Distribution, Latency};
@@ -67,6 +70,8 @@ pub enum Action {
     Push(Push),
     /// Passes the end of a connection on late.
     SlowClose(SlowClose),
+    /// Bounds what is served at once.
+    Capacity(Capacity),
 }
 
 /// What an action comes to on a session of one protocol.
@@ -80,6 +85,8 @@ pub enum Effect {
     Throttle(Throttle),
     /// Bytes go in pieces; other faults may act on the exchange too.
     Slice(Slice),
+    /// An exchange waits its turn and is served, or ends so.
+    Capacity(Capacity, Ending),
     /// A published message is dropped or held.
     Push(Push),
     /// The end of a connection is passed on late.
@@ -111,6 +118,7 @@ impl Action {
             ActionKind::PushLoss => push::LOSS,
             ActionKind::PushDelay => push::DELAY,
             ActionKind::SlowClose => slow_close::PARAMETERS,
+            ActionKind::Capacity => capacity::PARAMETERS,
         }
     }
 
@@ -129,6 +137,7 @@ impl Action {
             ActionKind::PushLoss => Push::compile(spec, false, problems).map(Self::Push),
             ActionKind::PushDelay => Push::compile(spec, true, problems).map(Self::Push),
             ActionKind::SlowClose => SlowClose::compile(spec, problems).map(Self::SlowClose),
+            ActionKind::Capacity => Capacity::compile(spec, problems).map(Self::Capacity),
         }
     }
 
@@ -148,6 +157,9 @@ impl Action {
             Self::Slice(slice) => Effect::Slice(*slice),
             Self::Push(push) => Effect::Push(push.on(protocol)?),
             Self::SlowClose(close) => Effect::SlowClose(close.clone()),
+            Self::Capacity(capacity) => {
+                Effect::Capacity(capacity.clone(), capacity.overflow(protocol)?)
+            }
             Self::Truncate(truncate) => Effect::End(Ending::Truncate(*truncate)),
         })
     }
@@ -196,6 +208,9 @@ pub(super) fn given(spec: &FaultSpec) -> impl Iterator<Item = &'static str> {
         ("status", spec.status.is_some()),
         ("headers", spec.headers.is_some()),
         ("body", spec.body.is_some()),
+        ("service", spec.service.is_some()),
+        ("queue", spec.queue.is_some()),
+        ("in_service", spec.in_service.is_some()),
         ("gap", spec.gap.is_some()),
         ("variation", spec.variation.is_some()),
         ("size", spec.size.is_some()),

@@ -29,6 +29,8 @@ pub enum Purpose {
     Delay = 3,
     /// How large a slice is.
     Slice = 10,
+    /// How long an exchange is served.
+    Service = 12,
     /// How late the end of a connection is passed on.
     Close = 13,
 }

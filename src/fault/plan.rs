@@ -7,16 +7,18 @@
 //! - The first one that ends the exchange (stall, timeout, disconnect, truncate, error) does so. Later ones that would end it too are
 //!   not asked: their gates do not count the exchange.
 //! - A delay of the request comes before the end, a delay of the reply applies to an injected error as to a real reply.
+//! - A capacity makes the exchange wait on the request's side and serves it on the reply's; where its queue is full it ends
+//!   the exchange. One that has ended already takes no place in it.
 //! - Throttles all hold: the slowest rules. Of slices the first in order cuts.
 //! - A fault that only delays, throttles or slices is asked whether or not another ends the exchange.
 
 mod aside;
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::action::{Disconnect, Effect, ErrorReply, Refusal, Refuse, Truncate};
+use super::action::{Disconnect, Effect, ErrorReply, Queue, Refusal, Refuse, Truncate, Turn};
 use super::active::ActiveFault;
 use super::arguments::Request;
 use super::dice::{Dice, Purpose};
@@ -116,6 +118,8 @@ struct Entry {
     active: Arc<ActiveFault>,
     dice: Dice,
     effect: Effect,
+    /// Where it is a `capacity`.
+    queue: Arc<Mutex<Queue>>,
 }
 
 impl Plan {
@@ -129,9 +133,11 @@ impl Plan {
             .into_iter()
             .filter(|active| active.fault().acts_on(proxy))
             .filter_map(|active| {
+                let dice = active.dice().on_proxy(proxy);
                 Some(Entry {
                     effect: active.fault().effect(catalog.protocol()).ok()?,
-                    dice: active.dice().on_proxy(proxy),
+                    dice,
+                    queue: active.queue(dice),
                     active: Arc::clone(active),
                 })
             })
@@ -166,7 +172,13 @@ impl Plan {
     /// As [`Plan::decide`], for bytes that went one way on a proxy that decodes nothing: of the delays only those of this
     /// side are asked, so that the gates of the others do not count what they could not delay.
     pub fn decide_burst(&self, subject: &Subject<'_>, side: Side) -> Decision {
-        self.ask(subject, Some(side))
+        let mut decision = self.ask(subject, Some(side));
+        if side == Side::Request {
+            // Of a capacity: nothing says which bytes would be the reply, so a burst is served before it goes on.
+            let served = std::mem::take(&mut decision.reply_delay);
+            decision.request_delay = decision.request_delay.saturating_add(served);
+        }
+        decision
     }
 
     fn ask(&self, subject: &Subject<'_>, side: Option<Side>) -> Decision {
@@ -302,7 +314,7 @@ impl Entry {
             return;
         };
         self.active.tally().matched();
-        let ends = matches!(self.effect, Effect::End(_));
+        let ends = matches!(self.effect, Effect::End(_) | Effect::Capacity(..));
         if ends && decision.end.is_some() {
             return;
         }
@@ -328,6 +340,21 @@ impl Entry {
                 latency.apply(draw, strength, decision);
             }
             Effect::End(ending) => decision.end = Some(ending.clone()),
+            Effect::Capacity(capacity, overflow) => {
+                let draw = self
+                    .dice
+                    .exchange(subject.session, subject.exchange, Purpose::Service);
+                let service = capacity.service.sample(draw);
+                // A queue is whole after a panic elsewhere.
+                let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+                match queue.arrive(capacity, service, asked.elapsed) {
+                    Turn::Overflow => decision.end = Some(overflow.clone()),
+                    Turn::After(wait) => {
+                        decision.request_delay = decision.request_delay.saturating_add(wait);
+                        decision.reply_delay = decision.reply_delay.saturating_add(service);
+                    }
+                }
+            }
             Effect::Throttle(throttle) => {
                 let throttles = &mut decision.flow_mut(throttle.on).throttles;
                 throttles.push((Arc::clone(self.active.name()), *throttle));
@@ -350,6 +377,8 @@ impl Entry {
             Effect::Delay(latency) => latency.on == side,
             Effect::Throttle(throttle) => throttle.on == side,
             Effect::Slice(slice) => slice.on == side,
+            // A burst of TCP is served on its way to the upstream.
+            Effect::Capacity(..) => side == Side::Request,
             Effect::End(Ending::Truncate(_)) => side == Side::Reply,
             _ => true,
         }

@@ -102,6 +102,12 @@ pub struct FaultSpec {
     )]
     #[schemars(with = "Option<String>")]
     pub gap: Option<Duration>,
+    /// `capacity`: how many exchanges are served at once, on the whole proxy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_service: Option<u32>,
+    /// `capacity`: how many wait for that. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<u32>,
 
     /// Gate: the share of matching exchanges that are hit, 0 to 1, drawn from the seed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -136,6 +142,9 @@ pub struct FaultSpec {
     /// `latency`, `push_delay`, `slow_close`: how long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delay: Option<Delay>,
+    /// `capacity`: how long an exchange is served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<Delay>,
     /// `error` on HTTP: header lines; with `preset`, added to its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub headers: Option<BTreeMap<String, String>>,
@@ -173,6 +182,8 @@ impl FaultSpec {
             size: None,
             variation: None,
             gap: None,
+            in_service: None,
+            queue: None,
             probability: None,
             every: None,
             first: None,
@@ -182,6 +193,7 @@ impl FaultSpec {
             ttl: None,
             seed: None,
             delay: None,
+            service: None,
             headers: None,
             matching: MatchSpec::default(),
             schedule: None,
@@ -221,11 +233,13 @@ pub enum ActionKind {
     PushDelay,
     /// Passes the end of a connection on late.
     SlowClose,
+    /// Serves so many exchanges at once, lets so many wait, and turns the rest away.
+    Capacity,
 }
 
 impl ActionKind {
     /// All actions.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Latency,
         Self::Stall,
         Self::Timeout,
@@ -238,6 +252,7 @@ impl ActionKind {
         Self::PushLoss,
         Self::PushDelay,
         Self::SlowClose,
+        Self::Capacity,
     ];
 
     /// The name used in configuration, metrics and reports.
@@ -255,6 +270,7 @@ impl ActionKind {
             Self::PushLoss => "push_loss",
             Self::PushDelay => "push_delay",
             Self::SlowClose => "slow_close",
+            Self::Capacity => "capacity",
         }
     }
 }

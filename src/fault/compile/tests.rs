@@ -57,6 +57,7 @@ fn every_action_compiles_in_its_shortest_form() {
         "action = 'push_loss'",
         "action = 'push_delay'\ndelay = '5ms'",
         "action = 'slow_close'\ndelay = '5ms'",
+        "action = 'capacity'\nin_service = 1\nservice = '5ms'",
     ] {
         let fault = compile(toml);
         assert!(fault.acts_on("anything"));
@@ -64,7 +65,7 @@ fn every_action_compiles_in_its_shortest_form() {
         assert_eq!(fault.gates(), &Gates::default());
         assert_eq!(fault.schedule(), &Schedule::default());
     }
-    assert_eq!(ActionKind::ALL.len(), 12, "an action without a short form");
+    assert_eq!(ActionKind::ALL.len(), 13, "an action without a short form");
 }
 
 #[test]
@@ -220,7 +221,7 @@ fn parameters_of_another_action_are_told_whose_they_are() {
             ),
             (
                 "fault[2].status".into(),
-                "it belongs to `error`; `stall` takes nothing".into()
+                "it belongs to `error` and `capacity`; `stall` takes nothing".into()
             ),
         ]
     );
@@ -260,6 +261,16 @@ const MISTAKES: &[(&str, &[&str])] = &[
     (
         "action = 'slow_close'\ndelay = { distribution = 'uniform', min = '2s', max = '1s' }",
         &["delay.max"],
+    ),
+    ("action = 'capacity'\nin_service = 1", &["service"]),
+    ("action = 'capacity'\nservice = '5ms'", &["in_service"]),
+    (
+        "action = 'capacity'\nservice = '5ms'\nin_service = 0\nqueue = 100001",
+        &["in_service", "queue"],
+    ),
+    (
+        "action = 'capacity'\nservice = '5ms'\nin_service = 1\npreset = 'LODING'",
+        &["preset"],
     ),
     ("action = 'slice'", &["size"]),
     ("action = 'slice'\nsize = 0", &["size"]),
