@@ -13,6 +13,7 @@ mod capacity;
 mod disconnect;
 mod error;
 mod latency;
+mod limit_connections;
 mod push;
 mod refuse;
 mod slice;
@@ -27,6 +28,7 @@ pub(in crate::fault) use capacity::{Queue, Turn};
 pub use disconnect::{CloseHow, Disconnect, When};
 pub use error::{ErrorAction, ErrorReply};
 pub use latency::{Distribution, Latency};
+pub use limit_connections::{Limit, TurnAway};
 pub use push::Push;
 pub(in crate::fault) use push::channel;
 pub use refuse::{Refusal, Refuse};
@@ -72,6 +74,8 @@ pub enum Action {
     SlowClose(SlowClose),
     /// Bounds what is served at once.
     Capacity(Capacity),
+    /// Bounds the sessions that are open at once.
+    LimitConnections(Limit),
 }
 
 /// What an action comes to on a session of one protocol.
@@ -91,6 +95,8 @@ pub enum Effect {
     Push(Push),
     /// The end of a connection is passed on late.
     SlowClose(SlowClose),
+    /// A connection is turned away while so many are open.
+    Limit(u32, TurnAway),
     /// A connection is turned away.
     Refuse(Refusal),
 }
@@ -98,7 +104,10 @@ pub enum Effect {
 impl Effect {
     /// Whether it acts on exchanges, and not on sessions or messages that nothing asked for.
     pub(super) const fn is_on_exchanges(&self) -> bool {
-        !matches!(self, Self::Refuse(_) | Self::Push(_) | Self::SlowClose(_))
+        !matches!(
+            self,
+            Self::Refuse(_) | Self::Limit(..) | Self::Push(_) | Self::SlowClose(_)
+        )
     }
 }
 
@@ -119,6 +128,7 @@ impl Action {
             ActionKind::PushDelay => push::DELAY,
             ActionKind::SlowClose => slow_close::PARAMETERS,
             ActionKind::Capacity => capacity::PARAMETERS,
+            ActionKind::LimitConnections => limit_connections::PARAMETERS,
         }
     }
 
@@ -138,6 +148,9 @@ impl Action {
             ActionKind::PushDelay => Push::compile(spec, true, problems).map(Self::Push),
             ActionKind::SlowClose => SlowClose::compile(spec, problems).map(Self::SlowClose),
             ActionKind::Capacity => Capacity::compile(spec, problems).map(Self::Capacity),
+            ActionKind::LimitConnections => {
+                Limit::compile(spec, problems).map(Self::LimitConnections)
+            }
         }
     }
 
@@ -155,6 +168,10 @@ impl Action {
             Self::Error(error) => Effect::End(Ending::Error(error.reply(protocol)?)),
             Self::Throttle(throttle) => Effect::Throttle(*throttle),
             Self::Slice(slice) => Effect::Slice(*slice),
+            Self::LimitConnections(limit) => {
+                let (connections, how) = limit.on(protocol)?;
+                Effect::Limit(connections, how)
+            }
             Self::Push(push) => Effect::Push(push.on(protocol)?),
             Self::SlowClose(close) => Effect::SlowClose(close.clone()),
             Self::Capacity(capacity) => {
@@ -208,6 +225,7 @@ pub(super) fn given(spec: &FaultSpec) -> impl Iterator<Item = &'static str> {
         ("status", spec.status.is_some()),
         ("headers", spec.headers.is_some()),
         ("body", spec.body.is_some()),
+        ("connections", spec.connections.is_some()),
         ("service", spec.service.is_some()),
         ("queue", spec.queue.is_some()),
         ("in_service", spec.in_service.is_some()),

@@ -18,7 +18,9 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::action::{Disconnect, Effect, ErrorReply, Queue, Refusal, Refuse, Truncate, Turn};
+use super::action::{
+    Disconnect, Effect, ErrorReply, Queue, Refusal, Refuse, Truncate, Turn, TurnAway,
+};
 use super::active::ActiveFault;
 use super::arguments::Request;
 use super::dice::{Dice, Purpose};
@@ -213,6 +215,31 @@ impl Plan {
         })
     }
 
+    /// Whether a new session is one too many, where `open` others are served: the first `limit_connections` that hits. To be
+    /// asked exactly once for each that was not refused.
+    pub fn over_limit(
+        &self,
+        session: u64,
+        open: u32,
+        client: Option<IpAddr>,
+        now: Instant,
+    ) -> Option<(TurnAway, Arc<str>)> {
+        self.entries.iter().find_map(|entry| match entry.effect {
+            Effect::Limit(connections, how)
+                if open >= connections && entry.turns_away(session, client, now) =>
+            {
+                Some((how, Arc::clone(entry.active.name())))
+            }
+            _ => None,
+        })
+    }
+
+    /// Whether a `refuse` with `how = "unaccepted"` is in force now: the listener is to accept nobody.
+    pub fn listener_full(&self, now: Instant) -> bool {
+        self.refusals()
+            .any(|(entry, refusal)| refusal.how == Refuse::Unaccepted && entry.in_force(now))
+    }
+
     /// Whether a `refuse` with `how = "closed"` is in force now: the listener is to be closed.
     pub fn listener_closed(&self, now: Instant) -> bool {
         self.refusals()
@@ -240,10 +267,16 @@ impl Plan {
             .any(|entry| matches!(entry.effect, Effect::End(Ending::Error(_))))
     }
 
-    /// Whether a `refuse` with `how = "silent"` is in force now: connections that it keeps unanswered stay so.
+    /// Whether a `refuse` or `limit_connections` with `how = "silent"` is in force now: connections that it keeps unanswered stay so.
     pub fn refuses_silently(&self, now: Instant) -> bool {
-        self.refusals()
-            .any(|(entry, refusal)| refusal.how == Refuse::Silent && entry.in_force(now))
+        self.entries.iter().any(|entry| {
+            let silent = match &entry.effect {
+                Effect::Refuse(refusal) => refusal.how == Refuse::Silent,
+                Effect::Limit(_, how) => *how == TurnAway::Silent,
+                _ => false,
+            };
+            silent && entry.in_force(now)
+        })
     }
 
     /// The next moment after `now` at which a schedule or the end of a time to live switches something on or off, where there
@@ -366,7 +399,9 @@ impl Entry {
                 let slices = &mut decision.flow_mut(slice.on).slices;
                 slices.get_or_insert((*slice, draw));
             }
-            Effect::Refuse(_) | Effect::Push(_) | Effect::SlowClose(_) => return,
+            Effect::Refuse(_) | Effect::Limit(..) | Effect::Push(_) | Effect::SlowClose(_) => {
+                return;
+            }
         }
         self.active.tally().hit();
         decision.faults.push(Arc::clone(self.active.name()));

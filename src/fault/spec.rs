@@ -47,7 +47,9 @@ pub struct FaultSpec {
     )]
     #[schemars(with = "Option<String>")]
     pub close_after: Option<Duration>,
-    /// `disconnect`: `fin` or `rst` (default `rst`). `truncate`: the same (default `fin`). `refuse`: `closed`, `reset` or `silent` (default `closed`).
+    /// `disconnect`: `fin` or `rst` (default `rst`). `truncate`: the same (default `fin`). `refuse`: `closed`, `reset`,
+    /// `silent` or `unaccepted` (default `closed`). `limit_connections`: `error`, `reset` or `silent` (default `error`, on plain TCP
+    /// `reset`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub how: Option<How>,
     /// `disconnect`: where in the exchange. Default: `before`; `inside` where `bytes` or `share` is given.
@@ -108,6 +110,9 @@ pub struct FaultSpec {
     /// `capacity`: how many wait for that. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue: Option<u32>,
+    /// `limit_connections`: how many sessions of the proxy are served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connections: Option<u32>,
 
     /// Gate: the share of matching exchanges that are hit, 0 to 1, drawn from the seed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -184,6 +189,7 @@ impl FaultSpec {
             gap: None,
             in_service: None,
             queue: None,
+            connections: None,
             probability: None,
             every: None,
             first: None,
@@ -235,11 +241,13 @@ pub enum ActionKind {
     SlowClose,
     /// Serves so many exchanges at once, lets so many wait, and turns the rest away.
     Capacity,
+    /// Turns newcomers away while so many sessions are open.
+    LimitConnections,
 }
 
 impl ActionKind {
     /// All actions.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Latency,
         Self::Stall,
         Self::Timeout,
@@ -253,6 +261,7 @@ impl ActionKind {
         Self::PushDelay,
         Self::SlowClose,
         Self::Capacity,
+        Self::LimitConnections,
     ];
 
     /// The name used in configuration, metrics and reports.
@@ -271,6 +280,7 @@ impl ActionKind {
             Self::PushDelay => "push_delay",
             Self::SlowClose => "slow_close",
             Self::Capacity => "capacity",
+            Self::LimitConnections => "limit_connections",
         }
     }
 }
@@ -300,6 +310,10 @@ pub enum How {
     Reset,
     /// `refuse`: accepted, never answered.
     Silent,
+    /// `refuse`: not accepted; the queue of the listener fills, and connecting times out.
+    Unaccepted,
+    /// `limit_connections`: told by the protocol's own error.
+    Error,
 }
 
 impl How {
@@ -311,6 +325,8 @@ impl How {
             Self::Closed => "closed",
             Self::Reset => "reset",
             Self::Silent => "silent",
+            Self::Unaccepted => "unaccepted",
+            Self::Error => "error",
         }
     }
 }

@@ -113,7 +113,7 @@ pub enum Event {
     Proxy {
         /// Its name.
         proxy: Arc<str>,
-        /// `added`, `changed`, `removed`, `listening`, `closed`.
+        /// `added`, `changed`, `removed`, `listening`, `closed`, `full` (it accepts nobody).
         change: &'static str,
     },
     /// A reload was refused, and the old configuration stays in force.

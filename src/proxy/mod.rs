@@ -21,6 +21,7 @@ mod shared;
 mod socket;
 mod timer;
 mod treatment;
+mod turn_away;
 mod upstream;
 mod worker;
 

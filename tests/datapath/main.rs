@@ -12,6 +12,7 @@ mod support;
 mod backpressure;
 mod close;
 mod faults_capacity;
+mod faults_connections;
 mod faults_http;
 mod faults_postgres;
 mod faults_push;

@@ -15,6 +15,8 @@ pub enum Refuse {
     Reset,
     /// Accepted, never answered; ends when the fault does, or when the client gives up.
     Silent,
+    /// Not accepted: the queue of the listener fills, and the client's connect times out.
+    Unaccepted,
 }
 
 /// Turns new connections away.
@@ -32,11 +34,12 @@ impl Refusal {
             None | Some(How::Closed) => Some(Refuse::Closed),
             Some(How::Reset) => Some(Refuse::Reset),
             Some(How::Silent) => Some(Refuse::Silent),
+            Some(How::Unaccepted) => Some(Refuse::Unaccepted),
             Some(other) => {
                 problems.add(
                     "how",
-                    format!("`{}` is a way to disconnect, not to refuse", other.name()),
-                    "write \"closed\", \"reset\" or \"silent\"",
+                    format!("`{}` is no way to refuse", other.name()),
+                    "write \"closed\", \"reset\", \"silent\" or \"unaccepted\"",
                 );
                 None
             }
@@ -56,7 +59,7 @@ impl Refusal {
             );
         }
         // A listener is closed, and sessions are cut, for all or for none.
-        if how == Some(Refuse::Closed) {
+        if matches!(how, Some(Refuse::Closed | Refuse::Unaccepted)) {
             reject_selection(
                 spec,
                 problems,

@@ -58,6 +58,7 @@ fn every_action_compiles_in_its_shortest_form() {
         "action = 'push_delay'\ndelay = '5ms'",
         "action = 'slow_close'\ndelay = '5ms'",
         "action = 'capacity'\nin_service = 1\nservice = '5ms'",
+        "action = 'limit_connections'\nconnections = 1",
     ] {
         let fault = compile(toml);
         assert!(fault.acts_on("anything"));
@@ -65,7 +66,7 @@ fn every_action_compiles_in_its_shortest_form() {
         assert_eq!(fault.gates(), &Gates::default());
         assert_eq!(fault.schedule(), &Schedule::default());
     }
-    assert_eq!(ActionKind::ALL.len(), 13, "an action without a short form");
+    assert_eq!(ActionKind::ALL.len(), 14, "an action without a short form");
 }
 
 #[test]
@@ -217,7 +218,7 @@ fn parameters_of_another_action_are_told_whose_they_are() {
             ),
             (
                 "fault[2].how".into(),
-                "it belongs to `disconnect`, `refuse` and `truncate`; `stall` takes nothing".into()
+                "it belongs to `disconnect`, `refuse`, `truncate` and `limit_connections`; `stall` takes nothing".into()
             ),
             (
                 "fault[2].status".into(),
@@ -271,6 +272,15 @@ const MISTAKES: &[(&str, &[&str])] = &[
     (
         "action = 'capacity'\nservice = '5ms'\nin_service = 1\npreset = 'LODING'",
         &["preset"],
+    ),
+    ("action = 'limit_connections'", &["connections"]),
+    (
+        "action = 'limit_connections'\nconnections = 1\nhow = 'closed'",
+        &["how"],
+    ),
+    (
+        "action = 'refuse'\nhow = 'unaccepted'\nprobability = 0.5",
+        &["probability"],
     ),
     ("action = 'slice'", &["size"]),
     ("action = 'slice'\nsize = 0", &["size"]),
