@@ -5,24 +5,40 @@
 
 use super::plan::Ending;
 use super::problems::Problems;
-use super::spec::{ActionKind, FaultSpec};
+use super::spec::{ActionKind, FaultSpec, Side};
 use crate::protocol::Protocol;
 use std::time::Duration;
 
+mod capacity;
 mod disconnect;
 mod error;
 mod latency;
+mod limit_connections;
 mod lose;
+mod push;
 mod refuse;
+mod slice;
+mod slow_close;
 mod stall;
+mod throttle;
 mod timeout;
+mod truncate;
 
+pub use capacity::Capacity;
+pub(in crate::fault) use capacity::{Queue, Turn};
 pub use disconnect::{CloseHow, Disconnect, When};
 pub use error::{ErrorAction, ErrorReply};
 pub use latency::{Distribution, Latency};
+pub use limit_connections::{Limit, TurnAway};
 pub use lose::Loss;
+pub use push::Push;
+pub(in crate::fault) use push::channel;
 pub use refuse::{Refusal, Refuse};
+pub use slice::Slice;
+pub use slow_close::SlowClose;
+pub use throttle::Throttle;
 pub use timeout::Timeout;
+pub use truncate::{Cut, Truncate};
 
 /// How long a fault stays switched on if nobody says otherwise.
 pub const DEFAULT_TTL: Duration = Duration::from_secs(15 * 60);
@@ -52,6 +68,20 @@ pub enum Action {
     LoseRequest(Loss),
     /// The client never sees the reply.
     LoseReply(Loss),
+    /// Bounds the rate of one direction.
+    Throttle(Throttle),
+    /// Cuts one direction into pieces.
+    Slice(Slice),
+    /// Cuts a reply short.
+    Truncate(Truncate),
+    /// Drops or holds published messages.
+    Push(Push),
+    /// Passes the end of a connection on late.
+    SlowClose(SlowClose),
+    /// Bounds what is served at once.
+    Capacity(Capacity),
+    /// Bounds the sessions that are open at once.
+    LimitConnections(Limit),
 }
 
 /// What an action comes to on a session of one protocol.
@@ -61,8 +91,30 @@ pub enum Effect {
     Delay(Latency),
     /// An exchange ends otherwise than it would have.
     End(Ending),
+    /// Bytes go slower; other faults may act on the exchange too.
+    Throttle(Throttle),
+    /// Bytes go in pieces; other faults may act on the exchange too.
+    Slice(Slice),
+    /// An exchange waits its turn and is served, or ends so.
+    Capacity(Capacity, Ending),
+    /// A published message is dropped or held.
+    Push(Push),
+    /// The end of a connection is passed on late.
+    SlowClose(SlowClose),
+    /// A connection is turned away while so many are open.
+    Limit(u32, TurnAway),
     /// A connection is turned away.
     Refuse(Refusal),
+}
+
+impl Effect {
+    /// Whether it acts on exchanges, and not on sessions or messages that nothing asked for.
+    pub(super) const fn is_on_exchanges(&self) -> bool {
+        !matches!(
+            self,
+            Self::Refuse(_) | Self::Limit(..) | Self::Push(_) | Self::SlowClose(_)
+        )
+    }
 }
 
 impl Action {
@@ -76,6 +128,14 @@ impl Action {
             ActionKind::Refuse => refuse::PARAMETERS,
             ActionKind::Error => error::PARAMETERS,
             ActionKind::LoseRequest | ActionKind::LoseReply => lose::PARAMETERS,
+            ActionKind::Throttle => throttle::PARAMETERS,
+            ActionKind::Slice => slice::PARAMETERS,
+            ActionKind::Truncate => truncate::PARAMETERS,
+            ActionKind::PushLoss => push::LOSS,
+            ActionKind::PushDelay => push::DELAY,
+            ActionKind::SlowClose => slow_close::PARAMETERS,
+            ActionKind::Capacity => capacity::PARAMETERS,
+            ActionKind::LimitConnections => limit_connections::PARAMETERS,
         }
     }
 
@@ -90,6 +150,16 @@ impl Action {
             ActionKind::Error => ErrorAction::compile(spec, problems).map(Self::Error),
             ActionKind::LoseRequest => Loss::compile(spec, problems).map(Self::LoseRequest),
             ActionKind::LoseReply => Loss::compile(spec, problems).map(Self::LoseReply),
+            ActionKind::Throttle => Throttle::compile(spec, problems).map(Self::Throttle),
+            ActionKind::Slice => Slice::compile(spec, problems).map(Self::Slice),
+            ActionKind::Truncate => Truncate::compile(spec, problems).map(Self::Truncate),
+            ActionKind::PushLoss => Push::compile(spec, false, problems).map(Self::Push),
+            ActionKind::PushDelay => Push::compile(spec, true, problems).map(Self::Push),
+            ActionKind::SlowClose => SlowClose::compile(spec, problems).map(Self::SlowClose),
+            ActionKind::Capacity => Capacity::compile(spec, problems).map(Self::Capacity),
+            ActionKind::LimitConnections => {
+                Limit::compile(spec, problems).map(Self::LimitConnections)
+            }
         }
     }
 
@@ -107,6 +177,18 @@ impl Action {
             Self::Error(error) => Effect::End(Ending::Error(error.reply(protocol)?)),
             Self::LoseRequest(loss) => Effect::End(Ending::LoseRequest(loss.on(protocol)?)),
             Self::LoseReply(loss) => Effect::End(Ending::LoseReply(loss.on(protocol)?)),
+            Self::Throttle(throttle) => Effect::Throttle(*throttle),
+            Self::Slice(slice) => Effect::Slice(*slice),
+            Self::LimitConnections(limit) => {
+                let (connections, how) = limit.on(protocol)?;
+                Effect::Limit(connections, how)
+            }
+            Self::Push(push) => Effect::Push(push.on(protocol)?),
+            Self::SlowClose(close) => Effect::SlowClose(close.clone()),
+            Self::Capacity(capacity) => {
+                Effect::Capacity(capacity.clone(), capacity.overflow(protocol)?)
+            }
+            Self::Truncate(truncate) => Effect::End(Ending::Truncate(*truncate)),
         })
     }
 }
@@ -121,6 +203,18 @@ pub struct NotApplicable {
     pub message: String,
     /// What would be accepted.
     pub remedy: String,
+}
+
+/// `match.channel` names messages, which only the faults on pushes are about.
+pub(super) fn check_channel(spec: &FaultSpec, problems: &mut Problems<'_>) {
+    let pushes = matches!(spec.action, ActionKind::PushLoss | ActionKind::PushDelay);
+    if !(pushes || spec.matching.channel.is_empty()) {
+        problems.add(
+            "match.channel",
+            format!("`{}` is not about published messages", spec.action.name()),
+            "leave it out, or use `push_loss` or `push_delay`",
+        );
+    }
 }
 
 /// Which keys of a spec that belong to one action or another are given.
@@ -143,6 +237,15 @@ pub(super) fn given(spec: &FaultSpec) -> impl Iterator<Item = &'static str> {
         ("status", spec.status.is_some()),
         ("headers", spec.headers.is_some()),
         ("body", spec.body.is_some()),
+        ("connections", spec.connections.is_some()),
+        ("service", spec.service.is_some()),
+        ("queue", spec.queue.is_some()),
+        ("in_service", spec.in_service.is_some()),
+        ("gap", spec.gap.is_some()),
+        ("variation", spec.variation.is_some()),
+        ("size", spec.size.is_some()),
+        ("burst", spec.burst.is_some()),
+        ("bytes_per_second", spec.bytes_per_second.is_some()),
     ]
     .into_iter()
     .filter_map(|(name, given)| given.then_some(name))

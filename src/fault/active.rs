@@ -1,9 +1,11 @@
 //! A fault that is switched on. Shared by the store and by every plan it is in, so that a new plan loses no count.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::action::Queue;
 use super::compile::Fault;
 use super::dice::Dice;
 use super::gate::Counts;
@@ -28,6 +30,8 @@ pub struct ActiveFault {
     expires: Instant,
     dice: Dice,
     counts: Counts,
+    /// The queues of `capacity`, by proxy.
+    queues: Mutex<BTreeMap<Dice, Arc<Mutex<Queue>>>>,
     tally: Tally,
 }
 
@@ -57,6 +61,7 @@ impl ActiveFault {
             expires,
             dice,
             counts: Counts::default(),
+            queues: Mutex::default(),
             tally: Tally::default(),
         }
     }
@@ -110,6 +115,13 @@ impl ActiveFault {
 
     pub(super) fn dice(&self) -> Dice {
         self.dice
+    }
+
+    /// The queue of a `capacity` on the proxy of these dice: the same for every plan that it is in.
+    pub(super) fn queue(&self, dice: Dice) -> Arc<Mutex<Queue>> {
+        // A map of queues is whole after a panic elsewhere.
+        let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(queues.entry(dice).or_default())
     }
 
     pub(super) fn counts(&self) -> &Counts {

@@ -97,6 +97,7 @@ impl FaultSpec {
         let mut problems = Problems::new(path_prefix);
         check_name(self, &mut problems);
         check_parameters(self, &mut problems);
+        action::check_channel(self, &mut problems);
         let proxies = glob(&self.proxy, "proxy", Glob::new, &mut problems);
         let action = Action::compile(self, &mut problems);
         let matcher = Matcher::compile(&self.matching, &mut problems);

@@ -27,6 +27,12 @@ pub enum Purpose {
     Ramp = 2,
     /// How long a latency is.
     Delay = 3,
+    /// How large a slice is.
+    Slice = 10,
+    /// How long an exchange is served.
+    Service = 12,
+    /// How late the end of a connection is passed on.
+    Close = 13,
 }
 
 /// The dice of one fault on one proxy.

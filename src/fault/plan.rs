@@ -4,24 +4,34 @@
 //! them do to one exchange is put together like this:
 //!
 //! - Delays of the same side add up. Floors do not: the highest counts.
-//! - The first one that ends the exchange (stall, timeout, disconnect, error, lost) does so. Later ones that would end it too are
+//! - The first one that ends the exchange (stall, timeout, disconnect, truncate, error, lost) does so. Later ones that would end it too are
 //!   not asked: their gates do not count the exchange.
 //! - A delay of the request comes before the end, a delay of the reply applies to an injected error as to a real reply.
-//! - A fault that only delays is asked whether or not another ends the exchange.
+//! - A capacity makes the exchange wait on the request's side and serves it on the reply's; where its queue is full it ends
+//!   the exchange. One that has ended already takes no place in it.
+//! - Throttles all hold: the slowest rules. Of slices the first in order cuts.
+//! - A fault that only delays, throttles or slices is asked whether or not another ends the exchange.
+
+mod aside;
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::action::{Disconnect, Effect, ErrorReply, Loss, Refusal, Refuse};
+use super::action::{
+    Disconnect, Effect, ErrorReply, Loss, Queue, Refusal, Refuse, Truncate, Turn, TurnAway,
+};
 use super::active::ActiveFault;
 use super::arguments::Request;
 use super::dice::{Dice, Purpose};
+use super::flow::Flow;
 use super::gate::Asked;
 use super::index::{Candidates, OperationIndex};
 use super::schedule::State;
 use super::spec::{Existing, Scope, Side};
 use crate::protocol::{Catalog, Class, Operation};
+
+pub use aside::Message;
 
 /// What is known of an exchange when it is identified.
 #[derive(Debug, Clone, Copy)]
@@ -51,10 +61,33 @@ pub struct Decision {
     pub reply_delay: Duration,
     /// The reply takes at least this long from the end of the request (`floor = true`); shorter ones are held.
     pub reply_floor: Duration,
+    /// How the bytes of the request go.
+    pub request_flow: Flow,
+    /// How the bytes of the reply go.
+    pub reply_flow: Flow,
+    /// The published message is dropped.
+    pub lost: bool,
     /// What ends the ordinary course of the exchange, after the request's delay. The first one in the plan's order wins.
     pub end: Option<Ending>,
     /// Names of the faults behind this decision, in the plan's order.
     pub faults: Vec<Arc<str>>,
+}
+
+impl Decision {
+    /// How the bytes of this side go.
+    pub fn flow(&self, side: Side) -> &Flow {
+        match side {
+            Side::Request => &self.request_flow,
+            Side::Reply => &self.reply_flow,
+        }
+    }
+
+    fn flow_mut(&mut self, side: Side) -> &mut Flow {
+        match side {
+            Side::Request => &mut self.request_flow,
+            Side::Reply => &mut self.reply_flow,
+        }
+    }
 }
 
 /// What ends the ordinary course of an exchange.
@@ -66,6 +99,8 @@ pub enum Ending {
     Timeout(Duration),
     /// Close the session.
     Disconnect(Disconnect),
+    /// Cut the reply short, then close the session.
+    Truncate(Truncate),
     /// Answer with the protocol's own error.
     Error(Arc<ErrorReply>),
     /// The request is withheld, and all behind it.
@@ -89,6 +124,8 @@ struct Entry {
     active: Arc<ActiveFault>,
     dice: Dice,
     effect: Effect,
+    /// Where it is a `capacity`.
+    queue: Arc<Mutex<Queue>>,
 }
 
 impl Plan {
@@ -102,9 +139,11 @@ impl Plan {
             .into_iter()
             .filter(|active| active.fault().acts_on(proxy))
             .filter_map(|active| {
+                let dice = active.dice().on_proxy(proxy);
                 Some(Entry {
                     effect: active.fault().effect(catalog.protocol()).ok()?,
-                    dice: active.dice().on_proxy(proxy),
+                    dice,
+                    queue: active.queue(dice),
                     active: Arc::clone(active),
                 })
             })
@@ -139,7 +178,13 @@ impl Plan {
     /// As [`Plan::decide`], for bytes that went one way on a proxy that decodes nothing: of the delays only those of this
     /// side are asked, so that the gates of the others do not count what they could not delay.
     pub fn decide_burst(&self, subject: &Subject<'_>, side: Side) -> Decision {
-        self.ask(subject, Some(side))
+        let mut decision = self.ask(subject, Some(side));
+        if side == Side::Request {
+            // Of a capacity: nothing says which bytes would be the reply, so a burst is served before it goes on.
+            let served = std::mem::take(&mut decision.reply_delay);
+            decision.request_delay = decision.request_delay.saturating_add(served);
+        }
+        decision
     }
 
     fn ask(&self, subject: &Subject<'_>, side: Option<Side>) -> Decision {
@@ -174,6 +219,31 @@ impl Plan {
         })
     }
 
+    /// Whether a new session is one too many, where `open` others are served: the first `limit_connections` that hits. To be
+    /// asked exactly once for each that was not refused.
+    pub fn over_limit(
+        &self,
+        session: u64,
+        open: u32,
+        client: Option<IpAddr>,
+        now: Instant,
+    ) -> Option<(TurnAway, Arc<str>)> {
+        self.entries.iter().find_map(|entry| match entry.effect {
+            Effect::Limit(connections, how)
+                if open >= connections && entry.turns_away(session, client, now) =>
+            {
+                Some((how, Arc::clone(entry.active.name())))
+            }
+            _ => None,
+        })
+    }
+
+    /// Whether a `refuse` with `how = "unaccepted"` is in force now: the listener is to accept nobody.
+    pub fn listener_full(&self, now: Instant) -> bool {
+        self.refusals()
+            .any(|(entry, refusal)| refusal.how == Refuse::Unaccepted && entry.in_force(now))
+    }
+
     /// Whether a `refuse` with `how = "closed"` is in force now: the listener is to be closed.
     pub fn listener_closed(&self, now: Instant) -> bool {
         self.refusals()
@@ -201,10 +271,16 @@ impl Plan {
             .any(|entry| matches!(entry.effect, Effect::End(Ending::Error(_))))
     }
 
-    /// Whether a `refuse` with `how = "silent"` is in force now: connections that it keeps unanswered stay so.
+    /// Whether a `refuse` or `limit_connections` with `how = "silent"` is in force now: connections that it keeps unanswered stay so.
     pub fn refuses_silently(&self, now: Instant) -> bool {
-        self.refusals()
-            .any(|(entry, refusal)| refusal.how == Refuse::Silent && entry.in_force(now))
+        self.entries.iter().any(|entry| {
+            let silent = match &entry.effect {
+                Effect::Refuse(refusal) => refusal.how == Refuse::Silent,
+                Effect::Limit(_, how) => *how == TurnAway::Silent,
+                _ => false,
+            };
+            silent && entry.in_force(now)
+        })
     }
 
     /// The next moment after `now` at which a schedule or the end of a time to live switches something on or off, where there
@@ -247,7 +323,7 @@ impl Plan {
         let mut candidates = Candidates::default();
         for (at, entry) in (0_u16..).zip(&self.entries) {
             let matcher = entry.active.fault().matcher();
-            let exchange = !matches!(entry.effect, Effect::Refuse(_));
+            let exchange = entry.effect.is_on_exchanges();
             if exchange && matcher.covers(operation, class) {
                 candidates.entries.push(at);
                 candidates.needs_arguments |= matcher.needs_arguments();
@@ -259,7 +335,7 @@ impl Plan {
     fn refusals(&self) -> impl Iterator<Item = (&Entry, &Refusal)> {
         self.entries.iter().filter_map(|entry| match &entry.effect {
             Effect::Refuse(refusal) => Some((entry, refusal)),
-            Effect::Delay(_) | Effect::End(_) => None,
+            _ => None,
         })
     }
 }
@@ -275,7 +351,7 @@ impl Entry {
             return;
         };
         self.active.tally().matched();
-        let ends = matches!(self.effect, Effect::End(_));
+        let ends = matches!(self.effect, Effect::End(_) | Effect::Capacity(..));
         if ends && decision.end.is_some() {
             return;
         }
@@ -285,10 +361,10 @@ impl Entry {
             exchange: Some(subject.exchange),
             elapsed: self.active.elapsed(subject.now),
         };
-        let offered = if ends {
-            self.in_ramp(strength, &asked)
-        } else {
+        let offered = if matches!(self.effect, Effect::Delay(_)) {
             strength > 0.0
+        } else {
+            self.in_ramp(strength, &asked)
         };
         if !offered || !self.passes(&asked) {
             return;
@@ -301,7 +377,35 @@ impl Entry {
                 latency.apply(draw, strength, decision);
             }
             Effect::End(ending) => decision.end = Some(ending.clone()),
-            Effect::Refuse(_) => return,
+            Effect::Capacity(capacity, overflow) => {
+                let draw = self
+                    .dice
+                    .exchange(subject.session, subject.exchange, Purpose::Service);
+                let service = capacity.service.sample(draw);
+                // A queue is whole after a panic elsewhere.
+                let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+                match queue.arrive(capacity, service, asked.elapsed) {
+                    Turn::Overflow => decision.end = Some(overflow.clone()),
+                    Turn::After(wait) => {
+                        decision.request_delay = decision.request_delay.saturating_add(wait);
+                        decision.reply_delay = decision.reply_delay.saturating_add(service);
+                    }
+                }
+            }
+            Effect::Throttle(throttle) => {
+                let throttles = &mut decision.flow_mut(throttle.on).throttles;
+                throttles.push((Arc::clone(self.active.name()), *throttle));
+            }
+            Effect::Slice(slice) => {
+                let draw = self
+                    .dice
+                    .exchange(subject.session, subject.exchange, Purpose::Slice);
+                let slices = &mut decision.flow_mut(slice.on).slices;
+                slices.get_or_insert((*slice, draw));
+            }
+            Effect::Refuse(_) | Effect::Limit(..) | Effect::Push(_) | Effect::SlowClose(_) => {
+                return;
+            }
         }
         self.active.tally().hit();
         decision.faults.push(Arc::clone(self.active.name()));
@@ -310,12 +414,27 @@ impl Entry {
     fn acts_on_side(&self, side: Side) -> bool {
         match &self.effect {
             Effect::Delay(latency) => latency.on == side,
-            Effect::End(_) | Effect::Refuse(_) => true,
+            Effect::Throttle(throttle) => throttle.on == side,
+            Effect::Slice(slice) => slice.on == side,
+            // A burst of TCP is served on its way to the upstream.
+            Effect::Capacity(..) => side == Side::Request,
+            Effect::End(Ending::Truncate(_)) => side == Side::Reply,
+            _ => true,
         }
     }
 
     /// Whether this `refuse` hits a new session.
     fn turns_away(&self, session: u64, client: Option<IpAddr>, now: Instant) -> bool {
+        self.hits_aside((session, None), client, now)
+    }
+
+    /// Whether it hits something that is no exchange: a session, or what `ordinal` numbers in it.
+    fn hits_aside(
+        &self,
+        (session, exchange): (u64, Option<u64>),
+        client: Option<IpAddr>,
+        now: Instant,
+    ) -> bool {
         let State::On(strength) = self.active.state(now) else {
             return false;
         };
@@ -326,7 +445,7 @@ impl Entry {
         let asked = Asked {
             dice: self.dice,
             session,
-            exchange: None,
+            exchange,
             elapsed: self.active.elapsed(now),
         };
         let hit = self.in_ramp(strength, &asked) && self.passes(&asked);

@@ -32,7 +32,8 @@ pub struct FaultSpec {
     /// What it does.
     pub action: ActionKind,
 
-    /// `latency`: which side of the exchange is held. Default: `reply`.
+    /// `latency`, `throttle`, `slice`: which side of the exchange; default `reply`. `slow_close`: whose end, that of the client
+    /// (`request`) or of the upstream (`reply`); default both.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on: Option<Side>,
     /// `latency` on the reply: the delay is the least time an exchange takes, instead of being added to the time it takes.
@@ -50,16 +51,19 @@ pub struct FaultSpec {
     )]
     #[schemars(with = "Option<String>")]
     pub close_after: Option<Duration>,
-    /// `disconnect`, `lose_request`, `lose_reply`: `fin` or `rst` (default `rst`). `refuse`: `closed`, `reset` or `silent` (default `closed`).
+    /// `disconnect`, `lose_request`, `lose_reply`: `fin` or `rst` (default `rst`). `truncate`: the same (default `fin`). `refuse`:
+    /// `closed`, `reset`, `silent` or `unaccepted` (default `closed`). `limit_connections`: `error`, `reset` or `silent` (default
+    /// `error`, on plain TCP `reset`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub how: Option<How>,
     /// `disconnect`: where in the exchange. Default: `before`; `inside` where `bytes` or `share` is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<Moment>,
-    /// `disconnect` inside the reply: after this many bytes of it.
+    /// `disconnect` inside the reply: after this many bytes of it. `truncate`: the same, on HTTP of its body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
-    /// `disconnect` inside the reply: after this share of it, between 0 and 1.
+    /// `disconnect` inside the reply: after this share of it, between 0 and 1. `truncate`: the same, on HTTP of its body (default
+    /// 0.5).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub share: Option<f64>,
     /// `refuse`: what becomes of sessions that are open when it comes into force. Default: `keep`.
@@ -84,6 +88,35 @@ pub struct FaultSpec {
     /// `error` on HTTP: the body; with `preset`, in place of its body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
+    /// `throttle`: how many bytes go a second, 1 to 1000000000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_per_second: Option<u64>,
+    /// `throttle`: how many bytes may go at once after a pause. Default: those of 20 ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub burst: Option<u64>,
+    /// `slice`: bytes of a piece, on average.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u32>,
+    /// `slice`: pieces are smaller or larger by up to this many bytes, drawn from the seed. Default: 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variation: Option<u32>,
+    /// `slice`: time between two pieces. Default: none.
+    #[serde(
+        default,
+        with = "duration::option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schemars(with = "Option<String>")]
+    pub gap: Option<Duration>,
+    /// `capacity`: how many exchanges are served at once, on the whole proxy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_service: Option<u32>,
+    /// `capacity`: how many wait for that. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<u32>,
+    /// `limit_connections`: how many sessions of the proxy are served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connections: Option<u32>,
 
     /// Gate: the share of matching exchanges that are hit, 0 to 1, drawn from the seed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -115,9 +148,12 @@ pub struct FaultSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
 
-    /// `latency`: how long.
+    /// `latency`, `push_delay`, `slow_close`: how long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delay: Option<Delay>,
+    /// `capacity`: how long an exchange is served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<Delay>,
     /// `error` on HTTP: header lines; with `preset`, added to its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub headers: Option<BTreeMap<String, String>>,
@@ -151,6 +187,14 @@ impl FaultSpec {
             close: None,
             status: None,
             body: None,
+            bytes_per_second: None,
+            burst: None,
+            size: None,
+            variation: None,
+            gap: None,
+            in_service: None,
+            queue: None,
+            connections: None,
             probability: None,
             every: None,
             first: None,
@@ -160,6 +204,7 @@ impl FaultSpec {
             ttl: None,
             seed: None,
             delay: None,
+            service: None,
             headers: None,
             matching: MatchSpec::default(),
             schedule: None,
@@ -191,11 +236,27 @@ pub enum ActionKind {
     LoseRequest,
     /// The server does what was asked, its complete reply never reaches the client, and the session ends.
     LoseReply,
+    /// Lets the bytes of one direction go no faster than so many a second.
+    Throttle,
+    /// Sends messages in small pieces with gaps between them.
+    Slice,
+    /// Cuts a reply inside the length it promises, then closes.
+    Truncate,
+    /// Drops published messages on their way to a subscriber.
+    PushLoss,
+    /// Holds published messages on their way to a subscriber.
+    PushDelay,
+    /// Passes the end of a connection on late.
+    SlowClose,
+    /// Serves so many exchanges at once, lets so many wait, and turns the rest away.
+    Capacity,
+    /// Turns newcomers away while so many sessions are open.
+    LimitConnections,
 }
 
 impl ActionKind {
     /// All actions.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 16] = [
         Self::Latency,
         Self::Stall,
         Self::Timeout,
@@ -204,6 +265,14 @@ impl ActionKind {
         Self::Error,
         Self::LoseRequest,
         Self::LoseReply,
+        Self::Throttle,
+        Self::Slice,
+        Self::Truncate,
+        Self::PushLoss,
+        Self::PushDelay,
+        Self::SlowClose,
+        Self::Capacity,
+        Self::LimitConnections,
     ];
 
     /// The name used in configuration, metrics and reports.
@@ -217,6 +286,14 @@ impl ActionKind {
             Self::Error => "error",
             Self::LoseRequest => "lose_request",
             Self::LoseReply => "lose_reply",
+            Self::Throttle => "throttle",
+            Self::Slice => "slice",
+            Self::Truncate => "truncate",
+            Self::PushLoss => "push_loss",
+            Self::PushDelay => "push_delay",
+            Self::SlowClose => "slow_close",
+            Self::Capacity => "capacity",
+            Self::LimitConnections => "limit_connections",
         }
     }
 }
@@ -249,9 +326,9 @@ pub enum Then {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum How {
-    /// `disconnect`: an orderly end.
+    /// `disconnect`, `truncate`: an orderly end.
     Fin,
-    /// `disconnect`: a reset.
+    /// `disconnect`, `truncate`: a reset.
     Rst,
     /// `refuse`: no listener; connecting fails with ECONNREFUSED.
     Closed,
@@ -259,6 +336,10 @@ pub enum How {
     Reset,
     /// `refuse`: accepted, never answered.
     Silent,
+    /// `refuse`: not accepted; the queue of the listener fills, and connecting times out.
+    Unaccepted,
+    /// `limit_connections`: told by the protocol's own error.
+    Error,
 }
 
 impl How {
@@ -270,6 +351,8 @@ impl How {
             Self::Closed => "closed",
             Self::Reset => "reset",
             Self::Silent => "silent",
+            Self::Unaccepted => "unaccepted",
+            Self::Error => "error",
         }
     }
 }
@@ -330,6 +413,9 @@ pub struct MatchSpec {
     /// Client address or network: `10.1.2.3`, `10.0.0.0/8`, `fd00::/8`.
     #[serde(default, skip_serializing_if = "Many::is_empty")]
     pub client: Many<String>,
+    /// `push_loss`, `push_delay`: a glob over the channel of the message.
+    #[serde(default, skip_serializing_if = "Many::is_empty")]
+    pub channel: Many<String>,
     /// HTTP: a header of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub header: Option<HeaderMatch>,

@@ -362,7 +362,7 @@ impl Decoder {
     /// exchanges alone.
     pub fn is_inside_reply(&self) -> bool {
         match self {
-            Self::Redis(d) => d.is_inside_reply(),
+            Self::Redis(d) => !d.is_between_replies(),
             Self::Postgres(d) => d.is_inside_reply(),
             Self::Http(_) | Self::Tcp => false,
         }

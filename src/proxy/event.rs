@@ -60,6 +60,17 @@ pub enum Event {
         /// The faults, in their order.
         faults: Vec<Arc<str>>,
     },
+    /// A fault touched something of a session that is no exchange.
+    InjectedAside {
+        /// Its proxy.
+        proxy: Arc<str>,
+        /// Ordinal of the session.
+        session: u64,
+        /// What: `push` (a published message), `close` (the end of the connection).
+        what: &'static str,
+        /// The faults, in their order.
+        faults: Vec<Arc<str>>,
+    },
     /// A fault turned a connection away.
     Refused {
         /// Its proxy.
@@ -102,7 +113,7 @@ pub enum Event {
     Proxy {
         /// Its name.
         proxy: Arc<str>,
-        /// `added`, `changed`, `removed`, `listening`, `closed`.
+        /// `added`, `changed`, `removed`, `listening`, `closed`, `full` (it accepts nobody).
         change: &'static str,
     },
     /// A reload was refused, and the old configuration stays in force.

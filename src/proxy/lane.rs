@@ -2,10 +2,12 @@
 
 use super::local::Local;
 use super::meter::Finished;
+use super::pace::{Pace, Pass};
 use super::shared::{HELD_TOTAL, Process, Shared};
 use super::socket::Stream;
 use crate::fault::Decision;
 use crate::fault::action::CloseHow;
+use crate::fault::spec::Side;
 use crate::measure::Timing;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -91,6 +93,8 @@ pub(crate) enum Progress {
 #[derive(Debug)]
 pub(crate) struct Lane {
     items: VecDeque<Item>,
+    side: Side,
+    pace: Pace,
     held: usize,
     process: Arc<Process>,
     /// Reading stopped at the bound, and that was counted.
@@ -98,9 +102,11 @@ pub(crate) struct Lane {
 }
 
 impl Lane {
-    pub(crate) fn new(process: Arc<Process>) -> Self {
+    pub(crate) fn new(side: Side, process: Arc<Process>) -> Self {
         Self {
             items: VecDeque::new(),
+            side,
+            pace: Pace::default(),
             held: 0,
             process,
             throttled: false,
@@ -225,9 +231,23 @@ impl Lane {
                 }
             }
             while item.sent < bytes.len() {
-                match to.poll_write(cx, &bytes[item.sent..]) {
+                let mut piece = &bytes[item.sent..];
+                let cause = item.cause.as_ref();
+                let paced = cause.filter(|d| !d.flow(self.side).is_plain());
+                if let Some(decision) = paced {
+                    match self.pace.ask(decision, self.side, piece.len(), now) {
+                        Pass::Now(n) => piece = &piece[..n],
+                        Pass::At(due) => return Progress::Until(due),
+                    }
+                }
+                match to.poll_write(cx, piece) {
                     Poll::Pending => return Progress::Blocked,
-                    Poll::Ready(Ok(n)) => item.sent += n,
+                    Poll::Ready(Ok(n)) => {
+                        item.sent += n;
+                        if let Some(decision) = paced {
+                            self.pace.went(decision, self.side, n, now);
+                        }
+                    }
                     Poll::Ready(Err(_)) => return Progress::Failed,
                 }
             }

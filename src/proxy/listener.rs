@@ -3,13 +3,13 @@
 //! All listeners share one thread, apart from workers and the admin endpoint, so that a flood on one of these slows no other.
 
 use super::event::Event;
-use super::session::{Arrival, Place};
+use super::session::{Arrival, Place, Welcome};
 use super::shared::Shared;
 use super::socket::BACKLOG;
 use super::upstream::is_exhaustion;
 use super::worker::Worker;
 use crate::config::Listen;
-use crate::fault::action::Refuse;
+use crate::fault::action::{Refuse, TurnAway};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -24,6 +24,12 @@ use tokio_util::sync::CancellationToken;
 /// Pauses after descriptors ran out: from the first to the longest, doubling.
 const PAUSE_FIRST: Duration = Duration::from_millis(10);
 const PAUSE_LONGEST: Duration = Duration::from_millis(200);
+
+/// A connection over loopback that is not made by then will not be: the queue is full.
+const FILLED: Duration = Duration::from_millis(20);
+
+/// Connections that may be needed to fill the shortest queue, on any system.
+const MAX_FILLERS: usize = 16;
 
 /// Connections accepted in one go before others get their turn.
 const BATCH: usize = 64;
@@ -149,6 +155,7 @@ impl Listener {
             stop: stop.clone(),
             changed: Arc::clone(&changed),
             complaint: None,
+            fillers: Vec::new(),
         };
         let finished = done.clone().drop_guard();
         acceptor.spawn(async move {
@@ -183,6 +190,8 @@ struct Accepting {
     changed: Arc<Notify>,
     /// When it last complained about exhaustion: once a second is enough.
     complaint: Option<Instant>,
+    /// Our own connections that filled the queue last.
+    fillers: Vec<SocketAddr>,
 }
 
 impl Accepting {
@@ -191,6 +200,10 @@ impl Accepting {
         while !self.stop.is_cancelled() {
             let closed = self.shared.plan().listener_closed(Instant::now());
             match bound.take() {
+                Some(open) if !closed && self.shared.plan().listener_full(Instant::now()) => {
+                    self.stand_full(&open).await;
+                    bound = Some(open);
+                }
                 Some(open) if !closed => bound = self.accept(open).await,
                 Some(open) => {
                     drop(open);
@@ -219,6 +232,26 @@ impl Accepting {
                 let _ = tokio::time::timeout(limit, change).await;
             }
             None => change.await,
+        }
+    }
+
+    /// Accepts nobody, with a queue as short as can be and full of our own connections, until something changes.
+    async fn stand_full(&mut self, bound: &Bound) {
+        let socket = SockRef::from(&*bound.socket);
+        if let Err(error) = socket.listen(0) {
+            self.complain(&error, "cannot shorten the queue of the listener");
+        }
+        let fillers = fill(&bound.address).await;
+        self.fillers = fillers.iter().filter_map(|f| f.local_addr().ok()).collect();
+        let proxy = self.shared.name.clone();
+        self.shared.emit(|| Event::Proxy {
+            proxy,
+            change: "full",
+        });
+        self.pause(None).await;
+        drop(fillers);
+        if let Err(error) = socket.listen(BACKLOG) {
+            self.complain(&error, "cannot lengthen the queue of the listener");
         }
     }
 
@@ -276,7 +309,8 @@ impl Accepting {
                     Err(_would_block) => {}
                 }
             }
-            if self.stop.is_cancelled() || self.shared.plan().listener_closed(Instant::now()) {
+            let (plan, now) = (self.shared.plan(), Instant::now());
+            if self.stop.is_cancelled() || plan.listener_closed(now) || plan.listener_full(now) {
                 break;
             }
         }
@@ -306,9 +340,12 @@ impl Accepting {
     }
 
     fn hand_over(&self, socket: Socket, unix: bool, from: Option<SocketAddr>) {
+        if from.is_some_and(|from| self.fillers.contains(&from)) {
+            return;
+        }
         let peer: Option<IpAddr> = from.map(|a| a.ip().to_canonical());
         let session = self.shared.number_session();
-        let refused = self.shared.plan().refuse(session, peer, Instant::now());
+        let refused = self.refused(session, peer);
         let how = refused.as_ref().map(|(how, _)| *how);
         if let Some((_, fault)) = refused {
             let proxy = self.shared.name.clone();
@@ -318,26 +355,42 @@ impl Accepting {
                 fault,
             });
         }
-        let silent = match how {
-            None => false,
-            Some(Refuse::Silent) => true,
-            // Closed: between the moment a listener is to close and the moment it is closed.
-            Some(Refuse::Reset | Refuse::Closed) => {
+        let welcome = match how {
+            None => Welcome::Serve,
+            Some(TurnAway::Silent) => Welcome::Ignore,
+            Some(TurnAway::Error) => Welcome::TurnAway,
+            Some(TurnAway::Reset) => {
                 let _ = socket.set_linger(Some(Duration::ZERO));
                 return;
             }
         };
         let worker = self.dispatch.least_loaded();
-        let place = Place::take(worker.load_counter(), Arc::clone(&self.shared));
+        let place = Place::take(worker.load_counter(), Arc::clone(&self.shared), welcome);
         worker.adopt(Arrival {
             socket: OwnedFd::from(socket),
             unix,
             peer,
             shared: Arc::clone(&self.shared),
             session,
-            silent,
+            welcome,
             place,
         });
+    }
+
+    /// Whether a fault turns a newcomer away, how, and which.
+    fn refused(&self, session: u64, peer: Option<IpAddr>) -> Option<(TurnAway, Arc<str>)> {
+        let (plan, now) = (self.shared.plan(), Instant::now());
+        if let Some((how, fault)) = plan.refuse(session, peer, now) {
+            let how = match how {
+                Refuse::Silent => TurnAway::Silent,
+                // Closed, unaccepted: between the moment a listener is to close and the moment it is closed.
+                Refuse::Reset | Refuse::Closed | Refuse::Unaccepted => TurnAway::Reset,
+            };
+            return Some((how, fault));
+        }
+        // All newcomers come through the one acceptor, so that none slips by while this is looked at.
+        let open = self.shared.served.load(Ordering::Relaxed);
+        plan.over_limit(session, open, peer, now)
     }
 
     fn complain(&mut self, error: &io::Error, what: &str) {
@@ -351,6 +404,29 @@ impl Accepting {
             tracing::warn!(%proxy, address = %self.address, %error, exhausted, "{what}");
         }
     }
+}
+
+/// Connections of our own to a listener that accepts nobody: as many as its queue takes, and one that waits. On a unix socket
+/// a short queue is all that can be had.
+async fn fill(address: &Listen) -> Vec<tokio::net::TcpStream> {
+    let mut fillers = Vec::new();
+    let Listen::Tcp(mut address) = *address else {
+        return fillers;
+    };
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    while fillers.len() < MAX_FILLERS {
+        let connecting = tokio::net::TcpStream::connect(address);
+        match tokio::time::timeout(FILLED, connecting).await {
+            Ok(Ok(filler)) => fillers.push(filler),
+            Ok(Err(_)) | Err(_) => break,
+        }
+    }
+    fillers
 }
 
 /// Whether an accept error concerns the one connection that was to be accepted: accept(2) passes on what happened to it.

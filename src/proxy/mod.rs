@@ -13,6 +13,7 @@ mod listener;
 mod local;
 mod measuring;
 mod meter;
+mod pace;
 mod relay;
 mod server;
 mod session;
@@ -20,6 +21,7 @@ mod shared;
 mod socket;
 mod timer;
 mod treatment;
+mod turn_away;
 mod upstream;
 mod worker;
 

@@ -34,31 +34,55 @@ pub(crate) struct Arrival {
     pub(crate) shared: Arc<Shared>,
     /// Its ordinal on the proxy.
     pub(crate) session: u64,
-    /// A fault says: never answer.
-    pub(crate) silent: bool,
+    pub(crate) welcome: Welcome,
     /// Its place among the sessions that are open.
     pub(crate) place: Place,
 }
+
+/// What becomes of a new connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Welcome {
+    Serve,
+    /// A fault says: never answer.
+    Ignore,
+    /// A fault says: answer that there is no room.
+    TurnAway,
+}
+
+/// How long a newcomer that is turned away may take to say what it wants.
+const TURN_AWAY: Duration = Duration::from_secs(10);
 
 /// A session's place in the counts of its worker, its proxy and the process; given back when dropped, also by a panic.
 #[derive(Debug)]
 pub(crate) struct Place {
     load: Arc<AtomicUsize>,
     shared: Arc<Shared>,
+    served: bool,
 }
 
 impl Place {
-    pub(crate) fn take(load: Arc<AtomicUsize>, shared: Arc<Shared>) -> Self {
+    pub(crate) fn take(load: Arc<AtomicUsize>, shared: Arc<Shared>, welcome: Welcome) -> Self {
+        let served = welcome == Welcome::Serve;
+        shared
+            .served
+            .fetch_add(u32::from(served), Ordering::Relaxed);
         load.fetch_add(1, Ordering::Relaxed);
         shared.process.sessions.fetch_add(1, Ordering::Relaxed);
         shared.levels.opened();
-        Self { load, shared }
+        Self {
+            load,
+            shared,
+            served,
+        }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         self.load.fetch_sub(1, Ordering::Relaxed);
+        self.shared
+            .served
+            .fetch_sub(u32::from(self.served), Ordering::Relaxed);
         self.shared.process.sessions.fetch_sub(1, Ordering::Relaxed);
         self.shared.levels.closed();
     }
@@ -82,7 +106,7 @@ pub(crate) async fn run(arrival: Arrival) {
         peer,
         shared,
         session,
-        silent,
+        welcome,
         place,
     } = arrival;
     let opened = clock::now();
@@ -95,8 +119,11 @@ pub(crate) async fn run(arrival: Arrival) {
         session,
     });
     let how = match Stream::adopt(socket, unix) {
-        Ok(client) if silent => ignore(client, &shared, slot.0).await,
-        Ok(client) => carry(client, peer, &shared, session, slot.0).await,
+        Ok(client) => match welcome {
+            Welcome::Serve => carry(client, peer, &shared, session, slot.0).await,
+            Welcome::Ignore => ignore(client, &shared, slot.0).await,
+            Welcome::TurnAway => turn_away(client, &shared).await,
+        },
         Err(error) => {
             tracing::debug!(proxy = %shared.name, %error, "an accepted connection could not be used");
             "closed"
@@ -172,6 +199,19 @@ async fn connect(shared: &Shared, slot: usize) -> Option<Result<Stream, ConnectE
         attempt.as_mut().poll(cx).map(Some)
     })
     .await
+}
+
+/// Answers that there is no room, and closes.
+async fn turn_away(mut client: Stream, shared: &Shared) -> &'static str {
+    let told = super::turn_away::tell(&mut client, shared.protocol());
+    match tokio::time::timeout(TURN_AWAY, told).await {
+        Ok(Ok(())) => {
+            client.finish();
+            drain(&mut client).await;
+        }
+        Ok(Err(_)) | Err(_) => client.reset_on_close(),
+    }
+    "fault"
 }
 
 /// Never answers: reads and forgets until the client gives up or the fault is over.

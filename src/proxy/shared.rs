@@ -48,6 +48,8 @@ pub(crate) struct Shared {
     generation: AtomicU64,
     plans: AtomicU64,
     next_session: AtomicU64,
+    /// Sessions open that no fault turned away.
+    pub(crate) served: AtomicU32,
 }
 
 /// The generation that ends every session of a proxy.
@@ -78,6 +80,7 @@ impl Shared {
             generation: AtomicU64::new(0),
             plans: AtomicU64::new(0),
             next_session: AtomicU64::new(0),
+            served: AtomicU32::new(0),
         }
     }
 

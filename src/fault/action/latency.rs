@@ -81,17 +81,7 @@ impl Latency {
                 "leave `floor` out, or write on = \"reply\"",
             );
         }
-        let delay = match &spec.delay {
-            Some(Delay::Fixed(delay)) => {
-                problems.check_duration("delay", *delay, MAX_DELAY);
-                Some(Distribution::Fixed(*delay))
-            }
-            Some(Delay::Drawn(table)) => Distribution::compile(table, problems),
-            None => {
-                problems.missing("delay", "`latency`", "delay = \"5ms\"");
-                None
-            }
-        };
+        let delay = Distribution::of(spec.delay.as_ref(), ("delay", "`latency`"), problems);
         Some(Self {
             delay: delay?,
             on,
@@ -116,18 +106,37 @@ impl Latency {
 }
 
 impl Distribution {
-    fn compile(table: &DelayTable, problems: &mut Problems<'_>) -> Option<Self> {
+    /// What is written under the key `field`, which `by` needs.
+    pub(super) fn of(
+        written: Option<&Delay>,
+        (field, by): (&str, &str),
+        problems: &mut Problems<'_>,
+    ) -> Option<Self> {
+        match written {
+            Some(Delay::Fixed(delay)) => {
+                problems.check_duration(field, *delay, MAX_DELAY);
+                Some(Self::Fixed(*delay))
+            }
+            Some(Delay::Drawn(table)) => Self::compile(table, field, problems),
+            None => {
+                problems.missing(field, by, &format!("{field} = \"5ms\""));
+                None
+            }
+        }
+    }
+
+    fn compile(table: &DelayTable, field: &str, problems: &mut Problems<'_>) -> Option<Self> {
         let kind = table.distribution;
-        reject_foreign(table, problems);
+        reject_foreign(table, field, problems);
         for (name, value) in durations(table) {
             if let Some(value) = value {
-                problems.check_most(&format!("delay.{name}"), value, MAX_DELAY);
+                problems.check_most(&format!("{field}.{name}"), value, MAX_DELAY);
             }
         }
         let mut needed = |name: &str, value: Option<Duration>| {
             if value.is_none() {
                 problems.add(
-                    &format!("delay.{name}"),
+                    &format!("{field}.{name}"),
                     format!(
                         "`{}` needs {}",
                         kind.name(),
@@ -141,52 +150,62 @@ impl Distribution {
         match kind {
             DistributionKind::Fixed => {
                 let value = needed("value", table.value)?;
-                problems.check_duration("delay.value", value, MAX_DELAY);
+                problems.check_duration(&format!("{field}.value"), value, MAX_DELAY);
                 Some(Self::Fixed(value))
             }
             DistributionKind::Uniform => {
                 let (min, max) = (needed("min", table.min), needed("max", table.max));
-                uniform(min?, max?, problems)
+                uniform(min?, max?, field, problems)
             }
             DistributionKind::Normal => {
                 let (mean, stddev) = (needed("mean", table.mean), needed("stddev", table.stddev));
-                normal(mean?, stddev?, problems)
+                normal(mean?, stddev?, field, problems)
             }
             DistributionKind::Lognormal => {
                 let (p50, p99) = (needed("p50", table.p50), needed("p99", table.p99));
-                lognormal(p50?, p99?, problems)
+                lognormal(p50?, p99?, field, problems)
             }
             DistributionKind::Pareto => {
                 let scale = needed("scale", table.scale);
                 if table.shape.is_none() {
                     problems.add(
-                        "delay.shape",
+                        &format!("{field}.shape"),
                         "`pareto` needs `scale` and `shape`",
                         "add shape = 2.5",
                     );
                 }
-                pareto(scale?, table.shape?, problems)
+                pareto(scale?, table.shape?, field, problems)
             }
         }
     }
 }
 
-fn uniform(min: Duration, max: Duration, problems: &mut Problems<'_>) -> Option<Distribution> {
+fn uniform(
+    min: Duration,
+    max: Duration,
+    field: &str,
+    problems: &mut Problems<'_>,
+) -> Option<Distribution> {
     if min < max {
         return Some(Distribution::Uniform(min, max));
     }
     problems.add(
-        "delay.max",
+        &format!("{field}.max"),
         "`max` is not above `min`, so there is nothing to draw from",
         "write a `max` above `min`, or one duration, like delay = \"5ms\"",
     );
     None
 }
 
-fn normal(mean: Duration, stddev: Duration, problems: &mut Problems<'_>) -> Option<Distribution> {
+fn normal(
+    mean: Duration,
+    stddev: Duration,
+    field: &str,
+    problems: &mut Problems<'_>,
+) -> Option<Distribution> {
     if stddev.is_zero() {
         problems.add(
-            "delay.stddev",
+            &format!("{field}.stddev"),
             "a spread of zero leaves nothing to draw",
             "write a `stddev` above zero, or one duration, like delay = \"5ms\"",
         );
@@ -197,10 +216,15 @@ fn normal(mean: Duration, stddev: Duration, problems: &mut Problems<'_>) -> Opti
         .map(Distribution::Normal)
 }
 
-fn lognormal(p50: Duration, p99: Duration, problems: &mut Problems<'_>) -> Option<Distribution> {
+fn lognormal(
+    p50: Duration,
+    p99: Duration,
+    field: &str,
+    problems: &mut Problems<'_>,
+) -> Option<Distribution> {
     if p50.is_zero() {
         problems.add(
-            "delay.p50",
+            &format!("{field}.p50"),
             "a lognormal delay is never zero",
             "write a `p50` above zero",
         );
@@ -208,7 +232,7 @@ fn lognormal(p50: Duration, p99: Duration, problems: &mut Problems<'_>) -> Optio
     }
     if p99 <= p50 {
         problems.add(
-            "delay.p99",
+            &format!("{field}.p99"),
             "`p99` is not above `p50`",
             "write a `p99` above `p50`, or one duration, like delay = \"5ms\"",
         );
@@ -220,17 +244,22 @@ fn lognormal(p50: Duration, p99: Duration, problems: &mut Problems<'_>) -> Optio
         .map(Distribution::Lognormal)
 }
 
-fn pareto(scale: Duration, shape: f64, problems: &mut Problems<'_>) -> Option<Distribution> {
+fn pareto(
+    scale: Duration,
+    shape: f64,
+    field: &str,
+    problems: &mut Problems<'_>,
+) -> Option<Distribution> {
     if scale.is_zero() {
         problems.add(
-            "delay.scale",
+            &format!("{field}.scale"),
             "the least delay is zero",
             "write a `scale` above zero",
         );
     }
     if !(shape.is_finite() && shape > 0.0) {
         problems.add(
-            "delay.shape",
+            &format!("{field}.shape"),
             format!("{shape} is no shape of a Pareto distribution"),
             "write a number above zero, like 2.5",
         );
@@ -254,14 +283,14 @@ fn durations(table: &DelayTable) -> [(&'static str, Option<Duration>); 8] {
 }
 
 /// Parameters of another family.
-fn reject_foreign(table: &DelayTable, problems: &mut Problems<'_>) {
+fn reject_foreign(table: &DelayTable, field: &str, problems: &mut Problems<'_>) {
     let kind = table.distribution;
     let given = durations(table).map(|(name, value)| (name, value.is_some()));
     let given = given.into_iter().chain([("shape", table.shape.is_some())]);
     for (name, _) in given.filter(|(_, given)| *given) {
         if !kind.parameters().contains(&name) {
             problems.add(
-                &format!("delay.{name}"),
+                &format!("{field}.{name}"),
                 format!("`{name}` does not belong to `{}`", kind.name()),
                 format!(
                     "`{}` takes {}",

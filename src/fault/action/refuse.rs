@@ -15,6 +15,8 @@ pub enum Refuse {
     Reset,
     /// Accepted, never answered; ends when the fault does, or when the client gives up.
     Silent,
+    /// Not accepted: the queue of the listener fills, and the client's connect times out.
+    Unaccepted,
 }
 
 /// Turns new connections away.
@@ -32,17 +34,23 @@ impl Refusal {
             None | Some(How::Closed) => Some(Refuse::Closed),
             Some(How::Reset) => Some(Refuse::Reset),
             Some(How::Silent) => Some(Refuse::Silent),
+            Some(How::Unaccepted) => Some(Refuse::Unaccepted),
             Some(other) => {
                 problems.add(
                     "how",
-                    format!("`{}` is a way to disconnect, not to refuse", other.name()),
-                    "write \"closed\", \"reset\" or \"silent\"",
+                    format!("`{}` is no way to refuse", other.name()),
+                    "write \"closed\", \"reset\", \"silent\" or \"unaccepted\"",
                 );
                 None
             }
         };
         let existing = spec.existing.unwrap_or_default();
-        reject_exchange_matches(&spec.matching, problems);
+        reject_exchange_matches(
+            &spec.matching,
+            "`refuse` acts on connections, before anything is asked on them",
+            "leave it out, or use `disconnect`",
+            problems,
+        );
         if spec.scope == Some(Scope::Exchange) {
             problems.add(
                 "scope",
@@ -51,7 +59,7 @@ impl Refusal {
             );
         }
         // A listener is closed, and sessions are cut, for all or for none.
-        if how == Some(Refuse::Closed) {
+        if matches!(how, Some(Refuse::Closed | Refuse::Unaccepted)) {
             reject_selection(
                 spec,
                 problems,
@@ -73,8 +81,13 @@ impl Refusal {
     }
 }
 
-/// A connection has no operation yet when it is refused.
-fn reject_exchange_matches(matching: &MatchSpec, problems: &mut Problems<'_>) {
+/// What is no exchange has no operation.
+pub(super) fn reject_exchange_matches(
+    matching: &MatchSpec,
+    why: &str,
+    remedy: &str,
+    problems: &mut Problems<'_>,
+) {
     let given = [
         ("match.operation", !matching.operation.is_empty()),
         ("match.class", !matching.class.is_empty()),
@@ -84,11 +97,7 @@ fn reject_exchange_matches(matching: &MatchSpec, problems: &mut Problems<'_>) {
         ("match.header", matching.header.is_some()),
     ];
     for (field, _) in given.into_iter().filter(|(_, given)| *given) {
-        problems.add(
-            field,
-            "`refuse` acts on connections, before anything is asked on them",
-            "leave it out, or use `disconnect`",
-        );
+        problems.add(field, why, remedy);
     }
 }
 

@@ -53,6 +53,14 @@ fn every_action_compiles_in_its_shortest_form() {
         "action = 'error'\npreset = 'LOADING'",
         "action = 'lose_request'",
         "action = 'lose_reply'",
+        "action = 'throttle'\nbytes_per_second = 1000",
+        "action = 'slice'\nsize = 10",
+        "action = 'truncate'",
+        "action = 'push_loss'",
+        "action = 'push_delay'\ndelay = '5ms'",
+        "action = 'slow_close'\ndelay = '5ms'",
+        "action = 'capacity'\nin_service = 1\nservice = '5ms'",
+        "action = 'limit_connections'\nconnections = 1",
     ] {
         let fault = compile(toml);
         assert!(fault.acts_on("anything"));
@@ -60,7 +68,7 @@ fn every_action_compiles_in_its_shortest_form() {
         assert_eq!(fault.gates(), &Gates::default());
         assert_eq!(fault.schedule(), &Schedule::default());
     }
-    assert_eq!(ActionKind::ALL.len(), 8, "an action without a short form");
+    assert_eq!(ActionKind::ALL.len(), 16, "an action without a short form");
 }
 
 #[test]
@@ -248,11 +256,11 @@ fn parameters_of_another_action_are_told_whose_they_are() {
             ),
             (
                 "fault[2].how".into(),
-                "it belongs to `disconnect`, `refuse`, `lose_request` and `lose_reply`; `stall` takes nothing".into()
+                "it belongs to `disconnect`, `refuse`, `lose_request`, `lose_reply`, `truncate` and `limit_connections`; `stall` takes nothing".into()
             ),
             (
                 "fault[2].status".into(),
-                "it belongs to `error`; `stall` takes nothing".into()
+                "it belongs to `error` and `capacity`; `stall` takes nothing".into()
             ),
         ]
     );
@@ -266,6 +274,56 @@ fn parameters_of_another_action_are_told_whose_they_are() {
 /// One row a mistake: what is written, and every field that is complained about.
 const MISTAKES: &[(&str, &[&str])] = &[
     ("action = 'latency'", &["delay"]),
+    ("action = 'throttle'", &["bytes_per_second"]),
+    (
+        "action = 'throttle'\nbytes_per_second = 0\nburst = 0",
+        &["bytes_per_second", "burst"],
+    ),
+    (
+        "action = 'throttle'\nbytes_per_second = 1000000001",
+        &["bytes_per_second"],
+    ),
+    ("action = 'truncate'\nshare = 1.0", &["share"]),
+    ("action = 'truncate'\nshare = 0.5\nbytes = 2", &["share"]),
+    ("action = 'truncate'\nhow = 'silent'", &["how"]),
+    ("action = 'push_delay'", &["delay"]),
+    ("action = 'push_loss'\ndelay = '1s'", &["delay"]),
+    (
+        "action = 'push_loss'\nmatch = { operation = 'GET' }",
+        &["match.operation"],
+    ),
+    (
+        "action = 'stall'\nmatch = { channel = 'news' }",
+        &["match.channel"],
+    ),
+    ("action = 'slow_close'", &["delay"]),
+    (
+        "action = 'slow_close'\ndelay = { distribution = 'uniform', min = '2s', max = '1s' }",
+        &["delay.max"],
+    ),
+    ("action = 'capacity'\nin_service = 1", &["service"]),
+    ("action = 'capacity'\nservice = '5ms'", &["in_service"]),
+    (
+        "action = 'capacity'\nservice = '5ms'\nin_service = 0\nqueue = 100001",
+        &["in_service", "queue"],
+    ),
+    (
+        "action = 'capacity'\nservice = '5ms'\nin_service = 1\npreset = 'LODING'",
+        &["preset"],
+    ),
+    ("action = 'limit_connections'", &["connections"]),
+    (
+        "action = 'limit_connections'\nconnections = 1\nhow = 'closed'",
+        &["how"],
+    ),
+    (
+        "action = 'refuse'\nhow = 'unaccepted'\nprobability = 0.5",
+        &["probability"],
+    ),
+    ("action = 'slice'", &["size"]),
+    ("action = 'slice'\nsize = 0", &["size"]),
+    ("action = 'slice'\nsize = 5\nvariation = 5", &["variation"]),
+    ("action = 'slice'\nsize = 5\ngap = '61m'", &["gap"]),
     ("action = 'latency'\ndelay = '0s'", &["delay"]),
     ("action = 'latency'\ndelay = '61m'", &["delay"]),
     (

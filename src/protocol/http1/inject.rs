@@ -10,6 +10,22 @@ use hyper::http::StatusCode;
 /// Header lines that are looked at in one head; one with more has none for [`headers`].
 const HEADERS_LIMIT: usize = 100;
 
+/// The length of the head of a reply that begins with `bytes`, interim replies (1xx) before it included; `None`: it does not
+/// end in them.
+pub fn head_length(bytes: &[u8]) -> Option<usize> {
+    const END: &[u8] = b"\r\n\r\n";
+    let mut from = 0;
+    loop {
+        let head = &bytes[from..];
+        let end = from + memchr::memmem::find(head, END)? + END.len();
+        let interim = head.get(8..10) == Some(b" 1") && head.get(8..12) != Some(b" 101");
+        if !interim {
+            return Some(end);
+        }
+        from = end;
+    }
+}
+
 /// A whole reply (RFC 9112). `head_only`: the request was HEAD, so the body is announced but not sent. `close`: the connection
 /// ends after it; otherwise it says `keep-alive`, which a client that speaks HTTP/1.0 wants to hear.
 ///

@@ -176,9 +176,9 @@ impl Replies {
         self.resp3
     }
 
-    /// Whether a message has begun and not ended.
-    pub(super) fn is_inside(&self) -> bool {
-        self.frame != Frame::Idle || self.state != State::Type
+    /// Whether no reply or message is under way.
+    pub(super) fn is_between(&self) -> bool {
+        self.frame == Frame::Idle && self.state == State::Type && self.attributes == 0
     }
 
     /// Bytes that it may hold on the heap.

@@ -37,8 +37,8 @@ impl Decoder {
         self.replies.is_resp3()
     }
 
-    /// Whether the bytes of the server seen so far end inside a message.
-    pub fn is_inside_reply(&self) -> bool {
-        self.replies.is_inside()
+    /// Whether no reply or message of the server is under way: its next byte begins one.
+    pub fn is_between_replies(&self) -> bool {
+        self.replies.is_between()
     }
 }

@@ -6,7 +6,7 @@ use super::super::local::Local;
 use super::super::relay::{Relay, Way};
 use super::Injector;
 use super::request::due;
-use crate::fault::action::{CloseHow, Disconnect, When};
+use crate::fault::action::{CloseHow, Disconnect, Truncate, When};
 use crate::fault::plan::Ending;
 use crate::fault::spec::Side;
 use crate::fault::{Decision, Subject};
@@ -92,6 +92,17 @@ impl Injector {
                 };
                 lane.push_bytes(&bytes[..passed], at, Some(&decision));
                 lane.push(Item::new(at, Cargo::Close(how, 0), Some(&decision)));
+                return false;
+            }
+            Some(Ending::Truncate(Truncate { how, .. })) if length < 2 => {
+                lane.push(Item::new(at, Cargo::Close(how, 0), Some(&decision)));
+                return false;
+            }
+            Some(Ending::Truncate(truncate)) => {
+                let passed = truncate.place(length, 0, true).unwrap_or(0);
+                lane.push_bytes(&bytes[..passed], at, Some(&decision));
+                let close = Cargo::Close(truncate.how, 0);
+                lane.push(Item::new(at, close, Some(&decision)));
                 return false;
             }
             // These are about exchanges, and are in no plan of plain TCP.

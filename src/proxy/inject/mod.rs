@@ -8,19 +8,23 @@
 mod burst;
 mod error;
 mod lose;
+mod push;
 mod reply;
 mod request;
 mod swap;
 
 use super::clock;
-use super::lane::{Lane, Progress, Stall};
+use super::event::Event;
+use super::lane::{Cargo, Item, Lane, Progress, Stall};
 use super::local::Local;
 use super::relay::{End, Half, Relay, Source, Way, source_of};
 use super::shared::Shared;
 use crate::fault::action::CloseHow;
+use crate::fault::spec::Side;
 use crate::fault::{Decision, Plan};
 use crate::measure::Counter;
 use crate::protocol::Protocol;
+use push::Pushes;
 use reply::Replies;
 use request::Requests;
 use std::sync::Arc;
@@ -31,10 +35,12 @@ use tokio::io::ReadBuf;
 #[derive(Debug)]
 pub(crate) struct Injector {
     plan: Arc<Plan>,
+    protocol: Protocol,
     up: Lane,
     down: Lane,
     requests: Requests,
     replies: Replies,
+    pushes: Pushes,
     /// The session closes once all replies before this exchange were sent on.
     closing: Option<(CloseHow, u64)>,
     /// Requests do not move until this fault is over.
@@ -55,12 +61,16 @@ enum Sent {
 
 impl Injector {
     pub(crate) fn new(plan: Arc<Plan>, shared: &Shared) -> Self {
+        let mut pushes = Pushes::default();
+        pushes.watch(plan.has_push_faults());
         Self {
             plan,
-            up: Lane::new(Arc::clone(&shared.process)),
-            down: Lane::new(Arc::clone(&shared.process)),
+            protocol: shared.protocol(),
+            up: Lane::new(Side::Request, Arc::clone(&shared.process)),
+            down: Lane::new(Side::Reply, Arc::clone(&shared.process)),
             requests: Requests::default(),
             replies: Replies::default(),
+            pushes,
             closing: None,
             stalled: None,
             armed: u64::MAX,
@@ -73,6 +83,7 @@ impl Injector {
             && self.down.is_empty()
             && self.requests.is_idle()
             && self.replies.is_idle()
+            && self.pushes.is_idle()
             && self.closing.is_none()
             && self.stalled.is_none()
     }
@@ -92,6 +103,8 @@ impl Injector {
                 .get_or_insert((stall.how, stall.before.unwrap_or(0)));
         }
         self.armed = u64::MAX;
+        let kept = self.pushes.watch(plan.has_push_faults());
+        self.down.push_bytes(&kept, 0, None);
         self.plan = plan;
     }
 
@@ -295,7 +308,11 @@ impl Injector {
                 // What was kept for a decision that never comes goes on before the end of the stream does.
                 let rest = match way {
                     Way::Up => self.requests.take_kept(),
-                    Way::Down => self.replies.take_kept(),
+                    Way::Down => {
+                        let mut rest = self.replies.take_kept();
+                        rest.extend(self.pushes.take_kept());
+                        rest
+                    }
                 };
                 if rest.is_empty() {
                     if half.source == Source::Finished {
@@ -349,10 +366,14 @@ impl Injector {
         let length = buffer.filled().len();
         let now = clock::now();
         match read {
-            Err(e) => half(relay, way).source = source_of(&e),
+            Err(e) => {
+                half(relay, way).source = source_of(&e);
+                self.slow_close(way, now, relay, local);
+            }
             Ok(()) if length == 0 => {
                 let at_end = relay.source_at_end(way);
                 half(relay, way).source = at_end;
+                self.slow_close(way, now, relay, local);
                 if way == Way::Down && at_end == Source::Finished {
                     relay
                         .meter
@@ -377,6 +398,51 @@ impl Injector {
         }
         true
     }
+}
+
+impl Injector {
+    /// A peer has ended its stream: what passes that on waits behind its bytes, as long as a fault says.
+    fn slow_close(&mut self, way: Way, now: u64, relay: &mut Relay, local: &mut Local) {
+        let side = match way {
+            Way::Up => Side::Request,
+            Way::Down => Side::Reply,
+        };
+        let (client, at) = (relay.peer, clock::instant(now));
+        let decision = self.plan.decide_close(relay.session, side, client, at);
+        if decision.faults.is_empty() {
+            return;
+        }
+        let delay = match way {
+            Way::Up => decision.request_delay,
+            Way::Down => decision.reply_delay,
+        };
+        note_aside("close", &decision, relay, local);
+        let due = now.saturating_add(clock::nanos(delay));
+        let mark = Cargo::Bytes(Vec::new());
+        let mark = Item::new(due, mark, Some(&Arc::new(decision)));
+        let kept = match way {
+            Way::Up => self.requests.take_kept(),
+            Way::Down => self.take_kept_replies(),
+        };
+        let lane = match way {
+            Way::Up => &mut self.up,
+            Way::Down => &mut self.down,
+        };
+        lane.push_bytes(&kept, 0, None);
+        lane.push(mark);
+    }
+}
+
+/// Tells everybody of a fault on something that is no exchange.
+fn note_aside(what: &'static str, decision: &Decision, relay: &Relay, local: &mut Local) {
+    let (shared, session) = (&relay.shared, relay.session);
+    local.shard.count(shared.id, Counter::FaultsInjected, 1);
+    shared.emit(|| Event::InjectedAside {
+        proxy: shared.name.clone(),
+        session,
+        what,
+        faults: decision.faults.clone(),
+    });
 }
 
 fn half(relay: &mut Relay, way: Way) -> &mut Half {

@@ -9,9 +9,9 @@ use super::Injector;
 use super::lose::Ready;
 use super::swap::Swapping;
 use crate::fault::Decision;
-use crate::fault::action::{CloseHow, Loss};
+use crate::fault::action::{CloseHow, Loss, Truncate};
 use crate::measure::Counter;
-use crate::protocol::{Event, Located, Status};
+use crate::protocol::{Event, Located, Protocol, Status, http1};
 use crate::proxy::treatment::Swap;
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -33,6 +33,8 @@ pub(super) enum Reply {
     Swap { swap: Swap, delay: u64, floor: u64 },
     /// None of it goes to the client; once it is complete, the session ends.
     Lose { loss: Loss, ready: Option<Ready> },
+    /// Cut short, so that something is missing.
+    Truncate(Truncate),
 }
 
 impl Reply {
@@ -103,6 +105,12 @@ pub(super) enum Replying {
         /// The fault is over, and this the rest of what it began.
         lapsed: bool,
     },
+    /// Kept until it is known where to cut it.
+    Truncate {
+        truncate: Truncate,
+        kept: Vec<u8>,
+        cause: Arc<Decision>,
+    },
     /// Nothing more goes to the client.
     Cutoff,
 }
@@ -157,7 +165,8 @@ impl Replies {
         let lapsed = match &self.replying {
             Replying::Held { cause, .. }
             | Replying::Cut { cause, .. }
-            | Replying::CutShare { cause, .. } => !in_force(cause),
+            | Replying::CutShare { cause, .. }
+            | Replying::Truncate { cause, .. } => !in_force(cause),
             _ => false,
         };
         if lapsed {
@@ -169,7 +178,9 @@ impl Replies {
     /// The bytes of a reply that was kept to learn its length, and never will be complete.
     pub(super) fn take_kept(&mut self) -> Vec<u8> {
         match &mut self.replying {
-            Replying::CutShare { kept, .. } => std::mem::take(kept),
+            Replying::CutShare { kept, .. } | Replying::Truncate { kept, .. } => {
+                std::mem::take(kept)
+            }
             _ => Vec::new(),
         }
     }
@@ -240,6 +251,11 @@ impl Replying {
                 cause,
                 lapsed: false,
             },
+            Reply::Truncate(truncate) => Self::Truncate {
+                truncate,
+                kept: Vec::new(),
+                cause,
+            },
         }
     }
 }
@@ -268,7 +284,11 @@ impl Injector {
                 .count(relay.shared.id, Counter::BytesDown, length as u64);
             return self.burst(Way::Down, length, now, relay, local);
         }
-        if self.replies.is_idle() && self.down.is_empty() && self.closing.is_none() {
+        if self.replies.is_idle()
+            && self.down.is_empty()
+            && self.closing.is_none()
+            && !self.pushes.is_watching()
+        {
             relay
                 .meter
                 .reply(length, now, local, &relay.shared, relay.session);
@@ -280,14 +300,15 @@ impl Injector {
         let scratch = std::mem::take(&mut local.scratch);
         let mut events = std::mem::take(&mut local.events);
         events.clear();
+        self.pushes.before_piece(&relay.meter.decoder);
         relay.meter.decoder.reply(&scratch[..length], &mut events);
         let mut taken = 0;
         for event in &events {
-            self.take_reply(&scratch[taken..event.at.max(taken)], now);
+            self.route_reply(&scratch[taken..event.at.max(taken)], now, relay, local);
             taken = event.at.max(taken);
             self.reply_event(event, now, relay, local);
         }
-        self.take_reply(&scratch[taken..length], now);
+        self.route_reply(&scratch[taken..length], now, relay, local);
         self.fail_copy(relay);
         self.release_answers_between(now, relay);
         relay
@@ -303,6 +324,9 @@ impl Injector {
 
     /// One event of the server's bytes.
     fn reply_event(&mut self, event: &Located, now: u64, relay: &mut Relay, local: &mut Local) {
+        if self.pushes.is_watching() && self.push_event(event, now, relay, local) {
+            return;
+        }
         let Relay {
             meter,
             shared,
@@ -315,6 +339,8 @@ impl Injector {
                 let asked = meter.get(event.exchange).map_or(now, |e| e.asked);
                 self.replies.begin(event.exchange, asked);
                 self.cut_if_due();
+                let first = self.pushes.reply_begins();
+                self.take_reply(&first, now);
             }
             Event::ReplyEnd { .. } => {
                 let swapped = match &self.replies.replying {
@@ -334,7 +360,7 @@ impl Injector {
     }
 
     /// Sends reply bytes where they go now.
-    fn take_reply(&mut self, bytes: &[u8], now: u64) {
+    pub(super) fn take_reply(&mut self, bytes: &[u8], now: u64) {
         match &mut self.replies.replying {
             Replying::Plain => self.down.push_bytes(bytes, 0, None),
             Replying::Held {
@@ -369,6 +395,10 @@ impl Injector {
                 self.down.push_bytes(&out, due.max(*floor), Some(cause));
                 self.requests.fail_copy |= swapping.take_copying();
             }
+            Replying::Truncate { kept, .. } => {
+                kept.extend_from_slice(bytes);
+                self.truncate(false);
+            }
             Replying::Losing { ready, .. } => {
                 if ready.as_mut().is_some_and(|ready| ready.feed(bytes)) {
                     self.reply_lost(now);
@@ -376,6 +406,18 @@ impl Injector {
             }
             Replying::Cutoff => {}
         }
+    }
+
+    /// The bytes of a reply or message that were kept for a decision that never comes.
+    pub(super) fn take_kept_replies(&mut self) -> Vec<u8> {
+        let mut kept = self.replies.take_kept();
+        kept.extend(self.pushes.take_kept());
+        kept
+    }
+
+    /// Whether a cut has ended what goes to the client.
+    pub(super) fn is_cut_off(&self) -> bool {
+        matches!(self.replies.replying, Replying::Cutoff)
     }
 
     /// Cuts the session where a reply reached its last byte that may go.
@@ -411,10 +453,39 @@ impl Injector {
         }
     }
 
+    /// Sends of a reply what goes before its cut, once that is known, and cuts. `complete`: no more of it will come.
+    fn truncate(&mut self, complete: bool) {
+        let Replying::Truncate {
+            truncate,
+            kept,
+            cause,
+        } = &self.replies.replying
+        else {
+            return;
+        };
+        // What is longer than is kept is cut as if it were as long as that.
+        let complete = complete || kept.len() >= SHARE;
+        let head = match self.protocol {
+            Protocol::Http => http1::inject::head_length(kept),
+            _ => Some(0),
+        };
+        let head = match head {
+            None if !complete => return,
+            head => head.unwrap_or(kept.len()),
+        };
+        if let Some(at) = truncate.place(kept.len(), head, complete) {
+            self.down.push_bytes(&kept[..at], 0, Some(cause));
+            let close = Item::new(0, Cargo::Close(truncate.how, 0), Some(cause));
+            self.down.push(close);
+            self.replies.replying = Replying::Cutoff;
+        }
+    }
+
     /// The last byte of the reply was taken.
     fn reply_end(&mut self, now: u64) {
         match &mut self.replies.replying {
             Replying::CutShare { .. } => self.cut_share(),
+            Replying::Truncate { .. } => self.truncate(true),
             // Shorter than the cut: all of it goes, then the session closes.
             Replying::Cut { left, .. } => {
                 *left = 0;

@@ -324,6 +324,11 @@ impl Injector {
             Some(Ending::Disconnect(d)) => {
                 self.disconnect(*d, asked.0, seen, delay, now, decision);
             }
+            Some(Ending::Truncate(truncate)) => {
+                self.pass(seen, delay, now, decision);
+                self.replies
+                    .expect(asked.0, decision, Reply::Truncate(*truncate));
+            }
             Some(Ending::Error(error)) => {
                 let decoder = &mut relay.meter.decoder;
                 let treatment = treatment::of(error, decoder, asked, seen);
@@ -338,7 +343,9 @@ impl Injector {
             delay: clock::nanos(decision.reply_delay),
             floor: clock::nanos(decision.reply_floor),
         };
-        if hold.is_some() && (decision.end.is_none() || skipped.is_some()) {
+        if (hold.is_some() || !decision.reply_flow.is_plain())
+            && (decision.end.is_none() || skipped.is_some())
+        {
             self.replies.expect(asked.0, decision, hold);
         }
         self.note(asked, decision, skipped, relay, local);
@@ -461,7 +468,8 @@ impl Injector {
         if !self.requests.over {
             self.requests.asking = Asking::Plain;
         }
-        let kept = self.replies.give_up();
+        let mut kept = self.replies.give_up();
+        kept.extend(self.pushes.take_kept());
         self.down.push_bytes(&kept, 0, None);
     }
 }

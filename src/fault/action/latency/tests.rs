@@ -10,7 +10,7 @@ const fn ms(millis: u64) -> Duration {
 /// 200,001 sorted draws in milliseconds.
 fn sorted_draws(table: &DelayTable) -> Vec<f64> {
     let mut problems = Problems::new("");
-    let distribution = Distribution::compile(table, &mut problems);
+    let distribution = Distribution::compile(table, "delay", &mut problems);
     problems.finish().unwrap();
     let distribution = distribution.unwrap();
     let dice = Dice::new(11, "latency");
@@ -153,7 +153,7 @@ fn golden_delays() {
         p99: Some(ms(40)),
         ..DelayTable::new(DistributionKind::Lognormal)
     };
-    let distribution = Distribution::compile(&table, &mut Problems::new("")).unwrap();
+    let distribution = Distribution::compile(&table, "delay", &mut Problems::new("")).unwrap();
     let dice = Dice::new(42, "redis-slow");
     let nanos: Vec<u128> = (0..4)
         .map(|n| {
@@ -183,7 +183,7 @@ proptest! {
             _ => DelayTable { scale: a, shape: Some(shape), ..DelayTable::new(DistributionKind::Pareto) },
         };
         let mut problems = Problems::new("");
-        let distribution = Distribution::compile(&table, &mut problems);
+        let distribution = Distribution::compile(&table, "delay", &mut problems);
         if problems.finish().is_ok() {
             let distribution = distribution.expect("nothing without a problem");
             let dice = Dice::new(seed, "bounds");

@@ -1,0 +1,94 @@
+//! What a plan says to things of a session that are no exchange: published messages, and the end of a connection.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{Decision, Plan};
+use crate::fault::action::{Effect, Latency, channel};
+use crate::fault::dice::Purpose;
+use crate::fault::spec::Side;
+
+/// A message that the server sent unasked.
+#[derive(Debug, Clone, Copy)]
+pub struct Message<'a> {
+    /// Ordinal of the session on its proxy.
+    pub session: u64,
+    /// Ordinal of the message in its session.
+    pub ordinal: u64,
+    /// Where the client is; `None` on a unix socket.
+    pub client: Option<IpAddr>,
+    /// All of it.
+    pub bytes: &'a [u8],
+    /// Now.
+    pub now: Instant,
+}
+
+impl Plan {
+    /// Whether some fault in it is about published messages.
+    pub fn has_push_faults(&self) -> bool {
+        let mut all = self.entries.iter();
+        all.any(|entry| matches!(entry.effect, Effect::Push(_)))
+    }
+
+    /// What to do with a published message: `lost`, or a `reply_delay`. Delays add up. To be asked exactly once for each.
+    pub fn decide_push(&self, message: &Message<'_>) -> Decision {
+        let mut decision = Decision::default();
+        let Some(catalog) = &self.catalog else {
+            return decision;
+        };
+        let name = channel(catalog.protocol(), message.bytes);
+        for entry in &self.entries {
+            let Effect::Push(push) = &entry.effect else {
+                continue;
+            };
+            let (session, ordinal) = (message.session, message.ordinal);
+            if decision.lost
+                || !push.takes(name)
+                || !entry.hits_aside((session, Some(ordinal)), message.client, message.now)
+            {
+                continue;
+            }
+            match &push.delay {
+                None => decision.lost = true,
+                Some(delay) => {
+                    let draw = entry.dice.exchange(session, ordinal, Purpose::Delay);
+                    let delay = delay.sample(draw);
+                    decision.reply_delay = decision.reply_delay.saturating_add(delay);
+                }
+            }
+            decision.faults.push(Arc::clone(entry.active.name()));
+        }
+        decision
+    }
+
+    /// How late the end of a connection is passed on, which came from the client (`Request`) or from the upstream (`Reply`):
+    /// the delay of that side. To be asked exactly once for each.
+    pub fn decide_close(
+        &self,
+        session: u64,
+        side: Side,
+        client: Option<IpAddr>,
+        now: Instant,
+    ) -> Decision {
+        let mut decision = Decision::default();
+        for entry in &self.entries {
+            let Effect::SlowClose(close) = &entry.effect else {
+                continue;
+            };
+            let place = (session, Some(side as u64));
+            if close.on.is_some_and(|on| on != side) || !entry.hits_aside(place, client, now) {
+                continue;
+            }
+            let draw = entry.dice.exchange(session, side as u64, Purpose::Close);
+            let latency = Latency {
+                delay: close.delay,
+                on: side,
+                floor: false,
+            };
+            latency.apply(draw, 1.0, &mut decision);
+            decision.faults.push(Arc::clone(entry.active.name()));
+        }
+        decision
+    }
+}
