@@ -99,6 +99,8 @@ pub(crate) struct Lane {
     process: Arc<Process>,
     /// Reading stopped at the bound, and that was counted.
     pub(crate) throttled: bool,
+    /// A close was put in: what comes behind it never goes, since the receiver would get it with a hole before it.
+    ended: bool,
 }
 
 impl Lane {
@@ -110,6 +112,7 @@ impl Lane {
             held: 0,
             process,
             throttled: false,
+            ended: false,
         }
     }
 
@@ -125,7 +128,7 @@ impl Lane {
 
     /// Appends bytes. They join the last item where nothing tells them apart.
     pub(crate) fn push_bytes(&mut self, bytes: &[u8], due: u64, cause: Option<&Arc<Decision>>) {
-        if bytes.is_empty() {
+        if bytes.is_empty() || self.ended {
             return;
         }
         self.hold(bytes.len());
@@ -150,6 +153,10 @@ impl Lane {
     }
 
     pub(crate) fn push(&mut self, item: Item) {
+        if self.ended {
+            return;
+        }
+        self.ended = matches!(item.cargo, Cargo::Close(..));
         if let Cargo::Bytes(b) = &item.cargo {
             self.hold(b.len());
         }
