@@ -1,5 +1,6 @@
 //! One exchange as the wire had it.
 
+use super::record::Rename;
 use super::{Name, ProxyIndex};
 use crate::protocol::Class;
 use serde::{Deserialize, Serialize};
@@ -81,6 +82,31 @@ impl<P, N> Attempt<P, N> {
     /// Latency as the client saw it, in nanoseconds: with injected time. Of an exchange without a reply, its age at the end.
     pub const fn latency(&self) -> u64 {
         self.ended.saturating_sub(self.asked)
+    }
+}
+
+impl<P, N> Attempt<P, N> {
+    /// The same with its proxy and names in another form.
+    pub(super) fn rename<Q, M, R: Rename<P, N, Q, M>>(
+        self,
+        to: &mut R,
+    ) -> Result<Attempt<Q, M>, R::Error> {
+        Ok(Attempt {
+            proxy: to.proxy(self.proxy)?,
+            session: self.session,
+            exchange: self.exchange,
+            operation: to.name(self.operation)?,
+            class: self.class,
+            fingerprint: self.fingerprint,
+            begun: self.begun,
+            asked: self.asked,
+            first_byte: self.first_byte,
+            ended: self.ended,
+            upstream: self.upstream,
+            status: to.name(self.status)?,
+            outcome: self.outcome,
+            fault: self.fault.map(|fault| to.name(fault)).transpose()?,
+        })
     }
 }
 

@@ -238,22 +238,7 @@ impl<P, N> Record<P, N> {
         to: &mut R,
     ) -> Result<Record<Q, M>, R::Error> {
         Ok(match self {
-            Self::Attempt(a) => Record::Attempt(Attempt {
-                proxy: to.proxy(a.proxy)?,
-                session: a.session,
-                exchange: a.exchange,
-                operation: to.name(a.operation)?,
-                class: a.class,
-                fingerprint: a.fingerprint,
-                begun: a.begun,
-                asked: a.asked,
-                first_byte: a.first_byte,
-                ended: a.ended,
-                upstream: a.upstream,
-                status: to.name(a.status)?,
-                outcome: a.outcome,
-                fault: a.fault.map(|fault| to.name(fault)).transpose()?,
-            }),
+            Self::Attempt(attempt) => Record::Attempt(attempt.rename(to)?),
             Self::Opened {
                 at,
                 proxy,
