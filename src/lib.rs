@@ -6,6 +6,7 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod fault;
+pub mod insight;
 pub mod measure;
 pub mod protocol;
 pub mod proxy;

@@ -1,0 +1,47 @@
+//! What the wire says about a client: its breaker, timeouts, retries, recovery; whether it cleans up and keeps the damage in.
+//!
+//! Pure functions from a [`Trace`] to findings: no I/O, no clock, and the same recording gives the same bytes. Nothing here is
+//! guessed: a [`Finding`] holds what it rests on, and where the evidence does not reach it says so and names the setting that
+//! would change that.
+//!
+//! The order of thought, each step a file: [`view`] sorts the recording by proxy and session; [`calls`] joins wire attempts to
+//! the calls that the service made (retries of a client library are not calls); [`demand`] learns in the undisturbed part how
+//! many calls a request of the service's own API causes; [`silence`] finds the times in which calls were due and none came; and
+//! what these add up to is read off by the rest.
+
+pub mod breaker;
+pub mod calls;
+pub mod demand;
+pub mod finding;
+pub mod sample;
+pub mod silence;
+pub mod view;
+
+#[cfg(test)]
+mod simulation;
+
+pub use finding::{Evidence, Finding, Interval, Unknown};
+pub use view::{Topology, View};
+
+use crate::measure::trace::Trace;
+
+/// One millisecond in the unit of recordings.
+pub const MILLISECOND: u64 = 1_000_000;
+
+/// One second in the unit of recordings.
+pub const SECOND: u64 = 1_000_000_000;
+
+/// Seconds of nanoseconds.
+pub(crate) fn seconds(ns: u64) -> f64 {
+    ns as f64 / SECOND as f64
+}
+
+/// Milliseconds of nanoseconds.
+pub(crate) fn millis(ns: u64) -> f64 {
+    ns as f64 / MILLISECOND as f64
+}
+
+/// A view of a recording with what is known of the service.
+pub fn view<'t>(trace: &'t Trace, topology: &Topology) -> View<'t> {
+    View::new(trace, topology)
+}
