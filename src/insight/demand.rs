@@ -4,7 +4,7 @@
 
 use super::calls::{Calls, InFlight};
 use super::finding::Unknown;
-use super::view::{Span, View};
+use super::view::{Seen, Span, View};
 use crate::measure::trace::Name;
 use std::collections::HashMap;
 
@@ -55,8 +55,9 @@ impl Demand {
             ));
         }
         let mut demand = Self::default();
-        demand.count_requests(view);
-        demand.count_calls(view, calls);
+        let alone = alone(view.api_requests());
+        demand.count_requests(view, &alone);
+        demand.count_calls(view, calls, &alone);
         if demand.routes.values().any(|r| r.per_request().is_some()) {
             return Ok(demand);
         }
@@ -97,24 +98,18 @@ impl Demand {
         shares.sum()
     }
 
-    fn count_requests(&mut self, view: &View<'_>) {
-        let requests = view.api_requests();
-        // Requests come by their start: one is alone if the one before has ended and the next has not begun.
-        let mut busy_until = 0;
-        for (at, request) in requests.iter().enumerate() {
+    fn count_requests(&mut self, view: &View<'_>, alone: &[bool]) {
+        for (request, alone) in view.api_requests().iter().zip(alone) {
             let attempt = request.attempt;
-            let next = requests.get(at + 1).map_or(u64::MAX, |r| r.attempt.begun);
-            let alone = busy_until <= attempt.begun && attempt.ended <= next;
-            busy_until = busy_until.max(attempt.ended);
             if view.baseline.contains(attempt.begun) && attempt.outcome.is_answered() {
                 let route = self.routes.entry(attempt.operation).or_default();
                 route.requests += 1;
-                route.alone += u64::from(alone);
+                route.alone += u64::from(*alone);
             }
         }
     }
 
-    fn count_calls(&mut self, view: &View<'_>, calls: &Calls) {
+    fn count_calls(&mut self, view: &View<'_>, calls: &Calls, alone: &[bool]) {
         let requests = view.api_requests();
         let mut in_flight = InFlight::new(requests);
         let mut shared: Vec<Vec<Name>> = Vec::new();
@@ -130,7 +125,8 @@ impl Demand {
                 .map(|r| requests[*r].attempt.operation)
                 .collect();
             if let [only] = active[..]
-                && self.is_alone(requests, only)
+                && alone[only]
+                && requests[only].attempt.outcome.is_answered()
                 && let Some(route) = self.routes.get_mut(&routes[0])
             {
                 route.alone_calls += 1;
@@ -157,14 +153,17 @@ impl Demand {
             }
         }
     }
+}
 
-    fn is_alone(&self, requests: &[super::view::Seen<'_>], at: usize) -> bool {
-        let attempt = requests[at].attempt;
-        let before = requests[..at].iter().rev().take(64);
+/// Which requests were alone in flight from begin to end. They come by their begin.
+fn alone(requests: &[Seen<'_>]) -> Vec<bool> {
+    let mut busy_until = 0;
+    let mut alone = Vec::with_capacity(requests.len());
+    for (at, request) in requests.iter().enumerate() {
+        let attempt = request.attempt;
         let next = requests.get(at + 1).map_or(u64::MAX, |r| r.attempt.begun);
-        before
-            .map(|r| r.attempt.ended)
-            .all(|ended| ended <= attempt.begun)
-            && attempt.ended <= next
+        alone.push(busy_until <= attempt.begun && attempt.ended <= next);
+        busy_until = busy_until.max(attempt.ended);
     }
+    alone
 }

@@ -11,11 +11,22 @@
 
 pub mod breaker;
 pub mod calls;
+pub mod cleanup;
+pub mod containment;
 pub mod demand;
+pub mod detection;
+pub mod duplicates;
 pub mod finding;
+pub mod growth;
+pub mod pool;
+pub mod reconnect;
+pub mod recovery;
+pub mod retries;
 pub mod sample;
 pub mod silence;
+pub mod timeout;
 pub mod view;
+pub mod window;
 
 #[cfg(test)]
 mod simulation;

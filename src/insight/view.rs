@@ -330,9 +330,8 @@ fn api(trace: &Trace, topology: &Topology) -> Option<ProxyIndex> {
 /// Up to the first fault, without warm-up.
 fn baseline(trace: &Trace, topology: &Topology, phases: &[(Name, Span)], span: Span) -> Span {
     let first_fault = trace.records.iter().find_map(|record| match record {
-        Record::FaultOn { at, .. } => Some(*at),
+        Record::FaultOn { at, .. } | Record::TurnedAway { at, .. } => Some(*at),
         Record::Attempt(a) if a.fault.is_some() => Some(a.begun),
-        Record::TurnedAway { at, .. } => Some(*at),
         _ => None,
     });
     let warm = |name: &Name| {

@@ -188,23 +188,23 @@ impl Question<'_, '_> {
                 fails_fast: fail_fast::measure(self.view, open.demand, &open.silences),
                 episodes: open.episodes.list(),
             },
-            Err((missing, opening)) => Breaker {
+            Err(Closed(without)) => Breaker {
                 dependency,
                 process,
                 breakers,
-                opening,
-                threshold: unknown(&missing),
-                open_seconds: unknown(&missing),
-                probes: unknown(&missing),
-                closing: unknown(&missing),
-                fails_fast: unknown(&missing),
+                opening: without.0,
+                threshold: unknown(&without.1),
+                open_seconds: unknown(&without.1),
+                probes: unknown(&without.1),
+                closing: unknown(&without.1),
+                fails_fast: unknown(&without.1),
                 episodes: Vec::new(),
             },
         }
     }
 
     /// What every answer needs.
-    fn basis(&self) -> Result<&Demand, (Unknown, Finding<Opening>)> {
+    fn basis(&self) -> Result<&Demand, Closed> {
         let demand = self.demand.map_err(Clone::clone);
         let affected = self.view.affected(self.proxy).ok_or_else(|| {
             Unknown::new(
@@ -216,7 +216,7 @@ impl Question<'_, '_> {
         demand
             .and_then(|demand| affected.map(|_| demand))
             .and_then(|demand| whole.map(|()| demand))
-            .map_err(|missing| (missing.clone(), unknown(&missing)))
+            .map_err(|missing| Closed::of(unknown(&missing), missing))
     }
 
     fn calls<'c>(&self, calls: &'c Calls) -> Vec<&'c Call> {
@@ -228,7 +228,7 @@ impl Question<'_, '_> {
     }
 
     /// The times in which it was open.
-    fn open_at<'d>(&self, demand: &'d Demand) -> Result<Open<'_, 'd>, (Unknown, Finding<Opening>)> {
+    fn open_at<'d>(&self, demand: &'d Demand) -> Result<Open<'_, 'd>, Closed> {
         let calls: Vec<Call> = self.calls(self.joined).into_iter().copied().collect();
         let affected = self.view.affected(self.proxy).map_or(0, |span| span.from);
         let mut silences = silences(self.view, self.proxy, &calls, demand, self.group.share);
@@ -275,12 +275,7 @@ impl Question<'_, '_> {
     }
 
     /// No breaker was seen to open: how much it was given reason to.
-    fn stayed_closed(
-        &self,
-        demand: &Demand,
-        calls: &[Call],
-        why: &str,
-    ) -> (Unknown, Finding<Opening>) {
+    fn stayed_closed(&self, demand: &Demand, calls: &[Call], why: &str) -> Closed {
         let mut evidence = Evidence::default();
         let run = longest_run(calls, &mut evidence);
         let in_flight = most_in_flight(calls);
@@ -301,7 +296,16 @@ impl Question<'_, '_> {
             },
             evidence,
         );
-        (missing, opening)
+        Closed::of(opening, missing)
+    }
+}
+
+/// It was not seen open: what that says of its opening, and why nothing is known of the rest.
+struct Closed(Box<(Finding<Opening>, Unknown)>);
+
+impl Closed {
+    fn of(opening: Finding<Opening>, missing: Unknown) -> Self {
+        Self(Box::new((opening, missing)))
     }
 }
 

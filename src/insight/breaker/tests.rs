@@ -2,6 +2,8 @@ use super::*;
 use crate::insight::Topology;
 use crate::insight::simulation::{CACHE, MS, Service};
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 
 fn seen(service: &Service) -> Breaker {
     let topology = Topology {
@@ -156,8 +158,14 @@ prop_compose! {
     }
 }
 
+fn cases() -> u32 {
+    let asked = std::env::var("PROPTEST_CASES").ok();
+    asked.and_then(|n| n.parse().ok()).unwrap_or(60)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    // PROPTEST_CASES raises it: thousands are tried before a release.
+    #![proptest_config(ProptestConfig::with_cases(cases()))]
 
     /// Whatever the service is set to: what is stated holds.
     #[test]
@@ -184,5 +192,22 @@ proptest! {
         service.threshold = None;
         let breaker = seen(&service);
         prop_assert!(!matches!(breaker.opening.answer, Ok(Opening::Opened { .. })), "{:?}", breaker.opening);
+    }
+}
+
+/// What never says anything is never wrong: with this much load, everything can be said.
+#[test]
+fn enough_load_leaves_nothing_open() {
+    let mut runner = TestRunner::deterministic();
+    for _ in 0..40 {
+        let drawn = services().new_tree(&mut runner).expect("no filter");
+        let service = drawn.current();
+        let breaker = seen(&service);
+        let said = breaker.threshold.answer.is_ok()
+            && breaker.open_seconds.answer.is_ok()
+            && breaker.probes.answer.is_ok()
+            && breaker.closing.answer.is_ok()
+            && breaker.fails_fast.answer.is_ok();
+        assert!(said, "{service:?}: {breaker:?}");
     }
 }
