@@ -7,6 +7,7 @@ mod body;
 pub mod client;
 mod events;
 mod guard;
+mod ledger;
 mod problem;
 mod router;
 mod serve;

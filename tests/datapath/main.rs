@@ -24,6 +24,7 @@ mod faults_stream;
 mod faults_tcp;
 mod harness;
 mod integrity;
+mod ledger;
 mod lifecycle;
 mod limits;
 mod peers;
