@@ -26,6 +26,8 @@ mod harness;
 mod integrity;
 mod lifecycle;
 mod limits;
+mod numbered;
 mod peers;
+mod release;
 mod scripted;
 mod upstream;
