@@ -27,5 +27,6 @@ mod integrity;
 mod lifecycle;
 mod limits;
 mod peers;
+mod proxies;
 mod scripted;
 mod upstream;
