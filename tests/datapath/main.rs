@@ -28,6 +28,7 @@ mod lifecycle;
 mod limits;
 mod numbered;
 mod peers;
+mod proxies;
 mod release;
 mod scripted;
 mod upstream;
