@@ -113,6 +113,7 @@ const FAULTS: [(Harm, &str); 34] = [
 ];
 
 /// What happens next.
+#[derive(Clone, Copy)]
 enum Step<'a> {
     /// Two bytes of length, and so many that a peer sends.
     Send(Peer, &'a [u8]),

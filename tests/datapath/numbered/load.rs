@@ -213,9 +213,7 @@ async fn converse(
         got.clear();
     }
     while *done < share {
-        let burst: Vec<u32> = (0..1 + dice.below(12) as u32)
-            .map(|i| *number + i)
-            .collect();
+        let burst: Vec<u32> = (0..=dice.below(12) as u32).map(|i| *number + i).collect();
         *number += burst.len() as u32;
         let asked: Vec<u8> = burst
             .iter()
@@ -283,7 +281,7 @@ pub(super) async fn serve(mut stream: TcpStream, speech: Speech, trouble: Troubl
             }
         }
         got.drain(..opening.len());
-        if stream.write_all(&speech.welcome()).await.is_err() {
+        if stream.write_all(&Speech::welcome()).await.is_err() {
             return;
         }
     }

@@ -71,7 +71,7 @@ impl Speech {
                 [head.as_bytes(), &text, b"\r\n"].concat()
             }
             Protocol::Postgres => message(b'Q', &[b"SELECT '", &text[..], b"'\0"].concat()),
-            Protocol::Http if number % 3 == 0 => {
+            Protocol::Http if number.is_multiple_of(3) => {
                 let head = format!(
                     "POST /e HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n",
                     text.len()
@@ -108,7 +108,7 @@ impl Speech {
                 ]
                 .concat()
             }
-            _ if number % 2 == 0 => {
+            _ if number.is_multiple_of(2) => {
                 let head = format!(
                     "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n",
                     text.len()
@@ -132,7 +132,7 @@ impl Speech {
     }
 
     /// What the server says to that.
-    pub(super) fn welcome(self) -> Vec<u8> {
+    pub(super) fn welcome() -> Vec<u8> {
         [message(b'R', &[0; 4]), message(b'Z', b"I")].concat()
     }
 
@@ -175,18 +175,15 @@ impl Speech {
                 let head = std::str::from_utf8(&bytes[..at]).unwrap();
                 assert!(head.starts_with("POST /e HTTP/1.1\r\n"), "not a request");
                 let at = at + 4;
-                match head.split_once("content-length: ") {
-                    Some((_, length)) => {
-                        let end = at + length.parse::<usize>().unwrap();
-                        Some((at, end, end))
-                    }
-                    None => {
-                        let line = find(&bytes[at..], b"\r\n")?;
-                        let length = std::str::from_utf8(&bytes[at..at + line]).unwrap();
-                        let begin = at + line + 2;
-                        let end = begin + usize::from_str_radix(length, 16).unwrap();
-                        Some((begin, end, end + 7))
-                    }
+                if let Some((_, length)) = head.split_once("content-length: ") {
+                    let end = at + length.parse::<usize>().unwrap();
+                    Some((at, end, end))
+                } else {
+                    let line = find(&bytes[at..], b"\r\n")?;
+                    let length = std::str::from_utf8(&bytes[at..at + line]).unwrap();
+                    let begin = at + line + 2;
+                    let end = begin + usize::from_str_radix(length, 16).unwrap();
+                    Some((begin, end, end + 7))
                 }
             }),
         };
