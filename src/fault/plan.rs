@@ -410,7 +410,11 @@ impl Entry {
                 let slices = &mut decision.flow_mut(slice.on).slices;
                 slices.get_or_insert((*slice, draw));
             }
-            Effect::Refuse(_) | Effect::Limit(..) | Effect::Push(_) | Effect::SlowClose(_) => {
+            Effect::Refuse(_)
+            | Effect::Limit(..)
+            | Effect::Push(_)
+            | Effect::SlowClose(_)
+            | Effect::StreamCut(_) => {
                 return;
             }
         }

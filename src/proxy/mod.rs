@@ -16,6 +16,8 @@ mod meter;
 mod pace;
 mod relay;
 mod retries;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod rig;
 mod server;
 mod session;
 mod shared;
