@@ -17,6 +17,7 @@ mod faults_capacity;
 mod faults_connections;
 mod faults_http;
 mod faults_lost;
+mod faults_match;
 mod faults_postgres;
 mod faults_push;
 mod faults_redis;
