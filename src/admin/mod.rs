@@ -6,6 +6,8 @@
 mod body;
 pub mod client;
 mod events;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod guard;
 mod problem;
 mod router;

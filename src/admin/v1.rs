@@ -195,7 +195,8 @@ fn show_profile(server: &Server, name: &str) -> Result<Answer, Problem> {
 pub(super) fn ready(server: &Server) -> Answer {
     let proxies = server.proxies();
     let shown = serde_json::json!({
-        "ready": proxies.iter().all(|p| p.enabled),
+        // What was switched off on purpose is as it should be.
+        "ready": proxies.iter().all(|p| p.enabled || p.disabled),
         "proxies": proxies.iter().map(|p| (p.config.name.clone(), p.enabled)).collect::<std::collections::BTreeMap<_, _>>(),
     });
     let status = if shown["ready"] == true {

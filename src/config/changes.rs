@@ -82,7 +82,8 @@ impl Config {
 }
 
 impl ProxyConfig {
-    fn change(&self, new: &Self) -> Option<Change> {
+    /// What taking `new` in its place means; `None`: they are the same.
+    pub fn change(&self, new: &Self) -> Option<Change> {
         if self.listen != new.listen || self.protocol != new.protocol {
             Some(Change::Replaced)
         } else if self.upstream != new.upstream || self.connect_timeout != new.connect_timeout {

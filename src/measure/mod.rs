@@ -16,6 +16,7 @@ pub mod prometheus;
 pub mod shard;
 pub mod stats;
 mod summary;
+pub mod trace;
 mod window;
 
 pub use collector::Collector;

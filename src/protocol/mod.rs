@@ -217,7 +217,8 @@ impl Lost {
 }
 
 /// A transaction's life as the server told it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Transaction {
     /// The session entered a transaction block.
     Begin,

@@ -42,9 +42,15 @@ impl Measuring {
         for worker in &dispatch.workers {
             worker.register(shared.id, Arc::clone(meta));
         }
-        if !self.proxies.iter().any(|p| p.id == shared.id) {
-            self.proxies.push(Arc::clone(shared));
+        match self.proxies.iter_mut().find(|p| p.id == shared.id) {
+            Some(known) => *known = Arc::clone(shared),
+            None => self.proxies.push(Arc::clone(shared)),
         }
+    }
+
+    /// Makes the number of a proxy that went free for another.
+    pub(crate) fn free(&mut self, proxy: ProxyId) {
+        self.collector.free(proxy);
     }
 
     /// Forgets a proxy.

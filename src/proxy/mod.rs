@@ -15,6 +15,8 @@ mod measuring;
 mod meter;
 mod pace;
 mod relay;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod rig;
 mod server;
 mod session;
 mod shared;

@@ -117,6 +117,12 @@ impl Shared {
         self.next_session.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// Goes on numbering sessions where another left off.
+    pub(crate) fn number_from(&self, before: &Self) {
+        let next = before.next_session.load(Ordering::Relaxed);
+        self.next_session.store(next, Ordering::Relaxed);
+    }
+
     /// Ends the sessions of this proxy at their next look.
     pub(crate) fn close(&self) {
         self.generation.store(CLOSING, Ordering::Release);
