@@ -127,7 +127,7 @@ fn a_long_statement_is_matched_by_what_was_held_of_it() {
 /// A start-up of protocol 3.0, and what the server says first.
 fn start(proxied: &Proxied, parameters: &[&str]) -> (TcpStream, u8) {
     let mut stream = proxied.connect();
-    let body: String = parameters.iter().map(|text| format!("{text}\0")).collect();
+    let body: String = parameters.iter().flat_map(|text| [text, "\0"]).collect();
     let length = (body.len() as u32 + 9).to_be_bytes();
     let packet = [&length[..], b"\0\x03\0\0", body.as_bytes(), b"\0"].concat();
     stream.write_all(&packet).unwrap();
