@@ -416,7 +416,11 @@ impl Entry {
                 let slices = &mut decision.flow_mut(slice.on).slices;
                 slices.get_or_insert((*slice, draw));
             }
-            Effect::Refuse(_) | Effect::Limit(..) | Effect::Push(_) | Effect::SlowClose(_) => {
+            Effect::Refuse(_)
+            | Effect::Limit(..)
+            | Effect::Push(_)
+            | Effect::SlowClose(_)
+            | Effect::StreamCut(_) => {
                 return;
             }
         }
@@ -436,7 +440,7 @@ impl Entry {
         }
     }
 
-    /// Whether this `refuse` hits a new session.
+    /// Whether this one, which is asked when a session begins, hits it.
     fn turns_away(&self, session: u64, client: Option<IpAddr>, now: Instant) -> bool {
         let request = Request::new(Protocol::Tcp, b"");
         self.hits_aside((session, None), client, request, now)

@@ -277,7 +277,14 @@ impl Relay {
         match &mut self.injector {
             Some(injector) => injector.set_plan(plan),
             None if plan.is_empty() => {}
-            None => self.injector = Some(Box::new(Injector::new(plan, &self.shared))),
+            None => {
+                self.injector = Some(Box::new(Injector::new(
+                    plan,
+                    &self.shared,
+                    self.session,
+                    self.peer,
+                )));
+            }
         }
         None
     }

@@ -15,6 +15,7 @@ mod errors_postgres;
 mod errors_redis;
 mod faults_capacity;
 mod faults_connections;
+mod faults_cuts;
 mod faults_http;
 mod faults_lost;
 mod faults_match;

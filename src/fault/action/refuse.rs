@@ -122,7 +122,7 @@ pub(super) fn reject_session_matches(
     for (field, _) in given.into_iter().filter(|(_, given)| *given) {
         problems.add(
             field,
-            format!("`{action}` acts on connections, before they say who they are"),
+            format!("`{action}` acts on connections, and is asked before they say who they are"),
             "leave it out, or write match.client",
         );
     }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Decision, Plan};
-use crate::fault::action::{Effect, Latency, channel};
+use crate::fault::action::{Effect, Latency, StreamCut, channel};
+use crate::fault::active::ActiveFault;
 use crate::fault::arguments::{Request, Said};
 use crate::fault::dice::Purpose;
 use crate::fault::spec::Side;
@@ -115,5 +116,40 @@ impl Plan {
             decision.faults.push(Arc::clone(entry.active.name()));
         }
         decision
+    }
+
+    /// Whether some fault in it stops the bytes of a direction.
+    pub fn has_stream_cuts(&self) -> bool {
+        let mut all = self.entries.iter();
+        all.any(|entry| matches!(entry.effect, Effect::StreamCut(_)))
+    }
+
+    /// What stops the bytes of a direction of this session, in the order of switching on. `asked` is the session's memory of
+    /// the faults that it met and whether they hit it: each is asked once.
+    pub fn stream_cuts(
+        &self,
+        session: u64,
+        client: Option<IpAddr>,
+        now: Instant,
+        asked: &mut Vec<(Arc<ActiveFault>, bool)>,
+    ) -> Vec<(Arc<str>, StreamCut)> {
+        let mut cuts = Vec::new();
+        let mut met = Vec::new();
+        for entry in &self.entries {
+            let Effect::StreamCut(cut) = entry.effect else {
+                continue;
+            };
+            if !entry.in_force(now) {
+                continue;
+            }
+            let known = asked.iter().find(|(of, _)| Arc::ptr_eq(of, &entry.active));
+            let hit = known.map_or_else(|| entry.turns_away(session, client, now), |(_, hit)| *hit);
+            met.push((Arc::clone(&entry.active), hit));
+            if hit {
+                cuts.push((Arc::clone(entry.active.name()), cut));
+            }
+        }
+        *asked = met;
+        cuts
     }
 }

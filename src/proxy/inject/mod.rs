@@ -6,6 +6,7 @@
 //! from the scratch buffer to the socket as on the fast way.
 
 mod burst;
+mod cuts;
 mod error;
 mod lose;
 mod push;
@@ -24,9 +25,11 @@ use crate::fault::spec::Side;
 use crate::fault::{Decision, Plan};
 use crate::measure::Counter;
 use crate::protocol::Protocol;
+use cuts::Cuts;
 use push::Pushes;
 use reply::Replies;
 use request::Requests;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::io::ReadBuf;
@@ -41,6 +44,7 @@ pub(crate) struct Injector {
     requests: Requests,
     replies: Replies,
     pushes: Pushes,
+    cuts: Cuts,
     /// The session closes once all replies before this exchange were sent on.
     closing: Option<(CloseHow, u64)>,
     /// Requests do not move until this fault is over.
@@ -60,9 +64,16 @@ enum Sent {
 }
 
 impl Injector {
-    pub(crate) fn new(plan: Arc<Plan>, shared: &Shared) -> Self {
+    pub(crate) fn new(
+        plan: Arc<Plan>,
+        shared: &Shared,
+        session: u64,
+        client: Option<IpAddr>,
+    ) -> Self {
         let mut pushes = Pushes::default();
         pushes.watch(plan.has_push_faults());
+        let mut cuts = Cuts::new(session, client);
+        cuts.set_plan(&plan, clock::now());
         Self {
             plan,
             protocol: shared.protocol(),
@@ -71,6 +82,7 @@ impl Injector {
             requests: Requests::default(),
             replies: Replies::default(),
             pushes,
+            cuts,
             closing: None,
             stalled: None,
             armed: u64::MAX,
@@ -84,13 +96,16 @@ impl Injector {
             && self.requests.is_idle()
             && self.replies.is_idle()
             && self.pushes.is_idle()
+            && self.cuts.is_idle()
             && self.closing.is_none()
             && self.stalled.is_none()
     }
 
     /// Another plan is in force: what faults that are gone have held goes on, in order, at once.
     pub(crate) fn set_plan(&mut self, plan: Arc<Plan>) {
-        let now = clock::instant(clock::now());
+        let now = clock::now();
+        self.cuts.set_plan(&plan, now);
+        let now = clock::instant(now);
         let in_force = |d: &Decision| d.faults.iter().all(|f| plan.in_force(f, now));
         self.up.free(in_force);
         self.down.free(in_force);
@@ -128,12 +143,18 @@ impl Injector {
         local: &mut Local,
     ) -> Poll<End> {
         let mut wake = u64::MAX;
+        if let Some(end) = self.poll_cuts(relay, cx, local, &mut wake) {
+            return Poll::Ready(end);
+        }
         if relay.take_turns()[0] == Way::Down && !self.is_frozen(relay) {
             self.poll_way(Way::Down, relay, cx, local, &mut wake);
         }
         loop {
             let stalled = self.stalled.is_some();
             let mut again = !stalled && self.poll_way(Way::Up, relay, cx, local, &mut wake);
+            if let Some(end) = self.poll_cuts(relay, cx, local, &mut wake) {
+                return Poll::Ready(end);
+            }
             if let Some(end) = self.poll_stalled(relay, cx, local, &mut wake) {
                 return Poll::Ready(end);
             }
@@ -232,7 +253,7 @@ impl Injector {
     ) -> bool {
         let mut moved = false;
         // Once the session is to close, only the replies before that still go.
-        while !(self.is_closed_to(way) || half(relay, way).done) {
+        while !(self.is_closed_to(way) || half(relay, way).done || self.is_cut(way)) {
             match self.send(way, relay, cx, local, wake) {
                 Sent::Wait => return moved,
                 Sent::Read => {}
@@ -383,7 +404,9 @@ impl Injector {
                 }
             }
             Ok(()) => {
+                let (length, close) = self.admit(way, length, now, relay, local);
                 let whole = match way {
+                    _ if length == 0 => false,
                     Way::Up => self.request(length, now, relay, local),
                     Way::Down => self.reply(length, now, relay, local),
                 };
@@ -393,6 +416,9 @@ impl Injector {
                 };
                 if whole && half.send_scratch(cx, to, length, local).is_err() {
                     half.break_off();
+                }
+                if let Some(close) = close {
+                    self.close_behind(way, close);
                 }
             }
         }
@@ -421,17 +447,7 @@ impl Injector {
         note_aside("close", &decision, relay, local);
         let due = now.saturating_add(clock::nanos(delay));
         let mark = Cargo::Bytes(Vec::new());
-        let mark = Item::new(due, mark, Some(&Arc::new(decision)));
-        let kept = match way {
-            Way::Up => self.requests.take_kept(),
-            Way::Down => self.take_kept_replies(),
-        };
-        let lane = match way {
-            Way::Up => &mut self.up,
-            Way::Down => &mut self.down,
-        };
-        lane.push_bytes(&kept, 0, None);
-        lane.push(mark);
+        self.end_lane(way, Item::new(due, mark, Some(&Arc::new(decision))));
     }
 }
 
