@@ -274,6 +274,13 @@ impl Plan {
             .any(|entry| &**entry.active.name() == fault && entry.in_force(now))
     }
 
+    /// What a fault of it does, as it is written in profiles.
+    pub fn action_of(&self, fault: &str) -> Option<&'static str> {
+        let mut all = self.entries.iter();
+        let entry = all.find(|entry| &**entry.active.name() == fault)?;
+        Some(entry.active.fault().spec().action.name())
+    }
+
     /// Whether some fault in it answers with errors: the data path may then need requests whole.
     pub fn has_errors(&self) -> bool {
         self.entries

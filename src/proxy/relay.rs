@@ -375,6 +375,9 @@ impl Relay {
         let now = clock::now();
         Local::with(|local| {
             self.meter.end(now, &mut local.shard, &self.shared);
+            if let Some(injector) = &mut self.injector {
+                injector.end(&self.shared, local);
+            }
             let counter = match end {
                 End::ClientReset => Counter::ClientResets,
                 End::UpstreamReset => Counter::UpstreamResets,

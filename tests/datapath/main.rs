@@ -26,6 +26,7 @@ mod faults_stream;
 mod faults_tcp;
 mod harness;
 mod integrity;
+mod ledger;
 mod lifecycle;
 mod limits;
 mod numbered;
