@@ -273,6 +273,7 @@ impl Relay {
         if plan.cuts_existing(clock::instant(clock::now())).is_some() {
             return Some(End::Fault(CloseHow::Rst));
         }
+        self.meter.decoder.watch_statements(plan.needs_statements());
         match &mut self.injector {
             Some(injector) => injector.set_plan(plan),
             None if plan.is_empty() => {}

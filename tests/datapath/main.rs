@@ -18,6 +18,7 @@ mod faults_connections;
 mod faults_cuts;
 mod faults_http;
 mod faults_lost;
+mod faults_match;
 mod faults_postgres;
 mod faults_push;
 mod faults_redis;

@@ -462,7 +462,9 @@ impl Injector {
             Way::Down => Side::Reply,
         };
         let (client, at) = (relay.peer, clock::instant(now));
-        let decision = self.plan.decide_close(relay.session, side, client, at);
+        let decision =
+            self.plan
+                .decide_close(relay.session, side, client, relay.meter.decoder.facts(), at);
         if decision.faults.is_empty() {
             return;
         }

@@ -9,10 +9,11 @@ use super::super::treatment;
 use super::Injector;
 use super::reply::{Answer, Reply};
 use crate::fault::action::{CloseHow, Disconnect, When};
+use crate::fault::arguments::Said;
 use crate::fault::plan::Ending;
 use crate::fault::{Decision, Subject};
 use crate::measure::Counter;
-use crate::protocol::{Class, Event, Located, Operation, Protocol};
+use crate::protocol::{Class, Decoder, Event, Located, Operation, Protocol};
 use std::sync::Arc;
 
 /// A request of which a fault looks at the arguments is kept this far before the plan is asked.
@@ -275,7 +276,18 @@ impl Injector {
         }
         let kept = std::mem::take(&mut self.requests.undecided);
         let seen = begin.map_or(kept.as_slice(), |begin| &piece.bytes[begin..at]);
+        let decoder = &relay.meter.decoder;
+        let statement = match decoder {
+            Decoder::Postgres(d) if self.plan.needs_arguments(asked.1, asked.2) => {
+                d.statement_of(asked.0, seen)
+            }
+            _ => None,
+        };
         let subject = Subject {
+            said: Said {
+                facts: decoder.facts(),
+                statement: statement.as_deref(),
+            },
             session: relay.session,
             exchange: asked.0,
             operation: asked.1,
