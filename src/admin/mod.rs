@@ -6,7 +6,10 @@
 mod body;
 pub mod client;
 mod events;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod guard;
+mod ledger;
 mod problem;
 mod router;
 mod serve;

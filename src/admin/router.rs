@@ -64,15 +64,20 @@ impl Router {
             )
             .field("Content-Type"));
         }
-        let call = Call {
+        self.route(&Call {
             method: parts.method,
             path,
             query,
             body,
-        };
+        })
+        .await
+    }
+
+    /// The answer to a request that may be looked at.
+    pub(super) async fn route(&self, call: &Call) -> Result<Answer, Problem> {
         let names: Vec<&str> = call.path.iter().map(String::as_str).collect();
         match (&call.method, &names[..]) {
-            (_, ["v1", rest @ ..]) => v1::answer(&self.server, &call, rest).await,
+            (_, ["v1", rest @ ..]) => v1::answer(&self.server, call, rest).await,
             (&Method::GET, ["metrics"]) => {
                 let text = self.server.exposition().await;
                 Ok(with_type(
@@ -88,7 +93,7 @@ impl Router {
             )),
             (&Method::GET, ["readyz"]) => Ok(v1::ready(&self.server)),
             (_, ["metrics" | "healthz" | "readyz"]) => Ok(not_allowed("GET")),
-            _ => toxiproxy::answer(&self.server, &call).ok_or_else(Problem::not_found),
+            _ => toxiproxy::answer(&self.server, call).ok_or_else(Problem::not_found),
         }
     }
 }
@@ -110,14 +115,14 @@ fn is_json(kind: Option<&HeaderValue>) -> bool {
         .eq_ignore_ascii_case(b"application/json")
 }
 
-fn segments(path: &str) -> Result<Vec<String>, Problem> {
+pub(super) fn segments(path: &str) -> Result<Vec<String>, Problem> {
     path.split('/')
         .filter(|s| !s.is_empty())
         .map(decode)
         .collect()
 }
 
-fn query(text: &str) -> Result<Vec<(String, String)>, Problem> {
+pub(super) fn query(text: &str) -> Result<Vec<(String, String)>, Problem> {
     text.split('&')
         .filter(|pair| !pair.is_empty())
         .map(|pair| {
