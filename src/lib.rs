@@ -6,9 +6,9 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod fault;
-pub mod insight;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+pub mod insight;
 pub mod measure;
 pub mod protocol;
 pub mod proxy;

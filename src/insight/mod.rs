@@ -1,6 +1,6 @@
 //! What the wire says about a client: its breaker, timeouts, retries, recovery; whether it cleans up and keeps the damage in.
 //!
-//! Pure functions from a [`Trace`] to findings: no I/O, no clock, and the same recording gives the same bytes. Nothing here is
+//! Pure functions from a [`Trace`](crate::measure::trace::Trace) to findings: no I/O, no clock, and the same recording gives the same bytes. Nothing here is
 //! guessed: a [`Finding`] holds what it rests on, and where the evidence does not reach it says so and names the setting that
 //! would change that.
 //!
@@ -9,6 +9,7 @@
 //! many calls a request of the service's own API causes; [`silence`] finds the times in which calls were due and none came; and
 //! what these add up to is read off by the rest.
 
+pub mod all;
 pub mod breaker;
 pub mod calls;
 pub mod cleanup;
@@ -30,11 +31,12 @@ pub mod window;
 
 #[cfg(test)]
 mod simulation;
+#[cfg(test)]
+mod tests;
 
+pub use all::{Dependency, Insights, infer};
 pub use finding::{Evidence, Finding, Interval, Unknown};
 pub use view::{Topology, View};
-
-use crate::measure::trace::Trace;
 
 /// One millisecond in the unit of recordings.
 pub const MILLISECOND: u64 = 1_000_000;
@@ -50,9 +52,4 @@ pub(crate) fn seconds(ns: u64) -> f64 {
 /// Milliseconds of nanoseconds.
 pub(crate) fn millis(ns: u64) -> f64 {
     ns as f64 / MILLISECOND as f64
-}
-
-/// A view of a recording with what is known of the service.
-pub fn view<'t>(trace: &'t Trace, topology: &Topology) -> View<'t> {
-    View::new(trace, topology)
 }

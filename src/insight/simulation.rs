@@ -41,6 +41,10 @@ pub(crate) struct Service {
     /// What a failing attempt takes: an error, or the client's timeout.
     pub(crate) failure: u64,
     pub(crate) abandons: bool,
+    /// Waits of the client take just as long as they are set to.
+    pub(crate) exact: bool,
+    /// Requests that need no call fail as well while the fault is on.
+    pub(crate) spreads: bool,
     /// The fault is on from here to there.
     pub(crate) fault: (u64, u64),
     pub(crate) end: u64,
@@ -61,6 +65,8 @@ impl Default for Service {
             latency: 2 * MS,
             failure: 2 * MS,
             abandons: false,
+            exact: false,
+            spreads: false,
             fault: (4_000 * MS, 9_000 * MS),
             end: 14_000 * MS,
         }
@@ -158,6 +164,15 @@ impl<'s> Run<'s> {
         spread.map_or(time, |spread| spread.sample(&mut self.rng))
     }
 
+    /// A wait that the client is set to.
+    fn set(&mut self, time: u64) -> u64 {
+        if self.service.exact {
+            time
+        } else {
+            self.about(time)
+        }
+    }
+
     /// What the service itself takes from one step to the next.
     fn own(&mut self) -> u64 {
         self.about(MS / 5)
@@ -179,7 +194,9 @@ impl<'s> Run<'s> {
                 self.begun[caller] = now;
                 let at = now + self.own();
                 if self.is_bare(caller) {
-                    self.answer(at, caller, true);
+                    let (on, off) = self.service.fault;
+                    let hit = self.service.spreads && (on..off).contains(&now);
+                    self.answer(at, caller, !hit);
                 } else {
                     self.later(at, caller, Step::Check);
                 }
@@ -218,11 +235,13 @@ impl<'s> Run<'s> {
         let (on, off) = self.service.fault;
         let failed = (on..off).contains(&now);
         let took = if failed {
-            self.about(self.service.failure)
+            self.set(self.service.failure)
         } else {
             self.about(self.service.latency)
         };
-        let ended = now + took;
+        // Who is still waiting when the recording ends is shown as waiting.
+        let waiting = now + took >= self.service.end;
+        let ended = (now + took).min(self.service.end);
         let [_, _, get, ok, err, outage] = self.names;
         self.trace.records.push(Record::Attempt(Attempt {
             proxy: CACHE,
@@ -233,11 +252,12 @@ impl<'s> Run<'s> {
             fingerprint: call,
             begun: now,
             asked: now,
-            first_byte: (!failed).then_some(ended),
+            first_byte: (!failed && !waiting).then_some(ended),
             ended,
-            upstream: (!failed).then_some(took),
+            upstream: (!failed && !waiting).then_some(took),
             status: if failed { err } else { ok },
             outcome: match (failed, self.service.abandons) {
+                _ if waiting => Outcome::Outstanding,
                 (false, _) => Outcome::Ok,
                 (true, false) => Outcome::Failed,
                 (true, true) => Outcome::ClientGone,
@@ -258,7 +278,7 @@ impl<'s> Run<'s> {
 
     fn learn(&mut self, now: u64, caller: usize, number: u32, call: u64, failed: bool) {
         if failed && number < self.service.attempts {
-            let at = now + self.about(self.service.backoff);
+            let at = now + self.set(self.service.backoff);
             let number = number + 1;
             return self.later(at, caller, Step::Try { number, call });
         }

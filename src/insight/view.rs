@@ -3,6 +3,8 @@
 use super::finding::Unknown;
 use crate::measure::trace::{Attempt, CloseSide, Name, ProxyIndex, Record, Trace};
 use crate::protocol::{Class, Protocol};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// What is known of the service beside the recording.
@@ -61,7 +63,7 @@ pub struct Passed<'t> {
 }
 
 /// A time, its end excluded. Nanoseconds since the recording began.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Span {
     /// Its first moment.
     pub from: u64,
