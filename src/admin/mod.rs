@@ -16,3 +16,4 @@ mod toxiproxy;
 mod v1;
 
 pub use serve::{Admin, AdminError};
+pub use toxiproxy::{PopulateError, populate_file};
