@@ -9,6 +9,7 @@ mod events;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod guard;
+mod ledger;
 mod problem;
 mod router;
 mod serve;

@@ -1,9 +1,9 @@
 //! Our own API.
 
 use super::body::{Answer, empty, json, parse};
-use super::events;
 use super::problem::Problem;
 use super::router::{Call, not_allowed};
+use super::{events, ledger};
 use crate::config::duration;
 use crate::fault::FaultSpec;
 use crate::protocol::Protocol;
@@ -80,6 +80,7 @@ pub(super) async fn answer(server: &Server, call: &Call, path: &[&str]) -> Resul
             let stats = server.stats(window(call)?).await;
             Ok(json(StatusCode::OK, &stats))
         }
+        (&Method::GET, ["ledger"]) => ledger::show(server, call).await,
         (&Method::GET, ["faults"]) => {
             let shown =
                 serde_json::json!({ "halted": server.is_halted(), "faults": server.faults() });
@@ -115,7 +116,7 @@ pub(super) async fn answer(server: &Server, call: &Call, path: &[&str]) -> Resul
         }
         (&Method::GET, ["events"]) => Ok(events::stream(server)),
         (_, ["profiles", rest @ ..]) => profiles(server, call, rest),
-        (_, ["proxies" | "stats" | "events"] | ["proxies", _]) => Ok(not_allowed("GET")),
+        (_, ["proxies" | "stats" | "ledger" | "events"] | ["proxies", _]) => Ok(not_allowed("GET")),
         (_, ["faults"]) => Ok(not_allowed("GET, POST")),
         (_, ["faults", _]) => Ok(not_allowed("GET, DELETE")),
         (_, ["halt" | "resume"]) => Ok(not_allowed("POST")),

@@ -431,9 +431,28 @@ pub struct MatchSpec {
     /// `push_loss`, `push_delay`: a glob over the channel of the message.
     #[serde(default, skip_serializing_if = "Many::is_empty")]
     pub channel: Many<String>,
-    /// HTTP: a header of the request.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub header: Option<HeaderMatch>,
+    /// Postgres: a regular expression over the statement without its literals and comments, in lower case; case does not matter.
+    /// It need not match from end to end.
+    #[serde(default, skip_serializing_if = "Many::is_empty")]
+    pub sql: Many<String>,
+    /// Postgres: a glob over the tables that the statement names, with or without their schema; case does not matter.
+    #[serde(default, skip_serializing_if = "Many::is_empty")]
+    pub table: Many<String>,
+    /// A glob over the database of the session. Postgres: its name. Redis: the number of the last SELECT (`0`).
+    #[serde(default, skip_serializing_if = "Many::is_empty")]
+    pub database: Many<String>,
+    /// A glob over the user of the session. Postgres: that of the start-up. Redis: that of the last AUTH or HELLO (`default`).
+    #[serde(default, skip_serializing_if = "Many::is_empty")]
+    pub user: Many<String>,
+    /// Postgres: a glob over the session's `application_name`, as the server last reported it.
+    #[serde(default, skip_serializing_if = "Many::is_empty")]
+    pub application_name: Many<String>,
+    /// A glob over what the client calls itself: CLIENT SETNAME on Redis, `application_name` on Postgres, `User-Agent` on HTTP.
+    #[serde(default, skip_serializing_if = "Many::is_empty")]
+    pub client_name: Many<String>,
+    /// HTTP: a header of the request, or several of which one has to be there.
+    #[serde(default, skip_serializing_if = "Many::is_empty")]
+    pub header: Many<HeaderMatch>,
 }
 
 impl MatchSpec {

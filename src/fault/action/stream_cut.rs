@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::fault::problems::Problems;
 use crate::fault::spec::{FaultSpec, Scope, Side};
 
-use super::refuse::reject_exchange_matches;
+use super::refuse::{reject_exchange_matches, reject_session_matches};
 use super::{CloseHow, MAX_TTL};
 
 /// Stops the bytes of one direction.
@@ -43,6 +43,7 @@ impl StreamCut {
             "leave it out, or use `disconnect` or `timeout`",
             problems,
         );
+        reject_session_matches(&spec.matching, name, problems);
         if spec.scope == Some(Scope::Exchange) {
             problems.add(
                 "scope",

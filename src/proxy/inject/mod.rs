@@ -10,12 +10,13 @@ mod cuts;
 mod error;
 mod lose;
 mod push;
+mod record;
 mod reply;
 mod request;
 mod swap;
 
 use super::clock;
-use super::event::Event;
+use super::event::Event as Happening;
 use super::lane::{Cargo, Item, Lane, Progress, Stall};
 use super::local::Local;
 use super::relay::{End, Half, Relay, Source, Way, source_of};
@@ -24,9 +25,10 @@ use crate::fault::action::CloseHow;
 use crate::fault::spec::Side;
 use crate::fault::{Decision, Plan};
 use crate::measure::Counter;
-use crate::protocol::Protocol;
+use crate::protocol::{Event, Protocol};
 use cuts::Cuts;
 use push::Pushes;
+use record::Record;
 use reply::Replies;
 use request::Requests;
 use std::net::IpAddr;
@@ -44,6 +46,7 @@ pub(crate) struct Injector {
     requests: Requests,
     replies: Replies,
     pushes: Pushes,
+    record: Record,
     cuts: Cuts,
     /// The session closes once all replies before this exchange were sent on.
     closing: Option<(CloseHow, u64)>,
@@ -82,6 +85,7 @@ impl Injector {
             requests: Requests::default(),
             replies: Replies::default(),
             pushes,
+            record: Record::default(),
             cuts,
             closing: None,
             stalled: None,
@@ -96,6 +100,7 @@ impl Injector {
             && self.requests.is_idle()
             && self.replies.is_idle()
             && self.pushes.is_idle()
+            && self.record.is_idle()
             && self.cuts.is_idle()
             && self.closing.is_none()
             && self.stalled.is_none()
@@ -131,6 +136,8 @@ impl Injector {
         local: &mut Local,
     ) -> Poll<End> {
         let progress = self.poll_both(relay, cx, local);
+        self.record
+            .sent(self.down.sent, &relay.shared, &mut local.shard);
         let held = !self.down.is_empty();
         relay.meter.settle(held, clock::now(), &relay.shared);
         progress
@@ -305,6 +312,9 @@ impl Injector {
             shared,
             ..
         } = relay;
+        if up.source != Source::Open {
+            self.record.client_left(self.down.sent);
+        }
         let (to, half, lane) = match way {
             Way::Up => (upstream, up, &mut self.up),
             Way::Down => (client, down, &mut self.down),
@@ -318,11 +328,17 @@ impl Injector {
             }
         }
         let now = clock::now();
+        let record = &mut self.record;
         let progress = lane.poll_send(cx, to, now, local, shared, |exchange| {
             if let Some(e) = meter.get_mut(exchange) {
                 e.forwarded = now;
             }
+            record.forwarded(exchange);
         });
+        if way == Way::Down {
+            // At once: what this client asks after its reply is new.
+            record.sent(lane.sent, shared, &mut local.shard);
+        }
         match progress {
             Progress::Empty if half.source == Source::Open => Sent::Read,
             Progress::Empty => {
@@ -399,6 +415,13 @@ impl Injector {
                     relay
                         .meter
                         .reply_eof(now, local, &relay.shared, relay.session);
+                    for event in &local.events {
+                        if let Event::ReplyEnd { status } = event.event {
+                            let (exchange, place) = (event.exchange, self.down.pushed);
+                            self.record
+                                .reply_ends(exchange, status, None, place, &relay.shared);
+                        }
+                    }
                     // What ends with the connection is complete now.
                     self.reply_lost(now);
                 }
@@ -427,6 +450,11 @@ impl Injector {
 }
 
 impl Injector {
+    /// The session ends: what is open in the ledger is closed.
+    pub(crate) fn end(&mut self, shared: &Shared, local: &mut Local) {
+        self.record.end(self.down.sent, shared, &mut local.shard);
+    }
+
     /// A peer has ended its stream: what passes that on waits behind its bytes, as long as a fault says.
     fn slow_close(&mut self, way: Way, now: u64, relay: &mut Relay, local: &mut Local) {
         let side = match way {
@@ -434,7 +462,9 @@ impl Injector {
             Way::Down => Side::Reply,
         };
         let (client, at) = (relay.peer, clock::instant(now));
-        let decision = self.plan.decide_close(relay.session, side, client, at);
+        let decision =
+            self.plan
+                .decide_close(relay.session, side, client, relay.meter.decoder.facts(), at);
         if decision.faults.is_empty() {
             return;
         }
@@ -453,7 +483,7 @@ impl Injector {
 fn note_aside(what: &'static str, decision: &Decision, relay: &Relay, local: &mut Local) {
     let (shared, session) = (&relay.shared, relay.session);
     local.shard.count(shared.id, Counter::FaultsInjected, 1);
-    shared.emit(|| Event::InjectedAside {
+    shared.emit(|| Happening::InjectedAside {
         proxy: shared.name.clone(),
         session,
         what,
