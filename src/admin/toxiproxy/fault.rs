@@ -86,7 +86,11 @@ fn latency(latency: Duration, jitter: Duration) -> Delay {
         return Delay::Fixed(max);
     }
     Delay::Drawn(DelayTable {
-        min: Some(latency.saturating_sub(jitter).min(max.saturating_sub(NOTHING))),
+        min: Some(
+            latency
+                .saturating_sub(jitter)
+                .min(max.saturating_sub(NOTHING)),
+        ),
         max: Some(max),
         ..DelayTable::new(DistributionKind::Uniform)
     })
