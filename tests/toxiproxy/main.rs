@@ -4,6 +4,8 @@
 
 // A failed step is a failed test.
 #![allow(clippy::unwrap_used)]
+// A conversation is told from its beginning to its end.
+#![allow(clippy::too_many_lines)]
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -58,7 +58,7 @@ impl Proxy {
         assert_eq!(reply.status, 200, "{}", reply.body);
     }
 
-    fn change(&self, attributes: Value) {
+    fn change(&self, attributes: &Value) {
         let reply = self
             .brownout
             .post("/proxies/p/toxics/t", &json!({ "attributes": attributes }));
@@ -107,13 +107,13 @@ fn latency_changes_while_connections_are_open() {
     echoed(&stream, b"x");
     proxy.toxic("latency", json!({ "latency": 80 }));
     assert!(echoed(&stream, b"x") >= Duration::from_millis(80));
-    proxy.change(json!({ "latency": 160 }));
+    proxy.change(&json!({ "latency": 160 }));
     assert!(echoed(&stream, b"x") >= Duration::from_millis(160));
-    proxy.change(json!({ "latency": 0 }));
+    proxy.change(&json!({ "latency": 0 }));
     let quick = (0..5).map(|_| echoed(&stream, b"x")).min().unwrap();
     assert!(quick < Duration::from_millis(80), "{quick:?}");
     // A pipeline is late once, not once a piece.
-    proxy.change(json!({ "latency": 100, "jitter": 20 }));
+    proxy.change(&json!({ "latency": 100, "jitter": 20 }));
     let began = Instant::now();
     for _ in 0..20 {
         (&stream).write_all(b"y").unwrap();
@@ -136,7 +136,7 @@ fn bandwidth_is_that_of_each_connection() {
             std::thread::spawn(move || {
                 let stream = TcpStream::connect(address).unwrap();
                 stream.set_read_timeout(Some(LIMIT)).unwrap();
-                echoed(&stream, &[7; 50_000])
+                echoed(&stream, &vec![7; 50_000])
             })
         })
         .collect();
@@ -144,8 +144,8 @@ fn bandwidth_is_that_of_each_connection() {
         let took = one.join().unwrap();
         assert!(took >= Duration::from_millis(450), "{took:?}");
     }
-    proxy.change(json!({ "rate": 0 }));
-    let took = echoed(&proxy.connect(), &[7; 1_000_000]);
+    proxy.change(&json!({ "rate": 0 }));
+    let took = echoed(&proxy.connect(), &vec![7; 1_000_000]);
     assert!(
         took < Duration::from_secs(5),
         "no rate is no limit: {took:?}"
@@ -190,7 +190,7 @@ fn a_reset_is_a_reset_and_none_at_toxicity_zero() {
     let stream = proxy.connect();
     (&stream).write_all(b"x").unwrap();
     assert_eq!(rest(&stream), (Vec::new(), false));
-    proxy.change(json!({ "timeout": 200 }));
+    proxy.change(&json!({ "timeout": 200 }));
     let stream = proxy.connect();
     let began = Instant::now();
     (&stream).write_all(b"x").unwrap();
