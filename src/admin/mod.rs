@@ -17,3 +17,4 @@ mod toxiproxy;
 mod v1;
 
 pub use serve::{Admin, AdminError};
+pub use toxiproxy::{PopulateError, populate_file};

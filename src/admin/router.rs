@@ -3,7 +3,8 @@
 use super::body::{self, Answer, empty, with_type};
 use super::guard::Guard;
 use super::problem::Problem;
-use super::{toxiproxy, v1};
+use super::toxiproxy::{self, Toxics};
+use super::v1;
 use crate::proxy::Server;
 use bytes::Bytes;
 use hyper::body::Incoming;
@@ -34,12 +35,18 @@ impl Call {
 #[derive(Debug)]
 pub(super) struct Router {
     server: Server,
+    toxics: Toxics,
     guard: Guard,
 }
 
 impl Router {
     pub(super) fn new(server: Server, guard: Guard) -> Self {
-        Self { server, guard }
+        let toxics = Toxics::default();
+        Self {
+            server,
+            toxics,
+            guard,
+        }
     }
 
     /// The answer to a request. Never fails: what is wrong is said in the answer.
@@ -79,7 +86,9 @@ impl Router {
         match (&call.method, &names[..]) {
             (_, ["v1", rest @ ..]) => v1::answer(&self.server, call, rest).await,
             (&Method::GET, ["metrics"]) => {
-                let text = self.server.exposition().await;
+                let mut text = self.server.exposition().await;
+                let stats = self.server.stats(None).await;
+                text += &toxiproxy::exposition(&self.server.proxies(), &stats);
                 Ok(with_type(
                     StatusCode::OK,
                     text.into(),
@@ -93,7 +102,9 @@ impl Router {
             )),
             (&Method::GET, ["readyz"]) => Ok(v1::ready(&self.server)),
             (_, ["metrics" | "healthz" | "readyz"]) => Ok(not_allowed("GET")),
-            _ => toxiproxy::answer(&self.server, call).ok_or_else(Problem::not_found),
+            _ => toxiproxy::answer(&self.server, &self.toxics, call)
+                .await
+                .ok_or_else(Problem::not_found),
         }
     }
 }
