@@ -15,6 +15,7 @@ mod measuring;
 mod meter;
 mod pace;
 mod relay;
+mod row;
 mod server;
 mod session;
 mod shared;

@@ -303,10 +303,10 @@ impl Injector {
         self.pushes.before_piece(&relay.meter.decoder);
         relay.meter.decoder.reply(&scratch[..length], &mut events);
         let mut taken = 0;
-        for event in &events {
+        for event in events.iter().copied().flat_map(Located::parts) {
             self.route_reply(&scratch[taken..event.at.max(taken)], now, relay, local);
             taken = event.at.max(taken);
-            self.reply_event(event, now, relay, local);
+            self.reply_event(&event, now, relay, local);
         }
         self.route_reply(&scratch[taken..length], now, relay, local);
         self.fail_copy(relay);
