@@ -7,6 +7,7 @@
 mod clock;
 pub mod event;
 mod inject;
+mod lag;
 mod lane;
 pub mod limits;
 mod listener;
