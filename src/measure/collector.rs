@@ -223,6 +223,7 @@ impl Collector {
     pub fn stats(&self, window: Option<Duration>) -> Stats {
         let mut stats = Stats {
             window_seconds: window.map(|w| w.as_secs_f64()),
+            worker_lag: None,
             proxies: self
                 .known()
                 .map(|(id, p)| self.summary(id, p, window))
