@@ -101,12 +101,30 @@ pub fn main(cli: Cli) -> ExitCode {
         Command::Halt(args) => halt::run(&args),
         Command::Completions(Completions { shell }) => {
             let mut text = Vec::new();
-            let mut command = <Cli as clap::CommandFactory>::command();
+            let mut command = with_profiles(<Cli as clap::CommandFactory>::command());
             clap_complete::generate(shell, &mut command, "brownout", &mut text);
             written(out.write_all(&text).map(|()| 0))
         }
     };
     ExitCode::from(code)
+}
+
+/// The command line as completions offer it: with the names of the built-in profiles where a profile is named. Others may be
+/// typed, so that the parser itself does not know them.
+fn with_profiles(command: clap::Command) -> clap::Command {
+    let named = |arg: clap::Arg| {
+        arg.value_parser(clap::builder::PossibleValuesParser::new(
+            crate::config::Library::builtin_names(),
+        ))
+    };
+    let verbs = ["show", "enable", "disable"];
+    let command = command.mut_subcommand("profile", |profile| {
+        let all = verbs.into_iter();
+        all.fold(profile, |profile, verb| {
+            profile.mut_subcommand(verb, |verb| verb.mut_arg("name", named))
+        })
+    });
+    command.mut_subcommand("run", |run| run.mut_arg("profile", named))
 }
 
 /// What is still buffered is written here, where a failure is noticed. A reader that goes away (`| head -1`) ends the command quietly; it has what it wanted.

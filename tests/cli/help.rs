@@ -10,7 +10,16 @@ fn completions_know_every_command() {
         let exit = run_to_end(&["completions", shell], LIMIT);
         assert_eq!(exit.code, Some(0));
         for command in [
-            "run", "demo", "stats", "profile", "fault", "halt", "check", "schema",
+            "run",
+            "demo",
+            "stats",
+            "profile",
+            "fault",
+            "halt",
+            "check",
+            "schema",
+            "redis-slow",
+            "incidents/failover",
         ] {
             assert!(exit.stdout.contains(command), "{shell}: {command}");
         }
