@@ -6,7 +6,10 @@
 mod body;
 pub mod client;
 mod events;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod guard;
+mod ledger;
 mod problem;
 mod router;
 mod serve;
@@ -14,3 +17,4 @@ mod toxiproxy;
 mod v1;
 
 pub use serve::{Admin, AdminError};
+pub use toxiproxy::{PopulateError, populate_file};

@@ -2,7 +2,7 @@
 
 use super::body::{Answer, json};
 use crate::fault::StoreError;
-use crate::proxy::ControlError;
+use crate::proxy::{ControlError, StartError};
 use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use serde::Serialize;
@@ -84,18 +84,21 @@ impl From<ControlError> for Problem {
             ControlError::ProxyExists(_)
             | ControlError::Store(
                 StoreError::NameTaken(_) | StoreError::Halted | StoreError::TooMany,
-            ) => StatusCode::CONFLICT,
+            )
+            | ControlError::TooManyProxies
+            | ControlError::Start(StartError::Listen { .. }) => StatusCode::CONFLICT,
             ControlError::Profile(problems) if problems.iter().all(|p| p.line == 0) => {
                 StatusCode::NOT_FOUND
             }
-            ControlError::Profile(_) | ControlError::Fault(_) | ControlError::Store(_) => {
-                StatusCode::UNPROCESSABLE_ENTITY
-            }
+            ControlError::Profile(_)
+            | ControlError::Proxy(_)
+            | ControlError::Fault(_)
+            | ControlError::Store(_) => StatusCode::UNPROCESSABLE_ENTITY,
             ControlError::Start(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         let mut problem = Self::new(code, chain(&error));
         match error {
-            ControlError::Fault(fields) => {
+            ControlError::Fault(fields) | ControlError::Proxy(fields) => {
                 problem
                     .errors
                     .extend(fields.into_iter().map(|f| FieldProblem {

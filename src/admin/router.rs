@@ -3,7 +3,8 @@
 use super::body::{self, Answer, empty, with_type};
 use super::guard::Guard;
 use super::problem::Problem;
-use super::{toxiproxy, v1};
+use super::toxiproxy::{self, Toxics};
+use super::v1;
 use crate::proxy::Server;
 use bytes::Bytes;
 use hyper::body::Incoming;
@@ -34,12 +35,18 @@ impl Call {
 #[derive(Debug)]
 pub(super) struct Router {
     server: Server,
+    toxics: Toxics,
     guard: Guard,
 }
 
 impl Router {
     pub(super) fn new(server: Server, guard: Guard) -> Self {
-        Self { server, guard }
+        let toxics = Toxics::default();
+        Self {
+            server,
+            toxics,
+            guard,
+        }
     }
 
     /// The answer to a request. Never fails: what is wrong is said in the answer.
@@ -64,17 +71,24 @@ impl Router {
             )
             .field("Content-Type"));
         }
-        let call = Call {
+        self.route(&Call {
             method: parts.method,
             path,
             query,
             body,
-        };
+        })
+        .await
+    }
+
+    /// The answer to a request that may be looked at.
+    pub(super) async fn route(&self, call: &Call) -> Result<Answer, Problem> {
         let names: Vec<&str> = call.path.iter().map(String::as_str).collect();
         match (&call.method, &names[..]) {
-            (_, ["v1", rest @ ..]) => v1::answer(&self.server, &call, rest).await,
+            (_, ["v1", rest @ ..]) => v1::answer(&self.server, call, rest).await,
             (&Method::GET, ["metrics"]) => {
-                let text = self.server.exposition().await;
+                let mut text = self.server.exposition().await;
+                let stats = self.server.stats(None).await;
+                text += &toxiproxy::exposition(&self.server.proxies(), &stats);
                 Ok(with_type(
                     StatusCode::OK,
                     text.into(),
@@ -88,7 +102,9 @@ impl Router {
             )),
             (&Method::GET, ["readyz"]) => Ok(v1::ready(&self.server)),
             (_, ["metrics" | "healthz" | "readyz"]) => Ok(not_allowed("GET")),
-            _ => toxiproxy::answer(&self.server, &call).ok_or_else(Problem::not_found),
+            _ => toxiproxy::answer(&self.server, &self.toxics, call)
+                .await
+                .ok_or_else(Problem::not_found),
         }
     }
 }
@@ -110,14 +126,14 @@ fn is_json(kind: Option<&HeaderValue>) -> bool {
         .eq_ignore_ascii_case(b"application/json")
 }
 
-fn segments(path: &str) -> Result<Vec<String>, Problem> {
+pub(super) fn segments(path: &str) -> Result<Vec<String>, Problem> {
     path.split('/')
         .filter(|s| !s.is_empty())
         .map(decode)
         .collect()
 }
 
-fn query(text: &str) -> Result<Vec<(String, String)>, Problem> {
+pub(super) fn query(text: &str) -> Result<Vec<(String, String)>, Problem> {
     text.split('&')
         .filter(|pair| !pair.is_empty())
         .map(|pair| {

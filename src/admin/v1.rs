@@ -1,9 +1,9 @@
 //! Our own API.
 
 use super::body::{Answer, empty, json, parse};
-use super::events;
 use super::problem::Problem;
 use super::router::{Call, not_allowed};
+use super::{events, ledger};
 use crate::config::duration;
 use crate::fault::FaultSpec;
 use crate::protocol::Protocol;
@@ -80,6 +80,7 @@ pub(super) async fn answer(server: &Server, call: &Call, path: &[&str]) -> Resul
             let stats = server.stats(window(call)?).await;
             Ok(json(StatusCode::OK, &stats))
         }
+        (&Method::GET, ["ledger"]) => ledger::show(server, call).await,
         (&Method::GET, ["faults"]) => {
             let shown =
                 serde_json::json!({ "halted": server.is_halted(), "faults": server.faults() });
@@ -115,7 +116,7 @@ pub(super) async fn answer(server: &Server, call: &Call, path: &[&str]) -> Resul
         }
         (&Method::GET, ["events"]) => Ok(events::stream(server)),
         (_, ["profiles", rest @ ..]) => profiles(server, call, rest),
-        (_, ["proxies" | "stats" | "events"] | ["proxies", _]) => Ok(not_allowed("GET")),
+        (_, ["proxies" | "stats" | "ledger" | "events"] | ["proxies", _]) => Ok(not_allowed("GET")),
         (_, ["faults"]) => Ok(not_allowed("GET, POST")),
         (_, ["faults", _]) => Ok(not_allowed("GET, DELETE")),
         (_, ["halt" | "resume"]) => Ok(not_allowed("POST")),
@@ -195,7 +196,8 @@ fn show_profile(server: &Server, name: &str) -> Result<Answer, Problem> {
 pub(super) fn ready(server: &Server) -> Answer {
     let proxies = server.proxies();
     let shown = serde_json::json!({
-        "ready": proxies.iter().all(|p| p.enabled),
+        // What was switched off on purpose is as it should be.
+        "ready": proxies.iter().all(|p| p.enabled || p.disabled),
         "proxies": proxies.iter().map(|p| (p.config.name.clone(), p.enabled)).collect::<std::collections::BTreeMap<_, _>>(),
     });
     let status = if shown["ready"] == true {

@@ -111,7 +111,7 @@ async fn demo(options: &Options) -> Result<Outcome, DemoError> {
             routes: ROUTES.map(str::to_owned).into(),
             ..shorthand(Protocol::Http, proxy::API, &service.addr().to_string())?
         };
-        server.add_proxy(api).await?;
+        server.add_proxy(api, true).await?;
         let stage = Stage {
             admin: AdminClient::new(&admin.address().to_string())?,
             upstreams,

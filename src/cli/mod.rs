@@ -10,6 +10,7 @@ pub mod check;
 pub mod demo;
 pub mod fault;
 pub mod halt;
+pub mod ledger;
 pub mod profile;
 pub mod remote;
 pub mod run;
@@ -70,6 +71,7 @@ enum Command {
     Profile(profile::Args),
     Fault(fault::Args),
     Halt(halt::Args),
+    Ledger(ledger::Args),
     Check(check::Args),
     Schema(schema::Args),
     Completions(Completions),
@@ -99,6 +101,7 @@ pub fn main(cli: Cli) -> ExitCode {
         Command::Profile(args) => profile::run(&args),
         Command::Fault(args) => fault::run(&args),
         Command::Halt(args) => halt::run(&args),
+        Command::Ledger(args) => ledger::run(&args),
         Command::Completions(Completions { shell }) => {
             let mut text = Vec::new();
             let mut command = with_profiles(<Cli as clap::CommandFactory>::command());
@@ -117,10 +120,13 @@ fn with_profiles(command: clap::Command) -> clap::Command {
             crate::config::Library::builtin_names(),
         ))
     };
-    let verbs = ["show", "enable", "disable"];
     let command = command.mut_subcommand("profile", |profile| {
-        let all = verbs.into_iter();
-        all.fold(profile, |profile, verb| {
+        let verbs: Vec<String> = profile
+            .get_subcommands()
+            .filter(|verb| verb.get_arguments().any(|arg| arg.get_id() == "name"))
+            .map(|verb| verb.get_name().to_owned())
+            .collect();
+        verbs.into_iter().fold(profile, |profile, verb| {
             profile.mut_subcommand(verb, |verb| verb.mut_arg("name", named))
         })
     });

@@ -69,6 +69,7 @@ impl Config {
             ("hlog", self.hlog != new.hlog),
             ("drain_deadline", self.drain_deadline != new.drain_deadline),
             ("max_sessions", self.max_sessions != new.max_sessions),
+            ("ledger", self.ledger != new.ledger),
             ("on_desync", self.on_desync != new.on_desync),
             (
                 "tcp_user_timeout",
@@ -82,7 +83,8 @@ impl Config {
 }
 
 impl ProxyConfig {
-    fn change(&self, new: &Self) -> Option<Change> {
+    /// What taking `new` in its place means; `None`: they are the same.
+    pub fn change(&self, new: &Self) -> Option<Change> {
         if self.listen != new.listen || self.protocol != new.protocol {
             Some(Change::Replaced)
         } else if self.upstream != new.upstream || self.connect_timeout != new.connect_timeout {

@@ -118,6 +118,14 @@ fn one_wrong_thing_each() {
             "1:16: max_sessions: it is zero; expected at least 1, or leave it out",
         ),
         (
+            "ledger = 0",
+            "1:10: ledger: the ledger cannot keep 0 exchanges; expected 1 to 1048576",
+        ),
+        (
+            "ledger = 1048577",
+            "1:10: ledger: the ledger cannot keep 1048577 exchanges; expected 1 to 1048576",
+        ),
+        (
             "on_desync = \"drop\"",
             "1:13: on_desync: unknown on_desync \"drop\"; expected pass or cut",
         ),

@@ -122,6 +122,33 @@ impl Store {
         Ok(())
     }
 
+    /// Puts another fault in the place of one that is on: the same name and source, the same place in the order. It begins anew,
+    /// and draws as before, so that a changed probability moves only the sessions between the two.
+    ///
+    /// # Errors
+    /// There is none of that name; otherwise as [`Store::add`].
+    pub fn replace(
+        &mut self,
+        name: &str,
+        fault: Fault,
+        ttl: Option<Duration>,
+        now: Instant,
+    ) -> Result<(), StoreError> {
+        self.check_open(0)?;
+        let at = self.active.iter().position(|f| &**f.name() == name);
+        let at = at.ok_or_else(|| StoreError::NotFound(name.into()))?;
+        let old = &self.active[at];
+        let name = Arc::clone(old.name());
+        let enabling = Enabling {
+            source: old.source().clone(),
+            ttl,
+            seed: fault.spec().seed.unwrap_or(self.seed),
+            now,
+        };
+        self.active[at] = enabling.activate(fault, Arc::clone(&name), &name)?;
+        Ok(())
+    }
+
     /// Switches a profile on, all of it or nothing, and answers the names of its faults. If it was on already, it begins anew.
     /// A fault without a name is called by its action and its place in the profile. The time to live of each is `ttl`, else its
     /// own, else [`DEFAULT_TTL`]; it draws from `seed`, else from its own seed, else from that of the store.

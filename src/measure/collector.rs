@@ -22,7 +22,7 @@ pub struct Collector {
     scratch: Vec<u8>,
 }
 
-/// A proxy number and what is known of it. Numbers are never used again.
+/// A proxy number and what is known of it. A number is used again only when all 65,536 have been.
 #[derive(Debug, Default)]
 enum Slot {
     #[default]
@@ -131,6 +131,13 @@ impl Collector {
         if let Some(slot) = self.proxies.get_mut(usize::from(proxy.0)) {
             *slot = Slot::Removed;
             self.slices.remove(proxy);
+        }
+    }
+
+    /// Lets the number of a removed proxy be registered again, once no shard can know it any more.
+    pub fn free(&mut self, proxy: ProxyId) {
+        if let Some(slot @ Slot::Removed) = self.proxies.get_mut(usize::from(proxy.0)) {
+            *slot = Slot::Unknown;
         }
     }
 

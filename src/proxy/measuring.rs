@@ -1,8 +1,9 @@
 //! The reader's side of measurement: takes the workers' shards, about once a second and whenever somebody looks.
 
 use super::listener::Dispatch;
-use super::shared::Shared;
+use super::shared::{Process, Shared};
 use crate::measure::hlog::HlogWriter;
+use crate::measure::ledger::{Canonical, Ledger, Listing, Query};
 use crate::measure::prometheus::Exporter;
 use crate::measure::stats::Stats;
 use crate::measure::{Collector, Meta, ProxyId, Shard};
@@ -13,6 +14,8 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub struct Measuring {
     collector: Collector,
+    ledger: Ledger,
+    process: Arc<Process>,
     /// The empty shard that each worker gets next; `None` while its worker has it.
     spares: Vec<Option<Shard>>,
     proxies: Vec<Arc<Shared>>,
@@ -22,9 +25,11 @@ pub struct Measuring {
 }
 
 impl Measuring {
-    pub(crate) fn new(workers: usize, hlog: Option<HlogWriter>) -> Self {
+    pub(crate) fn new(workers: usize, hlog: Option<HlogWriter>, process: Arc<Process>) -> Self {
         Self {
             collector: Collector::new(),
+            ledger: Ledger::default(),
+            process,
             spares: (0..workers).map(|_| Some(Shard::new())).collect(),
             proxies: Vec::new(),
             exporter: Exporter::new([]),
@@ -42,9 +47,15 @@ impl Measuring {
         for worker in &dispatch.workers {
             worker.register(shared.id, Arc::clone(meta));
         }
-        if !self.proxies.iter().any(|p| p.id == shared.id) {
-            self.proxies.push(Arc::clone(shared));
+        match self.proxies.iter_mut().find(|p| p.id == shared.id) {
+            Some(known) => *known = Arc::clone(shared),
+            None => self.proxies.push(Arc::clone(shared)),
         }
+    }
+
+    /// Makes the number of a proxy that went free for another.
+    pub(crate) fn free(&mut self, proxy: ProxyId) {
+        self.collector.free(proxy);
     }
 
     /// Forgets a proxy.
@@ -59,9 +70,11 @@ impl Measuring {
             let Some(empty) = spare.take() else { continue };
             if let Some(mut full) = worker.collect(empty).await {
                 self.collector.absorb(&mut full);
+                self.ledger.absorb(&mut full.ledger);
                 *spare = Some(full);
             }
         }
+        self.ledger.settle(&self.process.ledger);
         for proxy in &self.proxies {
             self.collector.gauges(proxy.id, proxy.levels.take());
         }
@@ -82,6 +95,23 @@ impl Measuring {
     pub(crate) async fn stats(&mut self, dispatch: &Dispatch, window: Option<Duration>) -> Stats {
         self.collect(dispatch).await;
         self.collector.stats(window)
+    }
+
+    /// The entries of the ledger that are wanted, up to now.
+    pub(crate) async fn ledger(&mut self, dispatch: &Dispatch, query: &Query) -> Listing {
+        self.collect(dispatch).await;
+        self.ledger.list(query, &self.process.ledger)
+    }
+
+    /// What seed, profile and order of requests determine of them.
+    pub(crate) async fn canonical(&mut self, dispatch: &Dispatch, query: &Query) -> Canonical {
+        self.collect(dispatch).await;
+        self.ledger.canonical(query, &self.process.ledger)
+    }
+
+    /// Entries in the ledger now.
+    pub(crate) fn ledger_entries(&self) -> usize {
+        self.ledger.len()
     }
 
     /// The text of `/metrics`, up to now.

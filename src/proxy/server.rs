@@ -2,6 +2,7 @@
 
 mod faults;
 mod lifecycle;
+mod proxies;
 
 use super::event::{Event, EventBus};
 use super::limits::Limits;
@@ -10,13 +11,13 @@ use super::measuring::Measuring;
 use super::shared::{Process, Shared};
 use super::upstream::Upstream;
 use super::worker::Worker;
-use crate::config::{self, Config, Library, Listen, OnDesync, Problems, ProxyConfig};
+use crate::config::{self, Config, Library, Listen, MAX_PROXIES, Problems, ProxyConfig};
 use crate::fault::spec::FieldError;
 use crate::fault::store::{Store, StoreError};
+use crate::measure::Meta;
 use crate::measure::hlog::{HlogError, HlogWriter};
+use crate::measure::ledger::{Canonical, Listing, Numbering, Query};
 use crate::measure::stats::Stats;
-use crate::measure::{Meta, ProxyId};
-use crate::protocol::Catalog;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::Ordering;
@@ -63,6 +64,12 @@ pub enum ControlError {
     /// There is one already.
     #[error("a proxy named `{0}` exists already")]
     ProxyExists(String),
+    /// A proxy cannot be as it is wanted.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Proxy(Vec<FieldError>),
+    /// More than [`MAX_PROXIES`].
+    #[error("at most {MAX_PROXIES} proxies can run in one process")]
+    TooManyProxies,
     /// The profile is not there or not valid.
     #[error("{0}")]
     Profile(Problems),
@@ -82,8 +89,10 @@ pub enum ControlError {
 pub struct ProxyInfo {
     /// Its configuration; `listen` is where it really listens.
     pub config: ProxyConfig,
-    /// Whether it accepts connections.
+    /// Whether it accepts connections; not while it is switched off, or drains.
     pub enabled: bool,
+    /// Whether it was switched off on purpose.
+    pub disabled: bool,
     /// Sessions open now.
     pub sessions: u32,
 }
@@ -94,6 +103,8 @@ struct Entry {
     config: ProxyConfig,
     shared: Arc<Shared>,
     listener: Option<Arc<Listener>>,
+    /// Switched off on purpose.
+    disabled: bool,
 }
 
 /// What changes at run time.
@@ -113,6 +124,8 @@ struct Inner {
     acceptor: tokio::runtime::Handle,
     state: Mutex<State>,
     measuring: tokio::sync::Mutex<Measuring>,
+    /// Held while proxies come, change or go: one after the other.
+    changing: tokio::sync::Mutex<()>,
     /// The plans changed: the keeper of time looks again when it is next needed.
     plans_changed: Notify,
     limits: Limits,
@@ -143,9 +156,15 @@ impl Server {
         // After the threads: what they hold is no session's.
         let limits = Limits::raise(config.proxies.len(), wanted);
         let seed = config.seed.unwrap_or_else(seed_of_time);
+        let process = Arc::new(Process {
+            ledger: Numbering::new(config.ledger),
+            ..Process::default()
+        });
+        let measuring = Measuring::new(workers.len(), hlog, Arc::clone(&process));
         let inner = Inner {
-            process: Arc::new(Process::default()),
-            measuring: tokio::sync::Mutex::new(Measuring::new(workers.len(), hlog)),
+            process,
+            measuring: tokio::sync::Mutex::new(measuring),
+            changing: tokio::sync::Mutex::new(()),
             dispatch: Arc::new(Dispatch::new(workers, limits.sessions)),
             acceptor,
             state: Mutex::new(State {
@@ -169,7 +188,7 @@ impl Server {
             bound.push(open(proxy)?);
         }
         for (proxy, bound) in config.proxies.iter().zip(bound) {
-            server.launch(proxy.clone(), bound).await;
+            server.launch(proxy.clone(), Some(bound), None).await;
         }
         Ok(server)
     }
@@ -228,9 +247,8 @@ impl Server {
 
     /// Puts the plans of all proxies in force, and has every session look.
     fn publish(&self, state: &State) {
-        let now = Instant::now();
         for (name, entry) in &state.proxies {
-            let plan = state.store.plan_for(name, &entry.shared.catalog, now);
+            let plan = state.plan_for(name, &entry.shared);
             if plan.is_empty() && entry.shared.generation() == 0 {
                 continue;
             }
@@ -284,7 +302,8 @@ impl Server {
     }
 
     fn note_own(&self, state: &State) {
-        let listeners = state.proxies.values().map(|p| p.config.listen.clone());
+        let listening = state.proxies.values().filter(|p| !p.disabled);
+        let listeners = listening.map(|p| p.config.listen.clone());
         let own = listeners.chain(state.admin.clone()).collect();
         self.0.process.own.store(Arc::new(own));
     }
@@ -307,86 +326,6 @@ impl Server {
         Ok(entry.info())
     }
 
-    /// Adds a proxy and starts to accept.
-    ///
-    /// # Errors
-    /// The name or the address is taken.
-    pub async fn add_proxy(&self, config: ProxyConfig) -> Result<ProxyInfo, ControlError> {
-        let name = config.name.clone();
-        if self.state().proxies.contains_key(&name) {
-            return Err(ControlError::ProxyExists(name));
-        }
-        let bound = open(&config)?;
-        self.launch(config, bound).await;
-        self.emit(|| Event::Proxy {
-            proxy: name.as_str().into(),
-            change: "added",
-        });
-        self.proxy(&name)
-    }
-
-    /// Starts a proxy whose address is bound.
-    async fn launch(&self, mut config: ProxyConfig, bound: Bound) {
-        config.listen = bound.address.clone();
-        let mut measuring = self.0.measuring.lock().await;
-        let mut state = self.state();
-        let id = ProxyId(state.next_id);
-        state.next_id = state.next_id.wrapping_add(1);
-        let catalog = Catalog::new(config.protocol, &config.routes);
-        let shared = Arc::new(Shared::new(
-            id,
-            &config,
-            catalog,
-            upstream(&config.upstream),
-            state.config.tcp_user_timeout,
-            state.config.on_desync == OnDesync::Cut,
-            Arc::clone(&self.0.process),
-        ));
-        measuring.register(&shared, &meta(&config, &shared), &self.0.dispatch);
-        shared.set_plan(
-            state
-                .store
-                .plan_for(&config.name, &shared.catalog, Instant::now()),
-        );
-        let listener = Listener::start(
-            &self.0.acceptor,
-            bound,
-            Arc::clone(&shared),
-            Arc::clone(&self.0.dispatch),
-        );
-        let entry = Entry {
-            config: config.clone(),
-            shared,
-            listener: Some(Arc::new(listener)),
-        };
-        state.proxies.insert(config.name, entry);
-        self.note_own(&state);
-    }
-
-    /// Removes a proxy: stops accepting, and ends its sessions.
-    ///
-    /// # Errors
-    /// There is none of that name.
-    pub async fn remove_proxy(&self, name: &str) -> Result<(), ControlError> {
-        let entry = self.state().proxies.remove(name);
-        let entry = entry.ok_or_else(|| ControlError::NoProxy(name.into()))?;
-        entry.shared.close();
-        self.wake();
-        if let Some(listener) = &entry.listener {
-            listener.stop().await;
-        }
-        let mut measuring = self.0.measuring.lock().await;
-        measuring.collect(&self.0.dispatch).await;
-        measuring.remove(entry.shared.id);
-        drop(measuring);
-        self.note_own(&self.state());
-        self.emit(|| Event::Proxy {
-            proxy: name.into(),
-            change: "removed",
-        });
-        Ok(())
-    }
-
     /// Figures up to now, over the last `window`, or since start.
     pub async fn stats(&self, window: Option<Duration>) -> Stats {
         self.0
@@ -395,6 +334,18 @@ impl Server {
             .await
             .stats(&self.0.dispatch, window)
             .await
+    }
+
+    /// The entries of the ledger that are wanted, up to now.
+    pub async fn ledger(&self, query: &Query) -> Listing {
+        let mut measuring = self.0.measuring.lock().await;
+        measuring.ledger(&self.0.dispatch, query).await
+    }
+
+    /// What seed, profile and order of requests determine of them.
+    pub async fn canonical_ledger(&self, query: &Query) -> Canonical {
+        let mut measuring = self.0.measuring.lock().await;
+        measuring.canonical(&self.0.dispatch, query).await
     }
 
     /// The text of `/metrics`.
@@ -412,6 +363,12 @@ impl Server {
         text.push_str(&format!("brownout_accept_exhausted_total {exhausted}\n"));
         text.push_str("# TYPE brownout_held_bytes gauge\n");
         text.push_str(&format!("brownout_held_bytes {held}\n"));
+        let entries = self.0.measuring.lock().await.ledger_entries();
+        text.push_str("# TYPE brownout_ledger_entries gauge\n");
+        text.push_str(&format!("brownout_ledger_entries {entries}\n"));
+        let dropped = self.0.process.ledger.gone();
+        text.push_str("# TYPE brownout_ledger_dropped_total counter\n");
+        text.push_str(&format!("brownout_ledger_dropped_total {dropped}\n"));
         let faults = self.faults();
         text.push_str("# TYPE brownout_faults_active gauge\n");
         text.push_str(&format!("brownout_faults_active {}\n", faults.len()));
@@ -424,6 +381,7 @@ impl Entry {
         ProxyInfo {
             config: self.config.clone(),
             enabled: self.listener.is_some(),
+            disabled: self.disabled,
             sessions: self.shared.levels.open(),
         }
     }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::fault::arguments::Said;
 use crate::fault::plan::Subject;
 use crate::protocol::{Class, Protocol, tcp};
 
@@ -40,6 +41,7 @@ fn hits(store: &Store, session: u64, now: Instant) -> Vec<String> {
         operation: tcp::BURST,
         class: Class::Read,
         client: None,
+        said: Said::default(),
         request: b"",
         now,
     });

@@ -44,6 +44,31 @@ impl Server {
         listed.ok_or_else(|| StoreError::NotFound(name.to_string()).into())
     }
 
+    /// Puts another fault in the place of one that is on; its time to live begins anew.
+    ///
+    /// # Errors
+    /// There is none of that name; otherwise as [`Server::add_fault`].
+    pub fn replace_fault(
+        &self,
+        name: &str,
+        spec: &FaultSpec,
+        ttl: Option<Duration>,
+    ) -> Result<Listed, ControlError> {
+        let fault = spec.compile("").map_err(ControlError::Fault)?;
+        let mut state = self.state();
+        state.check_fault(&fault)?;
+        let now = Instant::now();
+        state.store.replace(name, fault, ttl, now)?;
+        self.publish(&state);
+        let listed = state.store.get(name, now);
+        drop(state);
+        self.emit(|| Event::FaultEnabled {
+            fault: name.into(),
+            profile: None,
+        });
+        listed.ok_or_else(|| StoreError::NotFound(name.into()).into())
+    }
+
     /// Switches one fault off.
     ///
     /// # Errors

@@ -16,6 +16,7 @@ impl Server {
     /// A new address cannot be listened on: then nothing has changed. Or one that a proxy held which this reload replaced was
     /// taken by another process in between: then only that proxy is missing.
     pub async fn reload(&self, new: Config) -> Result<Vec<&'static str>, ControlError> {
+        let _alone = self.0.changing.lock().await;
         let old = self.current_config();
         let changes = old.diff(&new);
         let replaced = |change: &Change| *change != Change::Measured;
@@ -41,12 +42,12 @@ impl Server {
             bound.insert(&proxy.name, open(proxy)?);
         }
         for name in &leaving {
-            self.remove_proxy(name).await?;
+            self.withdraw(name).await?;
         }
         let mut lost = Ok(());
         for proxy in arriving {
             match bound.remove(&proxy.name).map_or_else(|| open(proxy), Ok) {
-                Ok(bound) => self.launch(proxy.clone(), bound).await,
+                Ok(bound) => self.launch(proxy.clone(), Some(bound), None).await,
                 // Somebody else was quicker. The others are still to come.
                 Err(error) => lost = Err(error),
             }
@@ -83,7 +84,7 @@ impl Server {
     }
 
     /// Only what is measured of a proxy changed.
-    async fn measure_anew(&self, config: &ProxyConfig) {
+    pub(super) async fn measure_anew(&self, config: &ProxyConfig) {
         let mut measuring = self.0.measuring.lock().await;
         let mut state = self.state();
         if let Some(entry) = state.proxies.get_mut(&config.name) {
