@@ -7,6 +7,8 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod fault;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod measure;
 pub mod protocol;
 pub mod proxy;

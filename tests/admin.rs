@@ -359,3 +359,65 @@ fn metrics_are_in_prometheus_form_with_edges_on_limits() {
         assert!(value.parse::<f64>().is_ok(), "{line}");
     }
 }
+
+#[test]
+fn the_ledger_is_asked_for_in_pages_and_names_what_it_does_not_understand() {
+    let redis = Redis::start();
+    let brownout = start(&redis);
+    let ask = |path: &str| {
+        let reply = brownout.get(path);
+        (reply.status, reply.json())
+    };
+    let fault = json!({ "name": "slow", "proxy": "redis", "action": "latency", "delay": "1ms" });
+    assert_eq!(brownout.post("/v1/faults", &fault).status, 201);
+    for _ in 0..3 {
+        get(brownout.proxy("redis"));
+    }
+    let page = |query: &str| {
+        let (status, body) = ask(&format!("/v1/ledger?{query}"));
+        assert_eq!(status, 200, "{query}: {body}");
+        let ids: Vec<u64> = body["entries"]
+            .as_array()
+            .expect("entries")
+            .iter()
+            .map(|e| e["id"].as_u64().expect("id"))
+            .collect();
+        (ids, body["more"].clone(), body["next"].clone())
+    };
+    assert_eq!(page("limit=2"), (vec![1, 2], json!(true), json!(2)));
+    assert_eq!(page("limit=2&since=2"), (vec![3], json!(false), json!(3)));
+    let all = "proxy=redis&fault=slow&operation=get&form=full&duplicates=false";
+    assert_eq!(page(all).0, [1, 2, 3]);
+    for none in [
+        "proxy=other",
+        "fault=other",
+        "operation=SET",
+        "duplicates=true",
+    ] {
+        assert!(page(none).0.is_empty(), "{none}");
+    }
+    let (status, canonical) = ask("/v1/ledger?form=canonical");
+    let expected = json!({ "request": 1000, "reply": 0, "floor": 0 });
+    let delays = &canonical["entries"][2]["delays_us"];
+    assert!(
+        status == 200 && (delays == &expected || delays["reply"] == 1000),
+        "{canonical}"
+    );
+    for (query, field) in [
+        ("limit=0", "limit"),
+        ("limit=10001", "limit"),
+        ("since=-1", "since"),
+        ("since=x", "since"),
+        ("form=short", "form"),
+        ("form=canonical&since=1", "form"),
+        ("form=canonical&limit=1", "form"),
+        ("form=canonical&duplicates=true", "form"),
+        ("duplicates=yes", "duplicates"),
+        ("proxi=redis", "proxi"),
+    ] {
+        let (status, problem) = ask(&format!("/v1/ledger?{query}"));
+        let found = &problem["errors"][0]["field"];
+        assert_eq!((status, found), (400, &json!(field)), "{query}: {problem}");
+    }
+    assert_eq!(brownout.post("/v1/ledger", &json!({})).status, 405);
+}

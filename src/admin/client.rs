@@ -1,5 +1,6 @@
 //! The admin endpoint's client: what `stats`, `profile`, `fault`, `halt` and `demo` speak with a running `brownout`.
 
+use crate::measure::ledger;
 use crate::measure::stats::Stats;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -137,6 +138,24 @@ impl AdminClient {
             None => "/v1/stats".to_owned(),
         };
         Ok(serde_json::from_value(self.get(&path).await?)?)
+    }
+
+    /// `GET /v1/ledger`, one page of it.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn ledger(&self, query: &ledger::Query) -> Result<ledger::Listing, ClientError> {
+        let path = ledger_path(query);
+        Ok(serde_json::from_value(self.get(&path).await?)?)
+    }
+
+    /// `GET /v1/ledger?form=canonical`: what seed, profile and order of requests determine.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn canonical_ledger(&self, query: &ledger::Query) -> Result<Value, ClientError> {
+        let path = format!("{}&form=canonical", ledger_path(query));
+        self.get(&path).await
     }
 
     /// `POST /v1/profiles/NAME/enable`, for at most `ttl`.
@@ -292,6 +311,28 @@ fn message(text: &[u8]) -> String {
         }
     }
     message
+}
+
+fn ledger_path(query: &ledger::Query) -> String {
+    let mut path = format!("/v1/ledger?duplicates={}", query.duplicates);
+    let texts = [
+        ("proxy", &query.proxy),
+        ("fault", &query.fault),
+        ("operation", &query.operation),
+    ];
+    // Writing to a string does not fail.
+    for (name, value) in texts {
+        if let Some(value) = value {
+            let _ = write!(path, "&{name}={}", escaped(value));
+        }
+    }
+    if query.since > 0 {
+        let _ = write!(path, "&since={}", query.since);
+    }
+    if let Some(limit) = query.limit {
+        let _ = write!(path, "&limit={limit}");
+    }
+    path
 }
 
 /// A name as a part of a path. A profile's name may have folders in it.

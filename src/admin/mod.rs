@@ -6,6 +6,8 @@
 mod auth;
 mod body;
 pub mod client;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod guard;
 mod places;
 mod problem;

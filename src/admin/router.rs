@@ -242,6 +242,16 @@ impl Router {
         }
     }
 
+    /// The answer to a request of which nobody asks who sent it.
+    #[cfg(any(test, fuzzing))]
+    pub(super) async fn route(&self, call: &Call) -> Result<Answer, Problem> {
+        let target = Target::of(&call.method, &call.path)?;
+        if matches!(target, Target::V1(_)) {
+            body::unambiguous(&call.body)?;
+        }
+        self.serve(&target, call).await
+    }
+
     fn who(&self, headers: &HeaderMap) -> Result<Who, Problem> {
         match &self.cx.tokens {
             None => Ok(Who::local()),
@@ -392,14 +402,14 @@ fn is_json(kind: Option<&HeaderValue>) -> bool {
         .eq_ignore_ascii_case(b"application/json")
 }
 
-fn segments(path: &str) -> Result<Vec<String>, Problem> {
+pub(super) fn segments(path: &str) -> Result<Vec<String>, Problem> {
     path.split('/')
         .filter(|s| !s.is_empty())
         .map(decode)
         .collect()
 }
 
-fn query(text: &str) -> Result<Vec<(String, String)>, Problem> {
+pub(super) fn query(text: &str) -> Result<Vec<(String, String)>, Problem> {
     text.split('&')
         .filter(|pair| !pair.is_empty())
         .map(|pair| {

@@ -11,6 +11,7 @@ pub mod check;
 pub mod demo;
 pub mod fault;
 pub mod halt;
+pub mod ledger;
 pub mod profile;
 pub mod remote;
 pub mod run;
@@ -71,6 +72,7 @@ enum Command {
     Profile(profile::Args),
     Fault(fault::Args),
     Halt(halt::Args),
+    Ledger(ledger::Args),
     Check(check::Args),
     Audit(audit::Args),
     Schema(schema::Args),
@@ -102,6 +104,7 @@ pub fn main(cli: Cli) -> ExitCode {
         Command::Profile(args) => profile::run(&args),
         Command::Fault(args) => fault::run(&args),
         Command::Halt(args) => halt::run(&args),
+        Command::Ledger(args) => ledger::run(&args),
         Command::Completions(Completions { shell }) => {
             let mut text = Vec::new();
             let mut command = <Cli as clap::CommandFactory>::command();

@@ -70,6 +70,7 @@ impl Config {
             ("hlog", self.hlog != new.hlog),
             ("drain_deadline", self.drain_deadline != new.drain_deadline),
             ("max_sessions", self.max_sessions != new.max_sessions),
+            ("ledger", self.ledger != new.ledger),
             ("on_desync", self.on_desync != new.on_desync),
             (
                 "tcp_user_timeout",

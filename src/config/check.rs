@@ -11,6 +11,7 @@ use super::{
 };
 use crate::fault::glob::Glob;
 use crate::measure::Slo;
+use crate::measure::ledger::MAX_CAPACITY;
 use crate::protocol::Protocol;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -55,6 +56,12 @@ fn complete(document: &mut Document<'_>, file: File) -> Config {
     nonzero(document, "tcp_user_timeout", file.tcp_user_timeout);
     let profiles = folder(document, "profiles", file.profiles);
     let hlog = folder(document, "hlog", file.hlog);
+    let ledger = file.ledger.unwrap_or(default.ledger);
+    if !(1..=MAX_CAPACITY).contains(&ledger) {
+        let message = format!("the ledger cannot keep {ledger} exchanges");
+        let remedy = format!("expected 1 to {MAX_CAPACITY}");
+        document.report("ledger", &message, &remedy);
+    }
     let max_sessions = at_least_one(document, "max_sessions", file.max_sessions);
     let table = file.admin.unwrap_or_default();
     let admin = table.listen.clone().unwrap_or(default.admin);
@@ -102,6 +109,7 @@ fn complete(document: &mut Document<'_>, file: File) -> Config {
         on_desync: file.on_desync.unwrap_or_default(),
         base: PathBuf::new(),
         tcp_user_timeout: file.tcp_user_timeout,
+        ledger,
     }
 }
 

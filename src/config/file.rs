@@ -53,6 +53,9 @@ pub(crate) struct File {
     #[serde(default, with = "duration::option")]
     #[schemars(with = "Option<duration::Text>")]
     pub(crate) tcp_user_timeout: Option<Duration>,
+    /// Exchanges that the ledger keeps, the newest of those that faults touched: 1 to 1048576. Default: 65536.
+    #[schemars(range(min = 1, max = 1_048_576))]
+    pub(crate) ledger: Option<u32>,
     /// The admin endpoint: API, dashboard, metrics.
     pub(crate) admin: Option<AdminTable>,
     /// What no profile, fault or toxic may go beyond.

@@ -14,7 +14,7 @@ pub enum Kind {
     Profile,
 }
 
-const OF_CONFIGURATION: [&str; 9] = [
+const OF_CONFIGURATION: [&str; 10] = [
     "proxy",
     "admin",
     "workers",
@@ -22,6 +22,7 @@ const OF_CONFIGURATION: [&str; 9] = [
     "hlog",
     "drain_deadline",
     "max_sessions",
+    "ledger",
     "on_desync",
     "tcp_user_timeout",
 ];

@@ -84,6 +84,8 @@ pub struct Config {
     pub base: PathBuf,
     /// `TCP_USER_TIMEOUT` of both sides; `None`: the system's.
     pub tcp_user_timeout: Option<Duration>,
+    /// Exchanges that the ledger keeps; 1 to [`MAX_CAPACITY`](crate::measure::ledger::MAX_CAPACITY).
+    pub ledger: u32,
 }
 
 /// A valid proxy.
@@ -124,6 +126,7 @@ impl Default for Config {
             on_desync: OnDesync::Pass,
             base: PathBuf::new(),
             tcp_user_timeout: None,
+            ledger: crate::measure::ledger::CAPACITY,
         }
     }
 }

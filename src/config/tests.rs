@@ -118,6 +118,14 @@ fn one_wrong_thing_each() {
             "1:16: max_sessions: it is zero; expected at least 1, or leave it out",
         ),
         (
+            "ledger = 0",
+            "1:10: ledger: the ledger cannot keep 0 exchanges; expected 1 to 1048576",
+        ),
+        (
+            "ledger = 1048577",
+            "1:10: ledger: the ledger cannot keep 1048577 exchanges; expected 1 to 1048576",
+        ),
+        (
             "on_desync = \"drop\"",
             "1:13: on_desync: unknown on_desync \"drop\"; expected pass or cut",
         ),
@@ -140,7 +148,7 @@ fn one_wrong_thing_each() {
         (
             "[admin]\nlisten = \"0.0.0.0:8474\"",
             "2:10: admin.listen: 0.0.0.0:8474 can be reached from other machines, and the endpoint asks for no password; \
-             listen on 127.0.0.1:8474, [::1]:8474 or a unix socket",
+             listen on 127.0.0.1:8474, [::1]:8474 or a unix socket, or name a token_file",
         ),
         (
             "[proxy]\nname = \"a\"",

@@ -9,17 +9,21 @@ use super::spec::{ActionKind, FaultSpec, Side};
 use crate::protocol::Protocol;
 use std::time::Duration;
 
+mod blackhole;
 mod capacity;
 mod disconnect;
 mod error;
 mod latency;
 mod limit_connections;
+mod limit_data;
 mod lose;
 mod push;
 mod refuse;
+mod reset_peer;
 mod slice;
 mod slow_close;
 mod stall;
+mod stream_cut;
 mod throttle;
 mod timeout;
 mod truncate;
@@ -36,6 +40,7 @@ pub(in crate::fault) use push::channel;
 pub use refuse::{Refusal, Refuse};
 pub use slice::Slice;
 pub use slow_close::SlowClose;
+pub use stream_cut::{CutFrom, StreamCut};
 pub use throttle::Throttle;
 pub use timeout::Timeout;
 pub use truncate::{Cut, Truncate};
@@ -82,6 +87,8 @@ pub enum Action {
     Capacity(Capacity),
     /// Bounds the sessions that are open at once.
     LimitConnections(Limit),
+    /// Stops the bytes of one direction, and closes.
+    StreamCut(StreamCut),
 }
 
 /// What an action comes to on a session of one protocol.
@@ -101,6 +108,8 @@ pub enum Effect {
     Push(Push),
     /// The end of a connection is passed on late.
     SlowClose(SlowClose),
+    /// The bytes of one direction of a session stop going on.
+    StreamCut(StreamCut),
     /// A connection is turned away while so many are open.
     Limit(u32, TurnAway),
     /// A connection is turned away.
@@ -112,7 +121,11 @@ impl Effect {
     pub(super) const fn is_on_exchanges(&self) -> bool {
         !matches!(
             self,
-            Self::Refuse(_) | Self::Limit(..) | Self::Push(_) | Self::SlowClose(_)
+            Self::Refuse(_)
+                | Self::Limit(..)
+                | Self::Push(_)
+                | Self::SlowClose(_)
+                | Self::StreamCut(_)
         )
     }
 }
@@ -136,6 +149,9 @@ impl Action {
             ActionKind::SlowClose => slow_close::PARAMETERS,
             ActionKind::Capacity => capacity::PARAMETERS,
             ActionKind::LimitConnections => limit_connections::PARAMETERS,
+            ActionKind::Blackhole => blackhole::PARAMETERS,
+            ActionKind::ResetPeer => reset_peer::PARAMETERS,
+            ActionKind::LimitData => limit_data::PARAMETERS,
         }
     }
 
@@ -160,6 +176,9 @@ impl Action {
             ActionKind::LimitConnections => {
                 Limit::compile(spec, problems).map(Self::LimitConnections)
             }
+            ActionKind::Blackhole => Some(Self::StreamCut(blackhole::compile(spec, problems))),
+            ActionKind::ResetPeer => Some(Self::StreamCut(reset_peer::compile(spec, problems))),
+            ActionKind::LimitData => limit_data::compile(spec, problems).map(Self::StreamCut),
         }
     }
 
@@ -189,6 +208,7 @@ impl Action {
                 Effect::Capacity(capacity.clone(), capacity.overflow(protocol)?)
             }
             Self::Truncate(truncate) => Effect::End(Ending::Truncate(*truncate)),
+            Self::StreamCut(cut) => Effect::StreamCut(*cut),
         })
     }
 }

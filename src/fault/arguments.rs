@@ -1,18 +1,31 @@
-//! What a fault may match inside a request: the keys of a Redis command, the headers of an HTTP request.
+//! What a fault may match of a request: the keys of a Redis command, the headers of an HTTP request, the statement of a Postgres
+//! one; and what its session has said of itself.
 //!
 //! The request has passed the decoder, so it is well formed; still nothing here trusts it. Redis arguments are walked in place:
 //! a request is a flat array of bulk strings, and a general decoder would recurse as deep as the sender likes and would not
 //! answer for a command of which only the beginning is held. The crate `redis-protocol` is the oracle in the tests.
 
-use crate::protocol::Protocol;
+use crate::protocol::postgres::Statement;
+use crate::protocol::{Fact, Facts, Protocol};
 
 /// The bytes of a request, looked into once and only if somebody asks.
 #[derive(Debug)]
 pub struct Request<'a> {
     protocol: Protocol,
     bytes: &'a [u8],
+    said: Said<'a>,
+    exchange: u64,
     keys: Option<Vec<&'a [u8]>>,
     headers: Option<Vec<httparse::Header<'a>>>,
+}
+
+/// What the decoder knows beyond the bytes of the request.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Said<'a> {
+    /// What the session has said of itself.
+    pub facts: Option<&'a Facts>,
+    /// What the statement says, where some fault looks at SQL.
+    pub statement: Option<&'a Statement>,
 }
 
 impl<'a> Request<'a> {
@@ -21,9 +34,67 @@ impl<'a> Request<'a> {
         Self {
             protocol,
             bytes,
+            said: Said {
+                facts: None,
+                statement: None,
+            },
+            exchange: u64::MAX,
             keys: None,
             headers: None,
         }
+    }
+
+    /// The same, and what the decoder knows of it: of its session as it is for the exchange of this number.
+    #[must_use]
+    pub const fn knowing(mut self, said: Said<'a>, exchange: u64) -> Self {
+        self.said = said;
+        self.exchange = exchange;
+        self
+    }
+
+    fn fact(&self, fact: Fact) -> &'a [u8] {
+        let facts = self.said.facts;
+        facts.map_or(b"", |facts| facts.get(fact, self.exchange))
+    }
+
+    /// The session's database. Redis: its number.
+    pub fn database(&self) -> &'a [u8] {
+        match (self.fact(Fact::Database), self.protocol) {
+            (b"", Protocol::Redis) => b"0",
+            (database, _) => database,
+        }
+    }
+
+    /// The session's user.
+    pub fn user(&self) -> &'a [u8] {
+        match (self.fact(Fact::User), self.protocol) {
+            (b"", Protocol::Redis) => b"default",
+            (user, _) => user,
+        }
+    }
+
+    /// The `application_name` of a Postgres session.
+    pub fn application_name(&self) -> &'a [u8] {
+        match self.protocol {
+            Protocol::Postgres => self.fact(Fact::Name),
+            _ => b"",
+        }
+    }
+
+    /// What the client calls itself. Empty: nothing.
+    pub fn client_name(&mut self) -> &'a [u8] {
+        if self.protocol != Protocol::Http {
+            return self.fact(Fact::Name);
+        }
+        let mut lines = self.headers().iter();
+        lines
+            .find(|line| line.name.eq_ignore_ascii_case("User-Agent"))
+            .map_or(b"", |line| line.value)
+    }
+
+    /// What the statement says.
+    pub fn statement(&self) -> Option<&'a Statement> {
+        self.said.statement
     }
 
     /// The keys of a Redis command; of one that is not held whole, those that are. Nothing on other protocols.

@@ -80,7 +80,19 @@ impl Fault {
                 remedy: format!("leave it out for a proxy that speaks {}", protocol.name()),
             });
         }
-        self.action.effect(protocol).map_err(|wrong| FieldError {
+        let effect = self.action.effect(protocol);
+        let named = !self.spec.matching.client_name.is_empty();
+        if let (Ok(effect), true, Protocol::Http) = (&effect, named, protocol)
+            && !effect.is_on_exchanges()
+        {
+            return Err(FieldError {
+                path: join(&self.path, "match.client_name"),
+                message: "the `User-Agent` belongs to a request, and this acts on connections"
+                    .into(),
+                remedy: "leave it out, or write match.client".into(),
+            });
+        }
+        effect.map_err(|wrong| FieldError {
             path: join(&self.path, wrong.field),
             message: wrong.message,
             remedy: wrong.remedy,

@@ -22,14 +22,14 @@ use super::action::{
     Disconnect, Effect, ErrorReply, Loss, Queue, Refusal, Refuse, Truncate, Turn, TurnAway,
 };
 use super::active::ActiveFault;
-use super::arguments::Request;
+use super::arguments::{Request, Said};
 use super::dice::{Dice, Purpose};
 use super::flow::Flow;
 use super::gate::Asked;
 use super::index::{Candidates, OperationIndex};
 use super::schedule::State;
 use super::spec::{Existing, Scope, Side};
-use crate::protocol::{Catalog, Class, Operation};
+use crate::protocol::{Catalog, Class, Operation, Protocol};
 
 pub use aside::Message;
 
@@ -46,6 +46,8 @@ pub struct Subject<'a> {
     pub class: Class,
     /// Where the client is; `None` on a unix socket.
     pub client: Option<IpAddr>,
+    /// What the decoder knows beyond that.
+    pub said: Said<'a>,
     /// The request's bytes as far as they are held: all of it where [`Plan::needs_arguments`] said so and it is small.
     pub request: &'a [u8],
     /// Now.
@@ -163,11 +165,18 @@ impl Plan {
         self.entries.is_empty()
     }
 
-    /// Whether some fault in it looks at arguments of this operation (key, header): the data path then holds the request until it
+    /// Whether some fault in it looks at arguments of this operation (key, header, SQL): the data path then holds the request until it
     /// is complete, or until 64 KiB of it are there, before it asks.
     pub fn needs_arguments(&self, operation: Operation, class: Class) -> bool {
         self.candidates(operation, class)
             .is_some_and(|candidates| candidates.needs_arguments)
+    }
+
+    /// Whether some fault in it looks at SQL: the decoder is then to remember what unnamed statements say.
+    pub fn needs_statements(&self) -> bool {
+        self.entries
+            .iter()
+            .any(|entry| entry.active.fault().matcher().needs_statement())
     }
 
     /// What to do with this exchange. To be asked exactly once for each: gates count.
@@ -193,7 +202,8 @@ impl Plan {
             && let Some(candidates) = self.candidates(subject.operation, subject.class)
             && !candidates.entries.is_empty()
         {
-            let mut request = Request::new(catalog.protocol(), subject.request);
+            let mut request = Request::new(catalog.protocol(), subject.request)
+                .knowing(subject.said, subject.exchange);
             for at in &candidates.entries {
                 let entry = &self.entries[usize::from(*at)];
                 if side.is_none_or(|side| entry.acts_on_side(side)) {
@@ -264,6 +274,13 @@ impl Plan {
             .any(|entry| &**entry.active.name() == fault && entry.in_force(now))
     }
 
+    /// What a fault of it does, as it is written in profiles.
+    pub fn action_of(&self, fault: &str) -> Option<&'static str> {
+        let mut all = self.entries.iter();
+        let entry = all.find(|entry| &**entry.active.name() == fault)?;
+        Some(entry.active.fault().spec().action.name())
+    }
+
     /// Whether some fault in it answers with errors: the data path may then need requests whole.
     pub fn has_errors(&self) -> bool {
         self.entries
@@ -315,18 +332,21 @@ impl Plan {
         let catalog = self.catalog.as_ref()?;
         Some(self.index.get(operation, class, || {
             let name = catalog.operation_name(operation);
-            Class::ALL.map(|class| self.covering(&name, class))
+            Class::ALL.map(|class| self.covering(&name, class, catalog.protocol()))
         }))
     }
 
-    fn covering(&self, operation: &str, class: Class) -> Candidates {
+    fn covering(&self, operation: &str, class: Class, protocol: Protocol) -> Candidates {
+        // What a start-up says of its session is known at its end.
+        let startup = protocol == Protocol::Postgres && class == Class::Handshake;
         let mut candidates = Candidates::default();
         for (at, entry) in (0_u16..).zip(&self.entries) {
             let matcher = entry.active.fault().matcher();
             let exchange = entry.effect.is_on_exchanges();
             if exchange && matcher.covers(operation, class) {
                 candidates.entries.push(at);
-                candidates.needs_arguments |= matcher.needs_arguments();
+                candidates.needs_arguments |=
+                    matcher.needs_request(protocol) || (startup && matcher.needs_facts());
             }
         }
         candidates
@@ -403,7 +423,11 @@ impl Entry {
                 let slices = &mut decision.flow_mut(slice.on).slices;
                 slices.get_or_insert((*slice, draw));
             }
-            Effect::Refuse(_) | Effect::Limit(..) | Effect::Push(_) | Effect::SlowClose(_) => {
+            Effect::Refuse(_)
+            | Effect::Limit(..)
+            | Effect::Push(_)
+            | Effect::SlowClose(_)
+            | Effect::StreamCut(_) => {
                 return;
             }
         }
@@ -423,22 +447,26 @@ impl Entry {
         }
     }
 
-    /// Whether this `refuse` hits a new session.
+    /// Whether this one, which is asked when a session begins, hits it.
     fn turns_away(&self, session: u64, client: Option<IpAddr>, now: Instant) -> bool {
-        self.hits_aside((session, None), client, now)
+        let request = Request::new(Protocol::Tcp, b"");
+        self.hits_aside((session, None), client, request, now)
     }
 
-    /// Whether it hits something that is no exchange: a session, or what `ordinal` numbers in it.
+    /// Whether it hits something that is no exchange: a session, or what the number counts in it. Of `request` only the session
+    /// matters.
     fn hits_aside(
         &self,
         (session, exchange): (u64, Option<u64>),
         client: Option<IpAddr>,
+        mut request: Request<'_>,
         now: Instant,
     ) -> bool {
         let State::On(strength) = self.active.state(now) else {
             return false;
         };
-        if !self.active.fault().matcher().takes_client(client) {
+        let matcher = self.active.fault().matcher();
+        if !matcher.takes_client(client) || !matcher.takes_session(&mut request) {
             return false;
         }
         self.active.tally().matched();

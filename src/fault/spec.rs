@@ -32,7 +32,8 @@ pub struct FaultSpec {
     /// What it does.
     pub action: ActionKind,
 
-    /// `latency`, `throttle`, `slice`: which side of the exchange; default `reply`. `slow_close`: whose end, that of the client
+    /// `latency`, `throttle`, `slice`: which side of the exchange; default `reply`. `blackhole`, `reset_peer`, `limit_data`: which
+    /// direction of the connection; default `reply`. `slow_close`: whose end, that of the client
     /// (`request`) or of the upstream (`reply`); default both.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on: Option<Side>,
@@ -43,7 +44,8 @@ pub struct FaultSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub then: Option<Then>,
     /// `timeout`, and `lose_request` and `lose_reply` with `then = "timeout"`: how long nothing is forwarded before the
-    /// connection is closed.
+    /// connection is closed. `blackhole`: the same (default: until the fault ends). `reset_peer`: the time from the first bytes to
+    /// the reset (default: none).
     #[serde(
         default,
         with = "duration::option",
@@ -59,7 +61,8 @@ pub struct FaultSpec {
     /// `disconnect`: where in the exchange. Default: `before`; `inside` where `bytes` or `share` is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<Moment>,
-    /// `disconnect` inside the reply: after this many bytes of it. `truncate`: the same, on HTTP of its body.
+    /// `disconnect` inside the reply: after this many bytes of it. `truncate`: the same, on HTTP of its body. `limit_data`: this
+    /// many bytes of the connection still go.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
     /// `disconnect` inside the reply: after this share of it, between 0 and 1. `truncate`: the same, on HTTP of its body (default
@@ -252,11 +255,17 @@ pub enum ActionKind {
     Capacity,
     /// Turns newcomers away while so many sessions are open.
     LimitConnections,
+    /// The bytes of one direction vanish, and after a while the session is closed.
+    Blackhole,
+    /// The first bytes of one direction vanish, and the session is reset.
+    ResetPeer,
+    /// So many bytes of one direction go, then the session is closed.
+    LimitData,
 }
 
 impl ActionKind {
     /// All actions.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::Latency,
         Self::Stall,
         Self::Timeout,
@@ -273,6 +282,9 @@ impl ActionKind {
         Self::SlowClose,
         Self::Capacity,
         Self::LimitConnections,
+        Self::Blackhole,
+        Self::ResetPeer,
+        Self::LimitData,
     ];
 
     /// The name used in configuration, metrics and reports.
@@ -294,6 +306,9 @@ impl ActionKind {
             Self::SlowClose => "slow_close",
             Self::Capacity => "capacity",
             Self::LimitConnections => "limit_connections",
+            Self::Blackhole => "blackhole",
+            Self::ResetPeer => "reset_peer",
+            Self::LimitData => "limit_data",
         }
     }
 }
@@ -416,9 +431,28 @@ pub struct MatchSpec {
     /// `push_loss`, `push_delay`: a glob over the channel of the message.
     #[serde(default, skip_serializing_if = "Many::is_empty")]
     pub channel: Many<String>,
-    /// HTTP: a header of the request.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub header: Option<HeaderMatch>,
+    /// Postgres: a regular expression over the statement without its literals and comments, in lower case; case does not matter.
+    /// It need not match from end to end.
+    #[serde(default, skip_serializing_if = "Many::is_empty")]
+    pub sql: Many<String>,
+    /// Postgres: a glob over the tables that the statement names, with or without their schema; case does not matter.
+    #[serde(default, skip_serializing_if = "Many::is_empty")]
+    pub table: Many<String>,
+    /// A glob over the database of the session. Postgres: its name. Redis: the number of the last SELECT (`0`).
+    #[serde(default, skip_serializing_if = "Many::is_empty")]
+    pub database: Many<String>,
+    /// A glob over the user of the session. Postgres: that of the start-up. Redis: that of the last AUTH or HELLO (`default`).
+    #[serde(default, skip_serializing_if = "Many::is_empty")]
+    pub user: Many<String>,
+    /// Postgres: a glob over the session's `application_name`, as the server last reported it.
+    #[serde(default, skip_serializing_if = "Many::is_empty")]
+    pub application_name: Many<String>,
+    /// A glob over what the client calls itself: CLIENT SETNAME on Redis, `application_name` on Postgres, `User-Agent` on HTTP.
+    #[serde(default, skip_serializing_if = "Many::is_empty")]
+    pub client_name: Many<String>,
+    /// HTTP: a header of the request, or several of which one has to be there.
+    #[serde(default, skip_serializing_if = "Many::is_empty")]
+    pub header: Many<HeaderMatch>,
 }
 
 impl MatchSpec {

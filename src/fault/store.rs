@@ -123,34 +123,6 @@ impl Store {
         self.default_ttl = ttl;
     }
 
-    /// As [`add`](Self::add), in place of the fault of that name if there is one. It begins anew and keeps its place and profile.
-    ///
-    /// # Errors
-    /// As [`add`](Self::add); the fault that is there stays then.
-    pub fn replace(
-        &mut self,
-        fault: Fault,
-        ttl: Option<Duration>,
-        now: Instant,
-    ) -> Result<Arc<str>, StoreError> {
-        let named = fault.name().map(Arc::<str>::from);
-        let at = named
-            .as_deref()
-            .and_then(|name| self.active.iter().position(|f| &**f.name() == name));
-        let (Some(at), Some(name)) = (at, named) else {
-            return self.add(fault, ttl, Source::AdHoc, now);
-        };
-        self.check_open(0)?;
-        let enabling = Enabling {
-            source: self.active[at].source().clone(),
-            ttl: self.ttl(ttl, &fault),
-            seed: fault.spec().seed.unwrap_or(self.seed),
-            now,
-        };
-        self.active[at] = enabling.activate(fault, Arc::clone(&name), &name)?;
-        Ok(name)
-    }
-
     fn ttl(&self, given: Option<Duration>, fault: &Fault) -> Option<Duration> {
         given.or(fault.spec().ttl).or(self.default_ttl)
     }
@@ -163,6 +135,33 @@ impl Store {
         let at = self.active.iter().position(|f| &**f.name() == name);
         let at = at.ok_or_else(|| StoreError::NotFound(name.into()))?;
         self.active.remove(at);
+        Ok(())
+    }
+
+    /// Puts another fault in the place of one that is on: the same name and source, the same place in the order. It begins anew,
+    /// and draws as before, so that a changed probability moves only the sessions between the two.
+    ///
+    /// # Errors
+    /// There is none of that name; otherwise as [`Store::add`].
+    pub fn replace(
+        &mut self,
+        name: &str,
+        fault: Fault,
+        ttl: Option<Duration>,
+        now: Instant,
+    ) -> Result<(), StoreError> {
+        self.check_open(0)?;
+        let at = self.active.iter().position(|f| &**f.name() == name);
+        let at = at.ok_or_else(|| StoreError::NotFound(name.into()))?;
+        let old = &self.active[at];
+        let name = Arc::clone(old.name());
+        let enabling = Enabling {
+            source: old.source().clone(),
+            ttl: self.ttl(ttl, &fault),
+            seed: fault.spec().seed.unwrap_or(self.seed),
+            now,
+        };
+        self.active[at] = enabling.activate(fault, Arc::clone(&name), &name)?;
         Ok(())
     }
 

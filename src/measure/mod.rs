@@ -11,6 +11,7 @@ pub mod delivery;
 #[cfg(test)]
 mod fixture;
 pub mod hlog;
+pub mod ledger;
 mod operations;
 pub mod prometheus;
 pub mod shard;

@@ -1,6 +1,7 @@
 //! One worker's measurements since it was last collected.
 
 use super::block::Block;
+use super::ledger::Sheet;
 use super::operations::{Key, Limits};
 use super::{Counter, Meta, ProxyId, Sample, Timing};
 use crate::protocol::{Class, Operation};
@@ -79,6 +80,8 @@ impl ProxyShard {
 #[derive(Debug, Default)]
 pub struct Shard {
     proxies: Vec<Option<Box<ProxyShard>>>,
+    /// What faults did.
+    pub ledger: Sheet,
 }
 
 impl Shard {
@@ -155,6 +158,7 @@ impl Shard {
     pub fn memory(&self) -> usize {
         let proxies = self.proxies.iter().flatten();
         self.proxies.capacity() * size_of::<Option<Box<ProxyShard>>>()
+            + self.ledger.memory()
             + proxies
                 .map(|p| size_of::<ProxyShard>() + p.block.memory())
                 .sum::<usize>()

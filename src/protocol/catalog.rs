@@ -10,6 +10,7 @@ use super::{Class, Operation, Protocol, Status, http1, postgres, redis, tcp};
 pub struct Catalog {
     protocol: Protocol,
     routes: Arc<http1::Routes>,
+    statements: Arc<postgres::Statements>,
 }
 
 impl Catalog {
@@ -18,6 +19,7 @@ impl Catalog {
         Self {
             protocol,
             routes: Arc::new(http1::Routes::new(routes)),
+            statements: Arc::default(),
         }
     }
 
@@ -29,6 +31,11 @@ impl Catalog {
     /// The routes of an HTTP proxy, known and learned.
     pub fn routes(&self) -> Arc<http1::Routes> {
         Arc::clone(&self.routes)
+    }
+
+    /// The statements that were prepared on a Postgres proxy.
+    pub fn statements(&self) -> Arc<postgres::Statements> {
+        Arc::clone(&self.statements)
     }
 
     /// The name of an operation: `GET`, `config|get`, `SELECT`, `GET /modules/{id}`. Unknown numbers are `other`.

@@ -14,12 +14,14 @@
 use serde::{Deserialize, Serialize};
 
 pub mod catalog;
+pub mod facts;
 pub mod http1;
 pub mod postgres;
 pub mod redis;
 pub mod tcp;
 
 pub use catalog::Catalog;
+pub use facts::{Fact, Facts};
 
 /// Requests without a reply that a decoder follows in one session; one more makes it give up ([`Lost::TooDeep`]).
 pub const MAX_OUTSTANDING: usize = 1 << 18;
@@ -313,7 +315,10 @@ impl Decoder {
     pub fn new(catalog: &Catalog) -> Self {
         match catalog.protocol() {
             Protocol::Redis => Self::Redis(redis::Decoder::new()),
-            Protocol::Postgres => Self::Postgres(Box::new(postgres::Decoder::new())),
+            Protocol::Postgres => {
+                let decoder = postgres::Decoder::remembering(catalog.statements());
+                Self::Postgres(Box::new(decoder))
+            }
             Protocol::Http => Self::Http(Box::new(http1::Decoder::new(catalog.routes()))),
             Protocol::Tcp => Self::Tcp,
         }
@@ -356,6 +361,22 @@ impl Decoder {
             Self::Postgres(d) => d.withhold(exchange),
             Self::Http(d) => d.withhold(exchange),
             Self::Tcp => {}
+        }
+    }
+
+    /// What the session has said of itself. `None`: nothing yet, or never on this protocol.
+    pub fn facts(&self) -> Option<&Facts> {
+        match self {
+            Self::Redis(d) => d.facts(),
+            Self::Postgres(d) => d.facts(),
+            Self::Http(_) | Self::Tcp => None,
+        }
+    }
+
+    /// From now on (`true`) unnamed prepared statements are remembered, too: some fault looks at SQL.
+    pub fn watch_statements(&mut self, watch: bool) {
+        if let Self::Postgres(d) = self {
+            d.watch_statements(watch);
         }
     }
 

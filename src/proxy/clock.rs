@@ -13,7 +13,23 @@ fn start() -> Instant {
 /// Nanoseconds since the process first asked, plus one: 0 is free to mean "not yet".
 #[inline]
 pub(crate) fn now() -> u64 {
+    #[cfg(any(test, fuzzing))]
+    if let Some(at) = STOPPED.get() {
+        return at;
+    }
     u64::try_from(start().elapsed().as_nanos()).unwrap_or(u64::MAX - 1) + 1
+}
+
+#[cfg(any(test, fuzzing))]
+thread_local! {
+    /// The time on this thread where it stands still.
+    static STOPPED: std::cell::Cell<Option<u64>> = const { std::cell::Cell::new(None) };
+}
+
+/// Has the time on this thread be `at`, until told otherwise.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn stop(at: Option<u64>) {
+    STOPPED.set(at);
 }
 
 /// The `Instant` of a time that [`now`] gave.

@@ -96,6 +96,9 @@ pub(crate) struct Lane {
     side: Side,
     pace: Pace,
     held: usize,
+    /// Bytes that were put in since it was made, and that went.
+    pub(crate) pushed: u64,
+    pub(crate) sent: u64,
     process: Arc<Process>,
     /// Reading stopped at the bound, and that was counted.
     pub(crate) throttled: bool,
@@ -110,6 +113,8 @@ impl Lane {
             side,
             pace: Pace::default(),
             held: 0,
+            pushed: 0,
+            sent: 0,
             process,
             throttled: false,
             ended: false,
@@ -184,6 +189,7 @@ impl Lane {
 
     fn hold(&mut self, bytes: usize) {
         self.held += bytes;
+        self.pushed += bytes as u64;
         self.process.held.fetch_add(bytes, Ordering::Relaxed);
     }
 
@@ -251,6 +257,7 @@ impl Lane {
                     Poll::Pending => return Progress::Blocked,
                     Poll::Ready(Ok(n)) => {
                         item.sent += n;
+                        self.sent += n as u64;
                         if let Some(decision) = paced {
                             self.pace.went(decision, self.side, n, now);
                         }

@@ -1,8 +1,9 @@
 //! The reader's side of measurement: takes the workers' shards, about once a second and whenever somebody looks.
 
 use super::listener::Dispatch;
-use super::shared::Shared;
+use super::shared::{Process, Shared};
 use crate::measure::hlog::HlogWriter;
+use crate::measure::ledger::{Canonical, Ledger, Listing, Query};
 use crate::measure::prometheus::Exporter;
 use crate::measure::stats::Stats;
 use crate::measure::{Collector, Meta, ProxyId, Shard};
@@ -15,6 +16,8 @@ pub struct Measuring {
     collector: Collector,
     /// The same by worker.
     workers: Vec<Collector>,
+    ledger: Ledger,
+    process: Arc<Process>,
     /// The empty shard that each worker gets next; `None` while its worker has it.
     spares: Vec<Option<Shard>>,
     proxies: Vec<Arc<Shared>>,
@@ -24,10 +27,12 @@ pub struct Measuring {
 }
 
 impl Measuring {
-    pub(crate) fn new(workers: usize, hlog: Option<HlogWriter>) -> Self {
+    pub(crate) fn new(workers: usize, hlog: Option<HlogWriter>, process: Arc<Process>) -> Self {
         Self {
             collector: Collector::new(),
             workers: (0..workers).map(|_| Collector::new()).collect(),
+            ledger: Ledger::default(),
+            process,
             spares: (0..workers).map(|_| Some(Shard::new())).collect(),
             proxies: Vec::new(),
             exporter: Exporter::new([]),
@@ -71,9 +76,11 @@ impl Measuring {
             let Some(empty) = spare.take() else { continue };
             if let Some(mut full) = worker.collect(empty).await {
                 self.collector.absorb_with(&mut full, own);
+                self.ledger.absorb(&mut full.ledger);
                 *spare = Some(full);
             }
         }
+        self.ledger.settle(&self.process.ledger);
         for proxy in &self.proxies {
             self.collector.gauges(proxy.id, proxy.levels.take());
         }
@@ -116,6 +123,23 @@ impl Measuring {
 
     fn collectors(&mut self) -> impl Iterator<Item = &mut Collector> {
         std::iter::once(&mut self.collector).chain(&mut self.workers)
+    }
+
+    /// The entries of the ledger that are wanted, up to now.
+    pub(crate) async fn ledger(&mut self, dispatch: &Dispatch, query: &Query) -> Listing {
+        self.collect(dispatch).await;
+        self.ledger.list(query, &self.process.ledger)
+    }
+
+    /// What seed, profile and order of requests determine of them.
+    pub(crate) async fn canonical(&mut self, dispatch: &Dispatch, query: &Query) -> Canonical {
+        self.collect(dispatch).await;
+        self.ledger.canonical(query, &self.process.ledger)
+    }
+
+    /// Entries in the ledger now.
+    pub(crate) fn ledger_entries(&self) -> usize {
+        self.ledger.len()
     }
 
     /// The text of `/metrics`, up to now.

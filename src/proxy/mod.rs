@@ -15,6 +15,9 @@ mod measuring;
 mod meter;
 mod pace;
 mod relay;
+mod retries;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod rig;
 mod server;
 mod session;
 mod shared;

@@ -273,10 +273,18 @@ impl Relay {
         if plan.cuts_existing(clock::instant(clock::now())).is_some() {
             return Some(End::Fault(CloseHow::Rst));
         }
+        self.meter.decoder.watch_statements(plan.needs_statements());
         match &mut self.injector {
             Some(injector) => injector.set_plan(plan),
             None if plan.is_empty() => {}
-            None => self.injector = Some(Box::new(Injector::new(plan, &self.shared))),
+            None => {
+                self.injector = Some(Box::new(Injector::new(
+                    plan,
+                    &self.shared,
+                    self.session,
+                    self.peer,
+                )));
+            }
         }
         None
     }
@@ -367,6 +375,9 @@ impl Relay {
         let now = clock::now();
         Local::with(|local| {
             self.meter.end(now, &mut local.shard, &self.shared);
+            if let Some(injector) = &mut self.injector {
+                injector.end(&self.shared, local);
+            }
             let counter = match end {
                 End::ClientReset => Counter::ClientResets,
                 End::UpstreamReset => Counter::UpstreamResets,

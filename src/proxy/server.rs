@@ -16,6 +16,7 @@ use crate::fault::spec::FieldError;
 use crate::fault::store::{Store, StoreError};
 use crate::measure::Meta;
 use crate::measure::hlog::{HlogError, HlogWriter};
+use crate::measure::ledger::{Canonical, Listing, Numbering, Query};
 use crate::measure::stats::Stats;
 use std::collections::BTreeMap;
 use std::io;
@@ -158,9 +159,14 @@ impl Server {
         // After the threads: what they hold is no session's.
         let limits = Limits::raise(config.proxies.len(), wanted);
         let seed = config.seed.unwrap_or_else(seed_of_time);
+        let process = Arc::new(Process {
+            ledger: Numbering::new(config.ledger),
+            ..Process::default()
+        });
+        let measuring = Measuring::new(workers.len(), hlog, Arc::clone(&process));
         let inner = Inner {
-            process: Arc::new(Process::default()),
-            measuring: tokio::sync::Mutex::new(Measuring::new(workers.len(), hlog)),
+            process,
+            measuring: tokio::sync::Mutex::new(measuring),
             changing: tokio::sync::Mutex::new(()),
             dispatch: Arc::new(Dispatch::new(workers, limits.sessions)),
             acceptor,
@@ -383,6 +389,18 @@ impl Server {
         measuring.by_worker(window, histograms)
     }
 
+    /// The entries of the ledger that are wanted, up to now.
+    pub async fn ledger(&self, query: &Query) -> Listing {
+        let mut measuring = self.0.measuring.lock().await;
+        measuring.ledger(&self.0.dispatch, query).await
+    }
+
+    /// What seed, profile and order of requests determine of them.
+    pub async fn canonical_ledger(&self, query: &Query) -> Canonical {
+        let mut measuring = self.0.measuring.lock().await;
+        measuring.canonical(&self.0.dispatch, query).await
+    }
+
     /// The text of `/metrics`.
     pub async fn exposition(&self) -> String {
         let mut text = self
@@ -398,6 +416,12 @@ impl Server {
         text.push_str(&format!("brownout_accept_exhausted_total {exhausted}\n"));
         text.push_str("# TYPE brownout_held_bytes gauge\n");
         text.push_str(&format!("brownout_held_bytes {held}\n"));
+        let entries = self.0.measuring.lock().await.ledger_entries();
+        text.push_str("# TYPE brownout_ledger_entries gauge\n");
+        text.push_str(&format!("brownout_ledger_entries {entries}\n"));
+        let dropped = self.0.process.ledger.gone();
+        text.push_str("# TYPE brownout_ledger_dropped_total counter\n");
+        text.push_str(&format!("brownout_ledger_dropped_total {dropped}\n"));
         let faults = self.faults();
         text.push_str("# TYPE brownout_faults_active gauge\n");
         text.push_str(&format!("brownout_faults_active {}\n", faults.len()));

@@ -2,9 +2,11 @@
 
 use super::clock;
 use super::event::{Event, EventBus};
+use super::retries::Retries;
 use super::upstream::Upstream;
 use crate::config::{Listen, ProxyConfig};
 use crate::fault::Plan;
+use crate::measure::ledger::Numbering;
 use crate::measure::{Gauges, ProxyId};
 use crate::protocol::{Catalog, Protocol};
 use arc_swap::ArcSwap;
@@ -26,6 +28,8 @@ pub(crate) struct Process {
     pub(crate) sessions: AtomicUsize,
     /// What happens, for whoever listens.
     pub(crate) events: EventBus,
+    /// Numbers the entries of the ledger.
+    pub(crate) ledger: Numbering,
 }
 
 /// What the sessions of one proxy share.
@@ -50,6 +54,8 @@ pub(crate) struct Shared {
     next_session: AtomicU64,
     /// Sessions open that no fault turned away.
     pub(crate) served: AtomicU32,
+    /// What faults touched and may be asked again.
+    pub(crate) retries: Retries,
 }
 
 /// The generation that ends every session of a proxy.
@@ -81,6 +87,7 @@ impl Shared {
             plans: AtomicU64::new(0),
             next_session: AtomicU64::new(0),
             served: AtomicU32::new(0),
+            retries: Retries::default(),
         }
     }
 
@@ -115,6 +122,11 @@ impl Shared {
     /// The ordinal of the next session.
     pub(crate) fn number_session(&self) -> u64 {
         self.next_session.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The ordinal that the next session will have.
+    pub(crate) fn sessions_so_far(&self) -> u64 {
+        self.next_session.load(Ordering::Relaxed)
     }
 
     /// Goes on numbering sessions where another left off.

@@ -3,7 +3,7 @@
 use socket2::{SockRef, TcpKeepalive};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -19,6 +19,9 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    /// No socket at all.
+    #[cfg(any(test, fuzzing))]
+    Memory(super::rig::Memory),
 }
 
 impl Stream {
@@ -51,6 +54,8 @@ impl Stream {
         match self {
             Self::Tcp(s) => Pin::new(s).poll_read(cx, buf),
             Self::Unix(s) => Pin::new(s).poll_read(cx, buf),
+            #[cfg(any(test, fuzzing))]
+            Self::Memory(m) => m.poll_read(buf),
         }
     }
 
@@ -63,13 +68,20 @@ impl Stream {
         match self {
             Self::Tcp(s) => Pin::new(s).poll_write(cx, bytes),
             Self::Unix(s) => Pin::new(s).poll_write(cx, bytes),
+            #[cfg(any(test, fuzzing))]
+            Self::Memory(m) => m.poll_write(bytes),
         }
     }
 
     /// Sends FIN. shutdown(2) does not wait.
     pub(crate) fn finish(&self) {
         // The peer may have gone already: then there is nobody left to tell.
-        let _ = SockRef::from(self).shutdown(std::net::Shutdown::Write);
+        let _ = match self {
+            Self::Tcp(s) => SockRef::from(s).shutdown(std::net::Shutdown::Write),
+            Self::Unix(s) => SockRef::from(s).shutdown(std::net::Shutdown::Write),
+            #[cfg(any(test, fuzzing))]
+            Self::Memory(m) => m.finish(),
+        };
     }
 
     /// Makes the coming close a reset. A unix socket has no reset: its peer sees the end of the stream.
@@ -81,9 +93,13 @@ impl Stream {
 
     /// Whether the peer has reset the connection. Tells it once: asking takes the error from the socket.
     pub(crate) fn has_failed(&self) -> bool {
-        SockRef::from(self)
-            .take_error()
-            .map_or(true, |error| error.is_some())
+        let error = match self {
+            Self::Tcp(s) => SockRef::from(s).take_error(),
+            Self::Unix(s) => SockRef::from(s).take_error(),
+            #[cfg(any(test, fuzzing))]
+            Self::Memory(_) => Ok(None),
+        };
+        error.map_or(true, |error| error.is_some())
     }
 
     /// Whether every byte written was acknowledged by the peer's kernel.
@@ -91,6 +107,8 @@ impl Stream {
         match self {
             Self::Tcp(s) => crate::sys::unacknowledged(s).map_or(true, |n| n == 0),
             Self::Unix(_) => true,
+            #[cfg(any(test, fuzzing))]
+            Self::Memory(_) => true,
         }
     }
 
@@ -102,15 +120,6 @@ impl Stream {
         }
         #[cfg(not(target_os = "linux"))]
         let _ = limit;
-    }
-}
-
-impl AsFd for Stream {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Tcp(s) => s.as_fd(),
-            Self::Unix(s) => s.as_fd(),
-        }
     }
 }
 

@@ -52,6 +52,12 @@ impl Timers {
         None
     }
 
+    /// The earliest deadline.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn next(&self) -> Option<u64> {
+        self.heap.peek().map(|&Reverse((deadline, _))| deadline)
+    }
+
     fn arm(&mut self, now: u64) {
         if let Some(&Reverse((deadline, _))) = self.heap.peek()
             && deadline < self.armed

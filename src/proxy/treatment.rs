@@ -100,7 +100,7 @@ pub(crate) fn of(
             },
             Decoder::Http(d),
         ) => {
-            let (close, early) = match d.request_body_left() {
+            let (close, early) = match d.request_body_left(exchange) {
                 _ if d.closes(exchange) => (true, true),
                 _ if d.expects_continue(exchange) => (true, true),
                 BodyLeft::None => (false, true),

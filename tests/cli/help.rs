@@ -10,7 +10,7 @@ fn completions_know_every_command() {
         let exit = run_to_end(&["completions", shell], LIMIT);
         assert_eq!(exit.code, Some(0));
         for command in [
-            "run", "demo", "stats", "profile", "fault", "halt", "check", "schema",
+            "run", "demo", "stats", "profile", "fault", "halt", "ledger", "check", "schema",
         ] {
             assert!(exit.stdout.contains(command), "{shell}: {command}");
         }
@@ -35,6 +35,7 @@ fn help() {
         &["fault", "add"],
         &["fault", "remove"],
         &["halt"],
+        &["ledger"],
         &["check"],
         &["schema"],
         &["completions"],

@@ -59,6 +59,23 @@ fn an_error_keeps_the_connection() {
 }
 
 #[test]
+fn an_error_keeps_the_connection_where_the_next_request_has_begun() {
+    let (_proxied, upstream, mut client) = start();
+    let post = "POST /bad/1 HTTP/1.1\r\nHost: here\r\nContent-Length: 2\r\n\r\nab";
+    let next_post = "POST /good/1 HTTP/1.1\r\nHost: here\r\nContent-Length: 90000\r\n\r\n";
+    client
+        .write_all([post, next_post, "c"].concat().as_bytes())
+        .unwrap();
+    let mut reader = BufReader::new(&client);
+    let response = Response::read(&mut reader, false);
+    assert_eq!(response.status, 503);
+    assert_ne!(response.header("connection"), Some("close"));
+    (&client).write_all(&vec![b'c'; 89_999]).unwrap();
+    assert_eq!(next(&mut reader), served("POST /good/1"));
+    assert_eq!(upstream.seen(), ["POST /good/1"]);
+}
+
+#[test]
 fn errors_in_a_pipeline_come_in_their_turn() {
     let (_proxied, upstream, mut client) = start();
     let targets: Vec<_> = (0..40)

@@ -137,11 +137,11 @@ fn put(cx: &Context, call: &Call, name: &str) -> Result<Answer, Problem> {
         let detail = "a fault keeps its name; it is that of the path";
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail).field("name"));
     }
-    let status = match now {
-        Some(_) => StatusCode::OK,
-        None => StatusCode::CREATED,
+    let (status, put) = match now {
+        Some(_) => (StatusCode::OK, cx.server.replace_fault(name, &spec, None)?),
+        None => (StatusCode::CREATED, cx.server.add_fault(&spec, None)?),
     };
-    Ok(shown(status, &cx.server.replace_fault(&spec, None)?))
+    Ok(shown(status, &put))
 }
 
 fn delete(cx: &Context, call: &Call, name: &str) -> Result<Answer, Problem> {

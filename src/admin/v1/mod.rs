@@ -4,6 +4,7 @@ mod control;
 mod etag;
 mod events;
 mod faults;
+mod ledger;
 pub(crate) mod openapi;
 mod page;
 mod profiles;
@@ -28,6 +29,7 @@ pub(super) fn routes() -> impl Iterator<Item = &'static Route> {
         profiles::ROUTES,
         stats::ROUTES,
         events::ROUTES,
+        ledger::ROUTES,
         openapi::ROUTES,
     ]
     .into_iter()

@@ -93,7 +93,7 @@ fn one_wrong_thing_each() {
         ),
         (
             "[[fault]]\naction = 'stal'",
-            "2:10: fault[0].action: unknown action \"stal\"; expected latency, stall, timeout, disconnect, refuse, error, lose_request, lose_reply, throttle, slice, truncate, push_loss, push_delay, slow_close, capacity or limit_connections (did you mean \"stall\"?)",
+            "2:10: fault[0].action: unknown action \"stal\"; expected latency, stall, timeout, disconnect, refuse, error, lose_request, lose_reply, throttle, slice, truncate, push_loss, push_delay, slow_close, capacity, limit_connections, blackhole, reset_peer or limit_data (did you mean \"stall\"?)",
         ),
         (
             "[[fault]]\naction = 'stall'\nprobabilty = 1",

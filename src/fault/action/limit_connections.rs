@@ -5,7 +5,7 @@ use crate::fault::spec::{FaultSpec, How};
 use crate::protocol::Protocol;
 
 use super::NotApplicable;
-use super::refuse::reject_exchange_matches;
+use super::refuse::{reject_exchange_matches, reject_session_matches};
 
 /// The keys that belong to it.
 pub(super) const PARAMETERS: &[&str] = &["connections", "how"];
@@ -38,6 +38,7 @@ impl Limit {
             "leave it out",
             problems,
         );
+        reject_session_matches(&spec.matching, "limit_connections", problems);
         let how = match spec.how {
             None => None,
             Some(How::Reset) => Some(TurnAway::Reset),

@@ -51,6 +51,7 @@ impl Refusal {
             "leave it out, or use `disconnect`",
             problems,
         );
+        reject_session_matches(&spec.matching, "refuse", problems);
         if spec.scope == Some(Scope::Exchange) {
             problems.add(
                 "scope",
@@ -94,10 +95,36 @@ pub(super) fn reject_exchange_matches(
         ("match.key", !matching.key.is_empty()),
         ("match.route", !matching.route.is_empty()),
         ("match.method", !matching.method.is_empty()),
-        ("match.header", matching.header.is_some()),
+        ("match.header", !matching.header.is_empty()),
+        ("match.sql", !matching.sql.is_empty()),
+        ("match.table", !matching.table.is_empty()),
     ];
     for (field, _) in given.into_iter().filter(|(_, given)| *given) {
         problems.add(field, why, remedy);
+    }
+}
+
+/// A session that has not begun has said nothing of itself.
+pub(super) fn reject_session_matches(
+    matching: &MatchSpec,
+    action: &str,
+    problems: &mut Problems<'_>,
+) {
+    let given = [
+        ("match.database", !matching.database.is_empty()),
+        ("match.user", !matching.user.is_empty()),
+        (
+            "match.application_name",
+            !matching.application_name.is_empty(),
+        ),
+        ("match.client_name", !matching.client_name.is_empty()),
+    ];
+    for (field, _) in given.into_iter().filter(|(_, given)| *given) {
+        problems.add(
+            field,
+            format!("`{action}` acts on connections, and is asked before they say who they are"),
+            "leave it out, or write match.client",
+        );
     }
 }
 

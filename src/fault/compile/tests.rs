@@ -61,6 +61,9 @@ fn every_action_compiles_in_its_shortest_form() {
         "action = 'slow_close'\ndelay = '5ms'",
         "action = 'capacity'\nin_service = 1\nservice = '5ms'",
         "action = 'limit_connections'\nconnections = 1",
+        "action = 'blackhole'",
+        "action = 'reset_peer'",
+        "action = 'limit_data'\nbytes = 10",
     ] {
         let fault = compile(toml);
         assert!(fault.acts_on("anything"));
@@ -68,7 +71,7 @@ fn every_action_compiles_in_its_shortest_form() {
         assert_eq!(fault.gates(), &Gates::default());
         assert_eq!(fault.schedule(), &Schedule::default());
     }
-    assert_eq!(ActionKind::ALL.len(), 16, "an action without a short form");
+    assert_eq!(ActionKind::ALL.len(), 19, "an action without a short form");
 }
 
 #[test]
@@ -297,6 +300,18 @@ const MISTAKES: &[(&str, &[&str])] = &[
         &["match.channel"],
     ),
     ("action = 'slow_close'", &["delay"]),
+    ("action = 'limit_data'", &["bytes"]),
+    ("action = 'blackhole'\nclose_after = '0s'", &["close_after"]),
+    (
+        "action = 'blackhole'\nmatch = { operation = 'GET' }",
+        &["match.operation"],
+    ),
+    ("action = 'reset_peer'\nscope = 'exchange'", &["scope"]),
+    (
+        "action = 'reset_peer'\nclose_after = '13h'",
+        &["close_after"],
+    ),
+    ("action = 'limit_data'\nbytes = 1\ndelay = '1s'", &["delay"]),
     (
         "action = 'slow_close'\ndelay = { distribution = 'uniform', min = '2s', max = '1s' }",
         &["delay.max"],

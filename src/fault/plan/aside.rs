@@ -5,9 +5,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Decision, Plan};
-use crate::fault::action::{Effect, Latency, channel};
+use crate::fault::action::{Effect, Latency, StreamCut, channel};
+use crate::fault::active::ActiveFault;
+use crate::fault::arguments::{Request, Said};
 use crate::fault::dice::Purpose;
 use crate::fault::spec::Side;
+use crate::protocol::{Catalog, Facts};
 
 /// A message that the server sent unasked.
 #[derive(Debug, Clone, Copy)]
@@ -18,10 +21,21 @@ pub struct Message<'a> {
     pub ordinal: u64,
     /// Where the client is; `None` on a unix socket.
     pub client: Option<IpAddr>,
+    /// What its session has said of itself.
+    pub facts: Option<&'a Facts>,
     /// All of it.
     pub bytes: &'a [u8],
     /// Now.
     pub now: Instant,
+}
+
+/// What is known of a session outside its exchanges.
+fn session_of<'a>(catalog: &Catalog, facts: Option<&'a Facts>) -> Request<'a> {
+    let said = Said {
+        facts,
+        statement: None,
+    };
+    Request::new(catalog.protocol(), b"").knowing(said, u64::MAX)
 }
 
 impl Plan {
@@ -45,7 +59,12 @@ impl Plan {
             let (session, ordinal) = (message.session, message.ordinal);
             if decision.lost
                 || !push.takes(name)
-                || !entry.hits_aside((session, Some(ordinal)), message.client, message.now)
+                || !entry.hits_aside(
+                    (session, Some(ordinal)),
+                    message.client,
+                    session_of(catalog, message.facts),
+                    message.now,
+                )
             {
                 continue;
             }
@@ -69,15 +88,22 @@ impl Plan {
         session: u64,
         side: Side,
         client: Option<IpAddr>,
+        facts: Option<&Facts>,
         now: Instant,
     ) -> Decision {
         let mut decision = Decision::default();
+        let Some(catalog) = &self.catalog else {
+            return decision;
+        };
         for entry in &self.entries {
             let Effect::SlowClose(close) = &entry.effect else {
                 continue;
             };
             let place = (session, Some(side as u64));
-            if close.on.is_some_and(|on| on != side) || !entry.hits_aside(place, client, now) {
+            let session_of = || session_of(catalog, facts);
+            if close.on.is_some_and(|on| on != side)
+                || !entry.hits_aside(place, client, session_of(), now)
+            {
                 continue;
             }
             let draw = entry.dice.exchange(session, side as u64, Purpose::Close);
@@ -90,5 +116,40 @@ impl Plan {
             decision.faults.push(Arc::clone(entry.active.name()));
         }
         decision
+    }
+
+    /// Whether some fault in it stops the bytes of a direction.
+    pub fn has_stream_cuts(&self) -> bool {
+        let mut all = self.entries.iter();
+        all.any(|entry| matches!(entry.effect, Effect::StreamCut(_)))
+    }
+
+    /// What stops the bytes of a direction of this session, in the order of switching on. `asked` is the session's memory of
+    /// the faults that it met and whether they hit it: each is asked once.
+    pub fn stream_cuts(
+        &self,
+        session: u64,
+        client: Option<IpAddr>,
+        now: Instant,
+        asked: &mut Vec<(Arc<ActiveFault>, bool)>,
+    ) -> Vec<(Arc<str>, StreamCut)> {
+        let mut cuts = Vec::new();
+        let mut met = Vec::new();
+        for entry in &self.entries {
+            let Effect::StreamCut(cut) = entry.effect else {
+                continue;
+            };
+            if !entry.in_force(now) {
+                continue;
+            }
+            let known = asked.iter().find(|(of, _)| Arc::ptr_eq(of, &entry.active));
+            let hit = known.map_or_else(|| entry.turns_away(session, client, now), |(_, hit)| *hit);
+            met.push((Arc::clone(&entry.active), hit));
+            if hit {
+                cuts.push((Arc::clone(entry.active.name()), cut));
+            }
+        }
+        *asked = met;
+        cuts
     }
 }

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::fault::Store;
+use crate::fault::arguments::Said;
 use crate::fault::spec::FaultSpec;
 use crate::protocol::{Protocol, tcp};
 
@@ -33,6 +34,7 @@ fn subject(session: u64, exchange: u64, now: Instant) -> Subject<'static> {
         operation: tcp::BURST,
         class: Class::Read,
         client: None,
+        said: Said::default(),
         request: b"",
         now,
     }

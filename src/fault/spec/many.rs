@@ -5,8 +5,8 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::value::{SeqAccessDeserializer, StrDeserializer};
-use serde::de::{Error, SeqAccess, Visitor};
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer, StrDeserializer};
+use serde::de::{Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Values of which one has to hold; written as one value or as a list. Empty: not given.
@@ -50,11 +50,15 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Many<T> {
             type Value = Many<T>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string or a list of strings")
+                f.write_str("one value or a list of them")
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<Many<T>, E> {
                 T::deserialize(StrDeserializer::new(text)).map(Many::from)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<Many<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(table)).map(Many::from)
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Many<T>, A::Error> {

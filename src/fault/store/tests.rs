@@ -1,4 +1,5 @@
 use super::*;
+use crate::fault::arguments::Said;
 use crate::fault::plan::Subject;
 use crate::protocol::{Class, Protocol, tcp};
 
@@ -40,6 +41,7 @@ fn hits(store: &Store, session: u64, now: Instant) -> Vec<String> {
         operation: tcp::BURST,
         class: Class::Read,
         client: None,
+        said: Said::default(),
         request: b"",
         now,
     });
@@ -314,7 +316,7 @@ fn the_list_is_written_with_units_in_its_keys() {
             "profile": null,
             "in_force": false,
             "age_ms": 10,
-            "left_ms": 899_990,
+            "left_ms": 899_990, "ttl_ms": 900_000,
             "matched": 0,
             "injected": 0,
             "skipped": 0,

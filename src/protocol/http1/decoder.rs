@@ -216,8 +216,11 @@ impl Decoder {
         self.has(exchange, Outstanding::CLOSES)
     }
 
-    /// What is still to come of the newest request's body.
-    pub fn request_body_left(&self) -> BodyLeft {
+    /// What is still to come of a request's body. Only the newest request can lack any.
+    pub fn request_body_left(&self, exchange: u64) -> BodyLeft {
+        if exchange + 1 != self.begun {
+            return BodyLeft::None;
+        }
         match self.requests.body() {
             None | Some(Body::Fixed(0) | Body::ToEnd) => BodyLeft::None,
             Some(Body::Fixed(left)) => BodyLeft::Known(*left),

@@ -7,7 +7,8 @@ use super::operation::pack;
 use super::pending::{Entry, Kind};
 use super::status;
 use super::transaction::{Changes, Tag};
-use crate::protocol::{Event, Located, Lost, Status};
+use crate::protocol::facts::VALUE_LIMIT;
+use crate::protocol::{Event, Fact, Located, Lost, Status};
 
 /// The server's direction.
 pub(super) struct Back;
@@ -30,6 +31,16 @@ pub(super) struct Answer {
     text: u128,
     /// `BackendKeyData`, `NotificationResponse`: a hash of the rest.
     hash: u64,
+    /// `ParameterStatus`: which one it is, and its value.
+    parameter: Option<Parameter>,
+    value: Vec<u8>,
+}
+
+/// A setting that the server reports and that is of interest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Parameter {
+    ApplicationName,
+    ConformingStrings,
 }
 
 /// What the next byte of the body is.
@@ -48,6 +59,9 @@ enum Step {
     /// A process id, and what is to be hashed behind it.
     Pid,
     Hashed,
+    /// The name of a setting, and its value.
+    ParameterName,
+    ParameterValue,
 }
 
 impl Answer {
@@ -61,6 +75,8 @@ impl Answer {
             code: [0; 5],
             text: 0,
             hash: hash::EMPTY,
+            parameter: None,
+            value: Vec::new(),
         }
     }
 
@@ -74,7 +90,7 @@ impl Answer {
         for &byte in chunk {
             match self.step {
                 Step::Skip => return,
-                Step::Tag if byte == 0 => self.step = Step::Skip,
+                Step::Tag | Step::ParameterValue if byte == 0 => self.step = Step::Skip,
                 Step::Ready => self.ready = byte,
                 Step::Field => {
                     self.field = byte;
@@ -84,7 +100,21 @@ impl Answer {
                     self.field_end();
                     self.begin(Step::Field);
                 }
-                Step::Tag | Step::Value => self.extend(byte),
+                Step::ParameterName if byte == 0 => {
+                    const CONFORMING: u128 = pack("standard_conforming_strings");
+                    const NAME: u128 = pack("application_name");
+                    self.parameter = match (self.text, self.have) {
+                        (NAME, 16) => Some(Parameter::ApplicationName),
+                        (CONFORMING, 27) => Some(Parameter::ConformingStrings),
+                        _ => None,
+                    };
+                    self.value.clear();
+                    self.step = match self.parameter {
+                        Some(_) => Step::ParameterValue,
+                        None => Step::Skip,
+                    };
+                }
+                Step::Tag | Step::Value | Step::ParameterName => self.extend(byte),
                 Step::Pid => {
                     self.extend(byte);
                     if self.have == 4 {
@@ -92,6 +122,8 @@ impl Answer {
                     }
                 }
                 Step::Hashed => self.hash = hash::byte(self.hash, byte),
+                Step::ParameterValue if self.value.len() < VALUE_LIMIT => self.value.push(byte),
+                Step::ParameterValue => {}
             }
         }
     }
@@ -143,8 +175,13 @@ impl Side for Back {
                 Step::Pid
             }
             // These come at any time and answer nothing.
-            b'N' | b'S' => {
+            b'N' => {
                 d.answer.begin(Step::Skip);
+                return Ok(());
+            }
+            b'S' => {
+                d.answer.parameter = None;
+                d.answer.begin(Step::ParameterName);
                 return Ok(());
             }
             b'A' => {
@@ -196,6 +233,7 @@ impl Side for Back {
                 d.pending.pop();
             }
             b'E' => return d.error_end(at, out),
+            b'S' => d.parameter_end(),
             b'Z' => return d.ready(at, out),
             b'K' => {
                 let (pid, key) = (d.answer.text as u32, d.answer.hash);
@@ -282,6 +320,20 @@ impl Decoder {
             }
         }
         Ok(())
+    }
+
+    /// The server reports a setting: at the start, and whenever it changes, by whatever statement.
+    fn parameter_end(&mut self) {
+        let value = std::mem::take(&mut self.answer.value);
+        match self.answer.parameter.take() {
+            Some(Parameter::ApplicationName) => {
+                self.facts
+                    .get_or_insert_default()
+                    .settle(Fact::Name, &value);
+            }
+            Some(Parameter::ConformingStrings) => self.escapes = value == b"off",
+            None => {}
+        }
     }
 
     /// Whether a `CloseComplete` answers a Close of the client.

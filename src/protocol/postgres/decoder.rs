@@ -7,10 +7,13 @@ use super::hash;
 use super::names::Names;
 use super::operation::Known;
 use super::pending::{Entry, Kind, Pending};
+use super::sql::text::Statement;
 use super::sql::{Forget, Scanner};
 use super::startup::Opening;
+use super::statements::Statements;
 use super::transaction::Block;
-use crate::protocol::{Event, Located, Lost, Operation, Status};
+use crate::protocol::{Event, Facts, Located, Lost, Operation, Status};
+use std::sync::Arc;
 
 /// Prepared statements that are remembered in one session.
 pub(super) const STATEMENTS: usize = 4096;
@@ -58,6 +61,13 @@ pub struct Decoder {
     pub(super) next: u64,
     pub(super) unnamed_statement: Known,
     pub(super) unnamed_portal: Known,
+    pub(super) facts: Option<Box<Facts>>,
+    /// A backslash in an ordinary string escapes: the server said `standard_conforming_strings = off`.
+    pub(super) escapes: bool,
+    /// What prepared statements say.
+    pub(super) texts: Option<Arc<Statements>>,
+    /// That of unnamed ones is remembered, too.
+    pub(super) watching: bool,
     statements: Option<Box<Names>>,
     portals: Option<Box<Names>>,
 }
@@ -84,8 +94,45 @@ impl Decoder {
             next: 0,
             unnamed_statement: Known::UNKNOWN,
             unnamed_portal: Known::UNKNOWN,
+            facts: None,
+            escapes: false,
+            texts: None,
+            watching: false,
             statements: None,
             portals: None,
+        }
+    }
+
+    /// A decoder that remembers there what prepared statements say.
+    pub fn remembering(statements: Arc<Statements>) -> Self {
+        Self {
+            texts: Some(statements),
+            ..Self::new()
+        }
+    }
+
+    /// What the session has said of itself.
+    pub fn facts(&self) -> Option<&Facts> {
+        self.facts.as_deref()
+    }
+
+    /// See [`crate::protocol::Decoder::watch_statements`].
+    pub fn watch_statements(&mut self, watch: bool) {
+        self.watching = watch;
+    }
+
+    /// The statement of an exchange whose reply has not ended: of a simple Query that of `request`, its bytes; of an Execute the
+    /// one that was prepared, where it is remembered.
+    pub fn statement_of(&self, exchange: u64, request: &[u8]) -> Option<Arc<Statement>> {
+        /// Type and length.
+        const HEADER: usize = 5;
+        let entry = self.pending.find(exchange)?;
+        match entry.kind {
+            Kind::Query => {
+                let text = request.strip_prefix(b"Q").and(request.get(HEADER..))?;
+                Some(Arc::new(Statement::of(text, self.escapes)))
+            }
+            _ => self.texts.as_ref()?.get(entry.text?),
         }
     }
 
@@ -180,6 +227,7 @@ impl Decoder {
             operation,
             kind,
             copy_in: false,
+            text: None,
         })?;
         self.next += 1;
         out.push(Located {
@@ -198,6 +246,7 @@ impl Decoder {
             operation: super::operation::OTHER,
             kind,
             copy_in: false,
+            text: None,
         })
     }
 

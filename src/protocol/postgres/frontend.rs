@@ -5,7 +5,9 @@ use super::frame::{Frame, Side};
 use super::hash;
 use super::operation::{self, Known};
 use super::pending::Kind;
+use super::sql::text::{RAW_LIMIT, Statement};
 use super::sql::{Scanner, Verdict};
+use super::statements::TextId;
 use crate::protocol::{Class, Event, Located, Lost, Operation};
 
 /// The client's direction.
@@ -19,6 +21,12 @@ pub(super) struct Ask {
     name: u64,
     /// Bind: hash of the portal's name.
     portal: u64,
+    /// Parse: its text is wanted, and not complete.
+    capturing: bool,
+    /// Parse: the text so far, where it came in pieces.
+    text: Vec<u8>,
+    /// Parse: what the text came to.
+    said: Option<TextId>,
 }
 
 /// What the next byte of the body is.
@@ -29,6 +37,8 @@ enum Step {
     QueryText,
     ParseName,
     ParseText,
+    /// More of the text, of which is known what it does.
+    ParseRest,
     BindPortal,
     BindStatement,
     ExecutePortal,
@@ -43,6 +53,9 @@ impl Ask {
             step: Step::Skip,
             name: hash::EMPTY,
             portal: hash::EMPTY,
+            capturing: false,
+            text: Vec::new(),
+            said: None,
         }
     }
 }
@@ -149,9 +162,12 @@ impl Side for Front {
                 }
                 d.request_end(at, out);
             }
-            b'P' if d.ask.step == Step::ParseText => {
-                let verdict = d.scanner.finish();
-                d.parsed(verdict);
+            b'P' => {
+                if d.ask.step == Step::ParseText {
+                    let verdict = d.scanner.finish();
+                    d.parsed(verdict);
+                }
+                d.parse_end();
             }
             b'E' => {
                 if d.ask.step == Step::ExecutePortal {
@@ -185,10 +201,22 @@ impl Decoder {
                 Some(read)
             }
             Step::ParseText => {
+                self.capture(chunk);
                 let (read, verdict) = self.scanner.feed(chunk)?;
-                self.ask.step = Step::Skip;
                 self.parsed(verdict);
+                if self.ask.capturing {
+                    self.ask.step = Step::ParseRest;
+                    return Some(chunk.len());
+                }
+                self.ask.step = Step::Skip;
                 Some(read)
+            }
+            Step::ParseRest => {
+                self.capture(chunk);
+                if !self.ask.capturing {
+                    self.ask.step = Step::Skip;
+                }
+                Some(chunk.len())
             }
             Step::CloseKind => {
                 self.ask.step = match chunk.first()? {
@@ -212,7 +240,11 @@ impl Decoder {
         let name = self.ask.name;
         self.ask.step = match self.ask.step {
             // The name is needed again once the text behind it was read.
-            Step::ParseName => Step::ParseText,
+            Step::ParseName => {
+                let named = name != hash::EMPTY;
+                self.ask.capturing = self.texts.is_some() && (named || self.watching);
+                Step::ParseText
+            }
             Step::BindPortal => {
                 self.ask.portal = name;
                 self.ask.name = hash::EMPTY;
@@ -251,8 +283,57 @@ impl Decoder {
         self.set_statement(self.ask.name, verdict.known);
     }
 
+    /// More of the text of a Parse: remembers what it says, once it is whole.
+    #[inline]
+    fn capture(&mut self, chunk: &[u8]) {
+        if !self.ask.capturing {
+            return;
+        }
+        let end = memchr::memchr(0, chunk);
+        let part = &chunk[..end.unwrap_or(chunk.len())];
+        let whole = end.is_some() || self.ask.text.len() + part.len() >= RAW_LIMIT;
+        if whole && self.ask.text.is_empty() {
+            self.remember(part);
+            return;
+        }
+        self.ask.text.extend_from_slice(part);
+        if whole {
+            let text = std::mem::take(&mut self.ask.text);
+            self.remember(&text);
+        }
+    }
+
+    #[cold]
+    fn remember(&mut self, text: &[u8]) {
+        self.ask.capturing = false;
+        if let Some(texts) = &self.texts {
+            self.ask.said = texts.remember(Statement::of(text, self.escapes));
+        }
+    }
+
+    /// A Parse is complete: what it says is known by its name from here on.
+    #[inline]
+    fn parse_end(&mut self) {
+        if self.ask.capturing {
+            // Its text had no end.
+            let text = std::mem::take(&mut self.ask.text);
+            self.remember(&text);
+        }
+        if let Some(text) = self.ask.said.take() {
+            let known = self.statement(self.ask.name);
+            let known = Known {
+                text: Some(text),
+                ..known
+            };
+            self.set_statement(self.ask.name, known);
+        }
+    }
+
     fn execute_known(&mut self, known: Known, at: usize, out: &mut Vec<Located>) {
         self.name_newest(known.operation);
+        if let Some(entry) = self.pending.back_mut() {
+            entry.text = known.text;
+        }
         self.known(known.operation, known.class, true, at, out);
     }
 

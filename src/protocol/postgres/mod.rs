@@ -15,7 +15,8 @@
 //! constraint) comes after the exchanges of its batch have ended and shows in the transaction only.
 //!
 //! Prepared statements and portals are known by the hash of their name, in bounded number; the operation of one that was
-//! forgotten is `other`. SQL text, parameters, rows and error texts are read past and never kept.
+//! forgotten is `other`. Of a named one its literal-free form is remembered, for faults that match on SQL ([`Statement`]); of the
+//! unnamed one only while such a fault is loaded. Parameters, rows and error texts are read past and never kept.
 
 mod backend;
 mod decoder;
@@ -28,6 +29,7 @@ pub mod operation;
 mod pending;
 mod sql;
 mod startup;
+mod statements;
 mod status;
 mod transaction;
 
@@ -36,4 +38,6 @@ mod tests;
 
 pub use decoder::{Decoder, Shape};
 pub use operation::{operation_class, operation_name, operation_names};
+pub use sql::text::{Statement, TEXT_LIMIT, Table};
+pub use statements::Statements;
 pub use status::{OTHER, SKIPPED, is_failure, of_sqlstate, status_name};

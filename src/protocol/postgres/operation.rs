@@ -3,6 +3,7 @@
 //! A statement is named by its leading keyword; the table in PostgreSQL's manual, "SQL Commands", is the source. Where one
 //! keyword stands for acts that must not be confused (`ROLLBACK` and `ROLLBACK TO`), each has a row of its own.
 
+use super::statements::TextId;
 use crate::protocol::{Class, Operation};
 
 macro_rules! operations {
@@ -130,6 +131,8 @@ pub fn operation_names() -> impl Iterator<Item = &'static str> {
 pub(super) struct Known {
     pub(super) operation: Operation,
     pub(super) class: Class,
+    /// What it says, where that is remembered.
+    pub(super) text: Option<TextId>,
 }
 
 impl Known {
@@ -137,12 +140,14 @@ impl Known {
     pub(super) const UNKNOWN: Self = Self {
         operation: OTHER,
         class: Class::Admin,
+        text: None,
     };
 
     pub(super) fn of(operation: Operation) -> Self {
         Self {
             operation,
             class: operation_class(operation),
+            text: None,
         }
     }
 }

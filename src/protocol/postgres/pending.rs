@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::statements::TextId;
 use crate::protocol::{Lost, MAX_OUTSTANDING, Operation};
 
 /// What is owed.
@@ -40,6 +41,8 @@ pub(super) struct Entry {
     pub(super) kind: Kind,
     /// The server asked for COPY data.
     pub(super) copy_in: bool,
+    /// What its statement says, where that is remembered.
+    pub(super) text: Option<TextId>,
 }
 
 impl Entry {

@@ -6,7 +6,8 @@ use super::frame::Stop;
 use super::hash;
 use super::operation::{self, pack};
 use super::pending::Kind;
-use crate::protocol::{Class, Event, Located, Lost};
+use crate::protocol::facts::VALUE_LIMIT;
+use crate::protocol::{Class, Event, Fact, Facts, Located, Lost};
 
 /// The longest first packet that the server reads: 10,000 bytes behind the length.
 const PACKET_LIMIT: u32 = 10_004;
@@ -48,6 +49,9 @@ pub(super) struct Opening {
     length: u32,
     in_value: bool,
     is_replication: bool,
+    /// What the value tells of the session, and the value.
+    fact: Option<Fact>,
+    value: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,27 +80,49 @@ impl Opening {
             length: 0,
             in_value: false,
             is_replication: false,
+            fact: None,
+            value: Vec::new(),
         }
     }
 
     /// One byte of the start-up message's parameters. Whether it ends one that asks for replication.
-    fn parameter(&mut self, byte: u8) -> bool {
+    fn parameter(&mut self, byte: u8, facts: &mut Facts) -> bool {
         if byte != 0 {
             self.length = self.length.saturating_add(1);
             if self.length <= 16 {
                 self.text = self.text << 8 | u128::from(byte.to_ascii_uppercase());
+            }
+            if self.in_value && self.fact.is_some() && self.value.len() < VALUE_LIMIT {
+                self.value.push(byte);
             }
             return false;
         }
         let text = std::mem::take(&mut self.text);
         self.length = 0;
         let asks = self.in_value && self.is_replication && !is_false(text);
-        if !self.in_value {
+        if self.in_value {
+            let value = std::mem::take(&mut self.value);
+            if let Some(fact) = self.fact {
+                facts.settle(fact, &value);
+            }
+        } else {
             self.is_replication = text == pack("REPLICATION");
+            self.fact = fact_of(text);
         }
         self.in_value = !self.in_value;
         asks
     }
+}
+
+/// What a parameter tells of the session.
+fn fact_of(name: u128) -> Option<Fact> {
+    [
+        ("USER", Fact::User),
+        ("DATABASE", Fact::Database),
+        ("APPLICATION_NAME", Fact::Name),
+    ]
+    .into_iter()
+    .find_map(|(known, fact)| (pack(known) == name).then_some(fact))
 }
 
 /// What the server takes for false (its `parse_bool`, as far as clients use it).
@@ -205,7 +231,10 @@ impl Decoder {
     fn first_body(&mut self, chunk: &[u8]) {
         for &byte in chunk {
             if self.opening.step == Step::Startup {
-                self.replication |= self.opening.parameter(byte);
+                self.replication |= {
+                    let facts = self.facts.get_or_insert_default();
+                    self.opening.parameter(byte, facts)
+                };
             } else if self.opening.pid_have < 4 {
                 self.opening.pid = self.opening.pid << 8 | u32::from(byte);
                 self.opening.pid_have += 1;
@@ -227,6 +256,12 @@ impl Decoder {
             });
         } else {
             self.opening.step = Step::Done;
+            // As the server does it.
+            let facts = self.facts.get_or_insert_default();
+            if facts.get(Fact::Database, exchange).is_empty() {
+                let user = facts.get(Fact::User, exchange).to_vec();
+                facts.settle(Fact::Database, &user);
+            }
         }
         out.push(Located {
             at,

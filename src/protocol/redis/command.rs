@@ -50,6 +50,12 @@ pub(super) enum Kind {
     Watch,
     /// Its reply's type tells the protocol version.
     Hello,
+    /// AUTH.
+    Auth,
+    /// CLIENT SETNAME.
+    SetName,
+    /// SELECT.
+    Select,
     /// Back to the state of a new connection.
     Reset,
     /// Its reply never ends.
@@ -123,6 +129,9 @@ const KINDS: &[(Kind, &str)] = &[
     (Kind::Discard, "DISCARD"),
     (Kind::Watch, "WATCH"),
     (Kind::Hello, "HELLO"),
+    (Kind::Auth, "AUTH"),
+    (Kind::SetName, "client|setname"),
+    (Kind::Select, "SELECT"),
     (Kind::Reset, "RESET"),
     (Kind::Monitor, "MONITOR"),
     (Kind::Replication, "PSYNC SYNC"),

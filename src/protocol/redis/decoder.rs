@@ -4,7 +4,7 @@ use super::outstanding::Outstanding;
 use super::reply::Replies;
 use super::request::Requests;
 use super::{Stop, emit};
-use crate::protocol::{Event, Located, Lost};
+use crate::protocol::{Event, Facts, Located, Lost, Status};
 
 /// Whether the decoder still follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,17 +53,33 @@ impl Decoder {
         if self.life != Life::Following {
             return self.end(out);
         }
+        let seen = out.len();
         let fed = self
             .replies
             .feed(bytes, &self.requests, &mut self.outstanding, out);
+        if let Some(facts) = self.requests.waiting_facts() {
+            for told in &out[seen..] {
+                if let Event::ReplyEnd { status } = told.event {
+                    facts.answered(told.exchange, status == Status::OK);
+                }
+            }
+        }
         if let Err(stop) = fed {
             self.give_up(stop, out);
         }
     }
 
+    /// What the session has said of itself.
+    pub fn facts(&self) -> Option<&Facts> {
+        self.requests.facts()
+    }
+
     /// See [`crate::protocol::Decoder::withhold`]. Of a request that changes whether later ones are answered (CLIENT REPLY), and
     /// after which others were already shown, the pairing cannot be undone: the decoder then gives up with the next bytes.
     pub fn withhold(&mut self, exchange: u64) {
+        if let Some(facts) = self.requests.waiting_facts() {
+            facts.withhold(exchange);
+        }
         if !self.requests.withhold(exchange, &mut self.outstanding) && self.life == Life::Following
         {
             self.life = Life::Doomed(Lost::Unpaired);

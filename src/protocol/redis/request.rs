@@ -1,5 +1,6 @@
 //! What the client sends: commands as arrays of bulk strings, or inline.
 
+mod facts;
 mod meaning;
 
 use super::command::{self, Kind};
@@ -9,7 +10,7 @@ use super::number::{self, Number};
 use super::outstanding::{Outstanding, Pending};
 use super::word::{Packed, Word};
 use super::{Stop, emit};
-use crate::protocol::{Class, Event, Located, Lost, Operation};
+use crate::protocol::{Class, Event, Facts, Located, Lost, Operation};
 
 /// Most arguments of a command, as in Redis.
 const MAX_ARGUMENTS: u64 = i32::MAX as u64;
@@ -51,6 +52,7 @@ enum Capture {
     Nothing,
     Word,
     Hash,
+    Fact,
 }
 
 /// What most commands do not need, since the fast way takes them; made when one first does.
@@ -59,6 +61,7 @@ struct Details {
     word: Word,
     /// Channel and payload of a PUBLISH.
     digest: Digest,
+    saying: facts::Saying,
 }
 
 /// What requests alone say of the connection's state: a reply may be long in coming, or never come.
@@ -97,12 +100,14 @@ pub(super) struct Requests {
     mode: Mode,
     /// The last request that changed the mode, and the mode before it.
     undo: Option<(u64, Mode)>,
+    /// What the session has said of itself.
+    facts: Option<Box<Facts>>,
 }
 
 impl Requests {
     /// Bytes that it may hold on the heap.
     #[cfg(test)]
-    pub(super) const DETAILS: usize = size_of::<Details>();
+    pub(super) const DETAILS: usize = size_of::<Details>() + facts::Saying::HEAP;
 
     pub(super) const fn new() -> Self {
         Self {
@@ -126,6 +131,7 @@ impl Requests {
                 queueing: false,
             },
             undo: None,
+            facts: None,
         }
     }
 

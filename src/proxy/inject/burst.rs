@@ -7,6 +7,7 @@ use super::super::relay::{Relay, Way};
 use super::Injector;
 use super::request::due;
 use crate::fault::action::{CloseHow, Disconnect, Truncate, When};
+use crate::fault::arguments::Said;
 use crate::fault::plan::Ending;
 use crate::fault::spec::Side;
 use crate::fault::{Decision, Subject};
@@ -34,6 +35,7 @@ impl Injector {
                 operation: BURST,
                 class: BURST_CLASS,
                 client: relay.peer,
+                said: Said::default(),
                 request: &[],
                 now: clock::instant(now),
             };

@@ -6,15 +6,17 @@
 //! from the scratch buffer to the socket as on the fast way.
 
 mod burst;
+mod cuts;
 mod error;
 mod lose;
 mod push;
+mod record;
 mod reply;
 mod request;
 mod swap;
 
 use super::clock;
-use super::event::Event;
+use super::event::Event as Happening;
 use super::lane::{Cargo, Item, Lane, Progress, Stall};
 use super::local::Local;
 use super::relay::{End, Half, Relay, Source, Way, source_of};
@@ -23,10 +25,13 @@ use crate::fault::action::CloseHow;
 use crate::fault::spec::Side;
 use crate::fault::{Decision, Plan};
 use crate::measure::Counter;
-use crate::protocol::Protocol;
+use crate::protocol::{Event, Protocol};
+use cuts::Cuts;
 use push::Pushes;
+use record::Record;
 use reply::Replies;
 use request::Requests;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::io::ReadBuf;
@@ -41,6 +46,8 @@ pub(crate) struct Injector {
     requests: Requests,
     replies: Replies,
     pushes: Pushes,
+    record: Record,
+    cuts: Cuts,
     /// The session closes once all replies before this exchange were sent on.
     closing: Option<(CloseHow, u64)>,
     /// Requests do not move until this fault is over.
@@ -60,9 +67,16 @@ enum Sent {
 }
 
 impl Injector {
-    pub(crate) fn new(plan: Arc<Plan>, shared: &Shared) -> Self {
+    pub(crate) fn new(
+        plan: Arc<Plan>,
+        shared: &Shared,
+        session: u64,
+        client: Option<IpAddr>,
+    ) -> Self {
         let mut pushes = Pushes::default();
         pushes.watch(plan.has_push_faults());
+        let mut cuts = Cuts::new(session, client);
+        cuts.set_plan(&plan, clock::now());
         Self {
             plan,
             protocol: shared.protocol(),
@@ -71,6 +85,8 @@ impl Injector {
             requests: Requests::default(),
             replies: Replies::default(),
             pushes,
+            record: Record::default(),
+            cuts,
             closing: None,
             stalled: None,
             armed: u64::MAX,
@@ -84,13 +100,17 @@ impl Injector {
             && self.requests.is_idle()
             && self.replies.is_idle()
             && self.pushes.is_idle()
+            && self.record.is_idle()
+            && self.cuts.is_idle()
             && self.closing.is_none()
             && self.stalled.is_none()
     }
 
     /// Another plan is in force: what faults that are gone have held goes on, in order, at once.
     pub(crate) fn set_plan(&mut self, plan: Arc<Plan>) {
-        let now = clock::instant(clock::now());
+        let now = clock::now();
+        self.cuts.set_plan(&plan, now);
+        let now = clock::instant(now);
         let in_force = |d: &Decision| d.faults.iter().all(|f| plan.in_force(f, now));
         self.up.free(in_force);
         self.down.free(in_force);
@@ -116,6 +136,8 @@ impl Injector {
         local: &mut Local,
     ) -> Poll<End> {
         let progress = self.poll_both(relay, cx, local);
+        self.record
+            .sent(self.down.sent, &relay.shared, &mut local.shard);
         let held = !self.down.is_empty();
         relay.meter.settle(held, clock::now(), &relay.shared);
         progress
@@ -128,12 +150,18 @@ impl Injector {
         local: &mut Local,
     ) -> Poll<End> {
         let mut wake = u64::MAX;
+        if let Some(end) = self.poll_cuts(relay, cx, local, &mut wake) {
+            return Poll::Ready(end);
+        }
         if relay.take_turns()[0] == Way::Down && !self.is_frozen(relay) {
             self.poll_way(Way::Down, relay, cx, local, &mut wake);
         }
         loop {
             let stalled = self.stalled.is_some();
             let mut again = !stalled && self.poll_way(Way::Up, relay, cx, local, &mut wake);
+            if let Some(end) = self.poll_cuts(relay, cx, local, &mut wake) {
+                return Poll::Ready(end);
+            }
             if let Some(end) = self.poll_stalled(relay, cx, local, &mut wake) {
                 return Poll::Ready(end);
             }
@@ -232,7 +260,7 @@ impl Injector {
     ) -> bool {
         let mut moved = false;
         // Once the session is to close, only the replies before that still go.
-        while !(self.is_closed_to(way) || half(relay, way).done) {
+        while !(self.is_closed_to(way) || half(relay, way).done || self.is_cut(way)) {
             match self.send(way, relay, cx, local, wake) {
                 Sent::Wait => return moved,
                 Sent::Read => {}
@@ -284,6 +312,9 @@ impl Injector {
             shared,
             ..
         } = relay;
+        if up.source != Source::Open {
+            self.record.client_left(self.down.sent);
+        }
         let (to, half, lane) = match way {
             Way::Up => (upstream, up, &mut self.up),
             Way::Down => (client, down, &mut self.down),
@@ -297,11 +328,17 @@ impl Injector {
             }
         }
         let now = clock::now();
+        let record = &mut self.record;
         let progress = lane.poll_send(cx, to, now, local, shared, |exchange| {
             if let Some(e) = meter.get_mut(exchange) {
                 e.forwarded = now;
             }
+            record.forwarded(exchange);
         });
+        if way == Way::Down {
+            // At once: what this client asks after its reply is new.
+            record.sent(lane.sent, shared, &mut local.shard);
+        }
         match progress {
             Progress::Empty if half.source == Source::Open => Sent::Read,
             Progress::Empty => {
@@ -378,12 +415,21 @@ impl Injector {
                     relay
                         .meter
                         .reply_eof(now, local, &relay.shared, relay.session);
+                    for event in &local.events {
+                        if let Event::ReplyEnd { status } = event.event {
+                            let (exchange, place) = (event.exchange, self.down.pushed);
+                            self.record
+                                .reply_ends(exchange, status, None, place, &relay.shared);
+                        }
+                    }
                     // What ends with the connection is complete now.
                     self.reply_lost(now);
                 }
             }
             Ok(()) => {
+                let (length, close) = self.admit(way, length, now, relay, local);
                 let whole = match way {
+                    _ if length == 0 => false,
                     Way::Up => self.request(length, now, relay, local),
                     Way::Down => self.reply(length, now, relay, local),
                 };
@@ -394,6 +440,9 @@ impl Injector {
                 if whole && half.send_scratch(cx, to, length, local).is_err() {
                     half.break_off();
                 }
+                if let Some(close) = close {
+                    self.close_behind(way, close);
+                }
             }
         }
         true
@@ -401,6 +450,11 @@ impl Injector {
 }
 
 impl Injector {
+    /// The session ends: what is open in the ledger is closed.
+    pub(crate) fn end(&mut self, shared: &Shared, local: &mut Local) {
+        self.record.end(self.down.sent, shared, &mut local.shard);
+    }
+
     /// A peer has ended its stream: what passes that on waits behind its bytes, as long as a fault says.
     fn slow_close(&mut self, way: Way, now: u64, relay: &mut Relay, local: &mut Local) {
         let side = match way {
@@ -408,7 +462,9 @@ impl Injector {
             Way::Down => Side::Reply,
         };
         let (client, at) = (relay.peer, clock::instant(now));
-        let decision = self.plan.decide_close(relay.session, side, client, at);
+        let decision =
+            self.plan
+                .decide_close(relay.session, side, client, relay.meter.decoder.facts(), at);
         if decision.faults.is_empty() {
             return;
         }
@@ -419,17 +475,7 @@ impl Injector {
         note_aside("close", &decision, relay, local);
         let due = now.saturating_add(clock::nanos(delay));
         let mark = Cargo::Bytes(Vec::new());
-        let mark = Item::new(due, mark, Some(&Arc::new(decision)));
-        let kept = match way {
-            Way::Up => self.requests.take_kept(),
-            Way::Down => self.take_kept_replies(),
-        };
-        let lane = match way {
-            Way::Up => &mut self.up,
-            Way::Down => &mut self.down,
-        };
-        lane.push_bytes(&kept, 0, None);
-        lane.push(mark);
+        self.end_lane(way, Item::new(due, mark, Some(&Arc::new(decision))));
     }
 }
 
@@ -437,7 +483,7 @@ impl Injector {
 fn note_aside(what: &'static str, decision: &Decision, relay: &Relay, local: &mut Local) {
     let (shared, session) = (&relay.shared, relay.session);
     local.shard.count(shared.id, Counter::FaultsInjected, 1);
-    shared.emit(|| Event::InjectedAside {
+    shared.emit(|| Happening::InjectedAside {
         proxy: shared.name.clone(),
         session,
         what,

@@ -166,6 +166,7 @@ impl Injector {
             return;
         };
         let message = Message {
+            facts: relay.meter.decoder.facts(),
             session: relay.session,
             ordinal: self.pushes.seen,
             client: relay.peer,

@@ -288,6 +288,7 @@ impl Injector {
             && self.down.is_empty()
             && self.closing.is_none()
             && !self.pushes.is_watching()
+            && self.record.is_idle()
         {
             relay
                 .meter
@@ -304,10 +305,13 @@ impl Injector {
         relay.meter.decoder.reply(&scratch[..length], &mut events);
         let mut taken = 0;
         for event in &events {
-            self.route_reply(&scratch[taken..event.at.max(taken)], now, relay, local);
+            let bytes = &scratch[taken..event.at.max(taken)];
+            self.record.reply_bytes(bytes);
+            self.route_reply(bytes, now, relay, local);
             taken = event.at.max(taken);
             self.reply_event(event, now, relay, local);
         }
+        self.record.reply_bytes(&scratch[taken..length]);
         self.route_reply(&scratch[taken..length], now, relay, local);
         self.fail_copy(relay);
         self.release_answers_between(now, relay);
@@ -315,7 +319,7 @@ impl Injector {
             .meter
             .pass_over(0, length, now, &mut local.shard, &relay.shared);
         if relay.meter.lost {
-            self.give_up();
+            self.give_up(relay, local);
         }
         local.events = events;
         local.scratch = scratch;
@@ -339,15 +343,21 @@ impl Injector {
                 let asked = meter.get(event.exchange).map_or(now, |e| e.asked);
                 self.replies.begin(event.exchange, asked);
                 self.cut_if_due();
+                let (place, protocol) = (self.down.pushed, self.protocol);
+                self.record.reply_begins(event.exchange, place, protocol);
                 let first = self.pushes.reply_begins();
+                self.record.reply_bytes(&first);
                 self.take_reply(&first, now);
             }
-            Event::ReplyEnd { .. } => {
+            Event::ReplyEnd { status } => {
                 let swapped = match &self.replies.replying {
                     Replying::Swapping { swapping, .. } => swapping.status(),
                     _ => None,
                 };
                 self.reply_end(now);
+                let (exchange, place) = (event.exchange, self.down.pushed);
+                self.record
+                    .reply_ends(exchange, status, swapped, place, &relay.shared);
                 if let Some(mut done) = done {
                     done.sample.status = swapped.unwrap_or(done.sample.status);
                     self.finish(done, now, relay, local);
@@ -545,7 +555,10 @@ impl Injector {
             if self.replies.is_cut() {
                 continue;
             }
+            let begin = self.down.pushed;
             self.down.push(item);
+            let places = (begin, self.down.pushed);
+            self.record.answered(exchange, answer.status, places);
             if answer.close {
                 let close = Cargo::Close(CloseHow::Fin, 0);
                 self.down

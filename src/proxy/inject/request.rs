@@ -9,10 +9,11 @@ use super::super::treatment;
 use super::Injector;
 use super::reply::{Answer, Reply};
 use crate::fault::action::{CloseHow, Disconnect, When};
+use crate::fault::arguments::Said;
 use crate::fault::plan::Ending;
 use crate::fault::{Decision, Subject};
 use crate::measure::Counter;
-use crate::protocol::{Class, Event, Located, Operation, Protocol};
+use crate::protocol::{Class, Decoder, Event, Located, Operation, Protocol};
 use std::sync::Arc;
 
 /// A request of which a fault looks at the arguments is kept this far before the plan is asked.
@@ -121,7 +122,7 @@ impl Injector {
         local
             .shard
             .count(relay.shared.id, Counter::BytesUp, length as u64);
-        if self.requests.over {
+        if self.requests.over && !self.record.is_asking() {
             return false;
         }
         if relay.meter.lost {
@@ -140,22 +141,29 @@ impl Injector {
         };
         for event in &events {
             let (shard, shared) = (&mut local.shard, &relay.shared);
-            if let Some(done) = relay
+            let done = relay
                 .meter
-                .on_request(event, now, shard, shared, relay.session)
-            {
+                .on_request(event, now, shard, shared, relay.session);
+            if let Some(done) = &done {
                 local
                     .shard
                     .completed(relay.shared.id, &done.sent(done.first_byte, now));
             }
             self.request_event(event, relay, local, &mut piece);
+            if let Event::RequestEnd = event.event {
+                let asked = (event.exchange, done.is_none());
+                let shard = &mut local.shard;
+                self.record
+                    .asked(asked, piece.bytes, event.at, now, relay, shard);
+            }
         }
+        self.record.end_of_piece(piece.bytes);
         relay
             .meter
             .pass_over(length, 0, now, &mut local.shard, &relay.shared);
         let whole = self.end_of_request_piece(&mut piece, relay, local);
         if relay.meter.lost {
-            self.give_up();
+            self.give_up(relay, local);
         }
         local.events = events;
         local.scratch = scratch;
@@ -268,7 +276,18 @@ impl Injector {
         }
         let kept = std::mem::take(&mut self.requests.undecided);
         let seen = begin.map_or(kept.as_slice(), |begin| &piece.bytes[begin..at]);
+        let decoder = &relay.meter.decoder;
+        let statement = match decoder {
+            Decoder::Postgres(d) if self.plan.needs_arguments(asked.1, asked.2) => {
+                d.statement_of(asked.0, seen)
+            }
+            _ => None,
+        };
         let subject = Subject {
+            said: Said {
+                facts: decoder.facts(),
+                statement: statement.as_deref(),
+            },
             session: relay.session,
             exchange: asked.0,
             operation: asked.1,
@@ -278,7 +297,14 @@ impl Injector {
             now: clock::instant(piece.now),
         };
         let decision = self.plan.decide(&subject);
-        if decision.faults.is_empty() {
+        let touched = !decision.faults.is_empty();
+        if touched {
+            self.record.begin(asked.0, &relay.shared);
+        }
+        if touched || relay.shared.retries.is_waiting() {
+            self.record.ask(asked, seen, at, &relay.shared);
+        }
+        if !touched {
             self.up.push_bytes(&kept, 0, None);
             self.requests.asking = Asking::Plain;
             return;
@@ -354,6 +380,7 @@ impl Injector {
     /// Sends a request on after `delay` nanoseconds.
     pub(super) fn pass(&mut self, seen: &[u8], delay: u64, now: u64, decision: &Arc<Decision>) {
         self.up.push_bytes(seen, due(now, delay), Some(decision));
+        self.record.passes();
         self.requests.asking = Asking::Held {
             delay,
             cause: Arc::clone(decision),
@@ -422,12 +449,16 @@ impl Injector {
     /// Tells everybody what was done.
     pub(super) fn note(
         &mut self,
-        (exchange, operation, _): Asked,
+        (exchange, operation, class): Asked,
         decision: &Decision,
         skipped: Option<&'static str>,
         relay: &mut Relay,
         local: &mut Local,
     ) {
+        let (plan, shard) = (&self.plan, &mut local.shard);
+        let asked = (exchange, operation, class);
+        self.record
+            .write(asked, decision, skipped, plan, relay, shard);
         let Relay {
             shared,
             session,
@@ -462,7 +493,9 @@ impl Injector {
     }
 
     /// The decoder lost its place: what is kept goes on, and exchanges are not touched any more.
-    pub(super) fn give_up(&mut self) {
+    pub(super) fn give_up(&mut self, relay: &Relay, local: &mut Local) {
+        let (shared, shard) = (&relay.shared, &mut local.shard);
+        self.record.give_up(self.down.sent, shared, shard);
         let kept = self.requests.take_kept();
         self.up.push_bytes(&kept, 0, None);
         if !self.requests.over {

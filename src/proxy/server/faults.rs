@@ -38,23 +38,6 @@ impl Server {
         })
     }
 
-    /// Switches one fault on, in place of the one of that name if there is one: it begins anew.
-    ///
-    /// # Errors
-    /// As [`add_fault`](Self::add_fault); the one that is there stays then.
-    pub fn replace_fault(
-        &self,
-        spec: &FaultSpec,
-        ttl: Option<Duration>,
-    ) -> Result<Listed, ControlError> {
-        let fault = spec.compile("").map_err(ControlError::Fault)?;
-        self.switch_on(fault, |state, fault, now| {
-            let name = fault.name().map(str::to_owned);
-            state.check_limits(&[&fault], ttl, |other| Some(&other.name) != name.as_ref())?;
-            Ok(state.store.replace(fault, ttl, now)?)
-        })
-    }
-
     fn switch_on(
         &self,
         fault: Fault,
@@ -72,6 +55,24 @@ impl Server {
             profile: None,
         });
         listed.ok_or_else(|| StoreError::NotFound(name.to_string()).into())
+    }
+
+    /// Puts another fault in the place of one that is on; its time to live begins anew.
+    ///
+    /// # Errors
+    /// There is none of that name; otherwise as [`Server::add_fault`].
+    pub fn replace_fault(
+        &self,
+        name: &str,
+        spec: &FaultSpec,
+        ttl: Option<Duration>,
+    ) -> Result<Listed, ControlError> {
+        let fault = spec.compile("").map_err(ControlError::Fault)?;
+        self.switch_on(fault, |state, fault, now| {
+            state.check_limits(&[&fault], ttl, |other| other.name != name)?;
+            state.store.replace(name, fault, ttl, now)?;
+            Ok(name.into())
+        })
     }
 
     /// Switches one fault off.

@@ -5,8 +5,10 @@
 //! token that settles the matter, and at [`LIMIT`] or [`DEEP_LIMIT`] bytes at the latest.
 
 mod grammar;
+mod tables;
 #[cfg(test)]
 mod tests;
+pub(super) mod text;
 
 use grammar::{Grammar, Token};
 

@@ -5,6 +5,7 @@ mod malformed;
 mod messages;
 mod opening;
 mod oracle;
+mod remembered;
 mod sessions;
 mod splits;
 

@@ -1,5 +1,6 @@
 //! What a request asks: its operation and class, whether it will be answered, what it changes for those that follow.
 
+use super::facts::Saying;
 use super::{Capture, Details, Replies, Requests, State};
 use crate::protocol::redis::command::{self, Kind};
 use crate::protocol::redis::digest::Digest;
@@ -28,18 +29,19 @@ impl Requests {
                 }
                 Capture::Hash
             }
-            _ => Capture::Nothing,
+            _ => self.capture_of_fact(),
         };
         if self.capture == Capture::Word {
             self.details().word = Word::new();
         }
     }
 
-    fn details(&mut self) -> &mut Details {
+    pub(super) fn details(&mut self) -> &mut Details {
         self.details.get_or_insert_with(|| {
             Box::new(Details {
                 word: Word::new(),
                 digest: Digest::new(),
+                saying: Saying::new(),
             })
         })
     }
@@ -49,6 +51,7 @@ impl Requests {
             Capture::Nothing => {}
             Capture::Word => self.details().word.push(bytes),
             Capture::Hash => self.details().digest.write(bytes),
+            Capture::Fact => self.details().saying.push(bytes),
         }
     }
 
@@ -57,7 +60,8 @@ impl Requests {
         let index = self.index;
         self.index += 1;
         match self.capture {
-            Capture::Nothing => return,
+            Capture::Nothing => return self.password_end(),
+            Capture::Fact => return self.fact_end(),
             Capture::Hash => return self.details().digest.end_field(),
             Capture::Word => {}
         }
@@ -75,6 +79,7 @@ impl Requests {
                 }
                 self.settled = self.kind != Kind::ClientReply;
             }
+            (_, Kind::Hello) => self.hello_option(word),
             (_, Kind::ClientReply) => {
                 self.wanted = [
                     (&b"on"[..], Replies::On),
@@ -162,6 +167,7 @@ impl Requests {
             return Ok(());
         }
         let before = self.mode;
+        self.say(exchange, self.is_reset());
         self.change_mode();
         if self.mode != before {
             self.undo = Some((exchange, before));
@@ -205,7 +211,12 @@ impl Requests {
     fn pending(&self, exchange: u64) -> Pending {
         let channels = self.arguments - 1;
         let (kind, replies) = match self.kind {
-            Kind::Container | Kind::Publish | Kind::Streams => (Kind::Plain, 1),
+            Kind::Container
+            | Kind::Publish
+            | Kind::Streams
+            | Kind::Auth
+            | Kind::SetName
+            | Kind::Select => (Kind::Plain, 1),
             kind if kind.is_unsubscription() => (kind, channels),
             // Without a channel it is an error: one reply.
             kind if kind.is_subscription() => (kind, channels.max(1)),

@@ -5,6 +5,7 @@ mod endings;
 mod hostile;
 mod model;
 mod oracle;
+mod said;
 mod sessions;
 mod withhold;
 
