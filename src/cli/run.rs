@@ -278,6 +278,8 @@ struct Signals {
     interrupt: Signal,
     hangup: Signal,
     halt: Signal,
+    /// A file that reached the limit on its size: caught, so that writing fails instead of ending us.
+    _full: Signal,
 }
 
 impl Signals {
@@ -287,6 +289,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
             halt: signal(SignalKind::user_defined1())?,
+            _full: signal(SignalKind::from_raw(libc::SIGXFSZ))?,
         })
     }
 
