@@ -1,9 +1,9 @@
 //! Bodies: read within bounds, written as JSON or text.
 
 use super::problem::Problem;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
@@ -18,6 +18,10 @@ use std::time::Duration;
 /// The largest body that is read, in bytes.
 const LIMIT: usize = 64 * 1024;
 
+/// Of a body that is too large, so many bytes are read and passed over: closing on unread bytes resets the connection, and the
+/// client would not get to know why.
+const PASSED_OVER: usize = 1024 * 1024;
+
 /// How long a body may take to arrive.
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -29,22 +33,36 @@ pub(super) type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 /// # Errors
 /// 413, 408 or 400.
 pub(super) async fn read(body: Incoming) -> Result<Bytes, Problem> {
-    let collected = tokio::time::timeout(DEADLINE, Limited::new(body, LIMIT).collect()).await;
-    match collected {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(e)) if e.downcast_ref::<LengthLimitError>().is_some() => Err(Problem::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            format!("a body may have {LIMIT} bytes"),
-        )),
-        Ok(Err(_)) => Err(Problem::new(
-            StatusCode::BAD_REQUEST,
-            "the body ended too early",
-        )),
+    match tokio::time::timeout(DEADLINE, collect(body)).await {
+        Ok(read) => read,
         Err(_) => Err(Problem::new(
             StatusCode::REQUEST_TIMEOUT,
             format!("a body must arrive within {} s", DEADLINE.as_secs()),
         )),
     }
+}
+
+async fn collect(mut body: Incoming) -> Result<Bytes, Problem> {
+    let (mut read, mut length) = (BytesMut::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Problem::bad("the body ended too early"))?;
+        let Some(data) = frame.data_ref() else {
+            continue;
+        };
+        length += data.len();
+        if length <= LIMIT {
+            read.extend_from_slice(data);
+        } else if length > PASSED_OVER {
+            break;
+        }
+    }
+    if length > LIMIT {
+        return Err(Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("a body may have {LIMIT} bytes"),
+        ));
+    }
+    Ok(read.freeze())
 }
 
 /// A JSON body. An empty one is an empty object.

@@ -7,19 +7,21 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// The statuses of all answers that a text gets, in order.
-fn statuses(admin: SocketAddr, text: &[u8]) -> Vec<u16> {
+fn statuses(admin: SocketAddr, text: &[u8], ends: bool) -> Vec<u16> {
     let mut stream = TcpStream::connect(admin).expect("connect");
     let limit = Some(Duration::from_secs(20));
     stream.set_read_timeout(limit).expect("timeout");
     // A refusal may come, and the connection end, before all was sent.
     let _ = stream.write_all(text);
-    let _ = stream.shutdown(Shutdown::Write);
+    if ends {
+        let _ = stream.shutdown(Shutdown::Write);
+    }
     let mut reply = Vec::new();
     let _ = stream.read_to_end(&mut reply);
     let reply = String::from_utf8_lossy(&reply);
-    let heads = reply.split("HTTP/1.1 ").skip(1);
+    let heads = reply.split("HTTP/1.").skip(1);
     heads
-        .filter_map(|head| head.get(..3)?.parse().ok())
+        .filter_map(|head| head.get(2..5)?.parse().ok())
         .collect()
 }
 
@@ -540,7 +542,8 @@ fn every_hostile_request_gets_the_status_that_it_must() {
     let before = brownout.get("/v1/proxies").body;
     let mut wrong = Vec::new();
     for Case { what, text, status } in &table.cases {
-        let got = statuses(brownout.admin(), text);
+        let ends = what == "a body that ends early";
+        let got = statuses(brownout.admin(), text, ends);
         if got != [*status] {
             wrong.push(format!("{got:?} instead of {status}: {what}"));
         }
