@@ -18,6 +18,7 @@ mod toxiproxy;
 mod v1;
 
 pub use serve::{Admin, AdminError};
+pub use toxiproxy::{PopulateError, populate_file};
 
 /// The OpenAPI document of `/v1`, as it is served.
 pub fn openapi() -> serde_json::Value {

@@ -6,7 +6,8 @@ use super::guard::Guard;
 use super::places::Busy;
 use super::problem::Problem;
 use super::rate::Rate;
-use super::{toxiproxy, v1};
+use super::toxiproxy::{self, Toxics};
+use super::v1;
 use crate::audit::{Audit, Entry, cut};
 use crate::proxy::Server;
 use bytes::Bytes;
@@ -69,6 +70,7 @@ pub(super) struct Context {
 #[derive(Debug)]
 pub(super) struct Router {
     cx: Context,
+    toxics: Toxics,
     guard: Guard,
     changes: Rate,
     refusals: Rate,
@@ -151,6 +153,7 @@ impl Router {
     pub(super) fn new(cx: Context, guard: Guard, changes_per_second: u32) -> Self {
         Self {
             cx,
+            toxics: Toxics::default(),
             guard,
             changes: Rate::new(changes_per_second),
             refusals: Rate::new(REFUSALS),
@@ -265,7 +268,10 @@ impl Router {
         match target {
             Target::V1(found) => v1::answer(&self.cx, call, found).await,
             Target::Metrics => {
-                let text = self.cx.server.exposition().await;
+                let server = &self.cx.server;
+                let mut text = server.exposition().await;
+                let stats = server.stats(None).await;
+                text += &toxiproxy::exposition(&server.proxies(), &stats);
                 let kind = "text/plain; version=0.0.4";
                 Ok(with_type(StatusCode::OK, text.into(), kind))
             }
@@ -274,9 +280,9 @@ impl Router {
                 Ok(with_type(StatusCode::OK, text, "text/plain"))
             }
             Target::Ready => Ok(v1::ready(&self.cx.server)),
-            Target::Toxiproxy => {
-                toxiproxy::answer(&self.cx.server, call).ok_or_else(Problem::not_found)
-            }
+            Target::Toxiproxy => toxiproxy::answer(&self.cx.server, &self.toxics, call)
+                .await
+                .ok_or_else(Problem::not_found),
         }
     }
 

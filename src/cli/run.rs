@@ -1,7 +1,7 @@
 //! `brownout run`: the proxies, until a signal ends them.
 
 use super::{COULD_NOT_RUN, USAGE, chain, say};
-use crate::admin::{Admin, AdminError};
+use crate::admin::{Admin, AdminError, populate_file};
 use crate::config::{Config, Listen, Problems, ProxyConfig};
 use crate::protocol::Protocol;
 use crate::proxy::Server;
@@ -33,6 +33,7 @@ Examples:
   brownout run --redis cache@26379=localhost:6379 --http 28080=localhost:8000
   brownout run --postgres 0=unix:/run/postgresql/.s.PGSQL.5432
   brownout run --config brownout.toml --profile redis-slow
+  brownout run --toxiproxy-config toxiproxy.json
 
 Then, beside it: brownout stats, brownout profile list, brownout halt;
 Prometheus reads http://127.0.0.1:8474/metrics.
@@ -55,6 +56,9 @@ pub struct Args {
     /// A proxy that passes bytes without looking into them.
     #[arg(long, value_name = "[NAME@]LISTEN=UPSTREAM")]
     pub tcp: Vec<String>,
+    /// Proxies from a file that Toxiproxy takes as its configuration.
+    #[arg(long, value_name = "FILE")]
+    pub toxiproxy_config: Option<PathBuf>,
     /// A profile to switch on at start; may be given several times.
     #[arg(long, value_name = "NAME")]
     pub profile: Vec<String>,
@@ -145,7 +149,8 @@ fn configuration(args: &Args) -> Result<Config, Problems> {
         .map_or("command line".into(), |p| p.display().to_string());
     config.check(&origin)?;
     check_exposure(args, &config)?;
-    if config.proxies.is_empty() {
+    // Those of Toxiproxy's file come later, and over the admin endpoint more of them.
+    if config.proxies.is_empty() && args.toxiproxy_config.is_none() {
         return Err(Problems::of_file(
             &origin,
             "there is no proxy to run",
@@ -211,6 +216,12 @@ async fn serve(args: &Args, config: Config) -> u8 {
     };
     if let Some(path) = halt_file_that_is_there(&server) {
         halted_by_file(&server, &admin, &path);
+    }
+    if let Some(path) = &args.toxiproxy_config
+        && let Err(error) = populate_file(&server, path).await
+    {
+        say(&chain(&error));
+        return USAGE;
     }
     for name in &args.profile {
         if let Err(error) = server.enable_profile(name, None, None) {

@@ -233,13 +233,19 @@ pub struct ConnectStats {
     pub latency: Option<Latency>,
 }
 
-/// Bytes passed on.
+/// Bytes that came, to be passed on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ByteStats {
     /// From clients to the upstream.
     pub up: u64,
     /// From the upstream to clients.
     pub down: u64,
+    /// Of `up`, those that `blackhole`, `reset_peer` or `limit_data` let vanish.
+    #[serde(default)]
+    pub vanished_up: u64,
+    /// Of `down`, the same.
+    #[serde(default)]
+    pub vanished_down: u64,
 }
 
 /// Figures over transactions.

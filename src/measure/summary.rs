@@ -50,6 +50,8 @@ pub(super) fn proxy(source: &Source) -> ProxyStats {
         bytes: ByteStats {
             up: count(Counter::BytesUp),
             down: count(Counter::BytesDown),
+            vanished_up: count(Counter::VanishedUp),
+            vanished_down: count(Counter::VanishedDown),
         },
         tap_lost: tap_lost(source.block),
         pushes: count(Counter::Pushes),

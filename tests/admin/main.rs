@@ -206,7 +206,7 @@ fn a_toxic_of_toxiproxy_is_a_fault_here() {
     assert_eq!(reply.status, 200, "{:?}", reply.json());
     let shown = json!({
         "attributes": { "latency": 60, "jitter": 0 }, "name": "latency_downstream", "type": "latency",
-        "stream": "downstream", "toxicity": 1.0,
+        "stream": "downstream", "toxicity": 1,
     });
     assert_eq!(reply.json(), shown);
     assert_eq!(brownout.get(toxics).json(), json!([shown]));

@@ -302,7 +302,7 @@ impl Injector {
             self.record.begin(asked.0, &relay.shared);
         }
         if touched || relay.shared.retries.is_waiting() {
-            self.record.ask(asked, seen, at, &relay.shared);
+            self.record.ask(asked, seen, at, relay);
         }
         if !touched {
             self.up.push_bytes(&kept, 0, None);

@@ -2,7 +2,7 @@
 
 use super::{ControlError, Server, State};
 use crate::config::{Library, Limits, ProxyConfig};
-use crate::fault::action::DEFAULT_TTL;
+use crate::fault::action::{DEFAULT_TTL, MAX_TTL};
 use crate::fault::glob::Glob;
 use crate::fault::spec::FieldError;
 use crate::fault::store::{Listed, StoreError};
@@ -20,6 +20,12 @@ impl Server {
     /// Whether everything is kept off.
     pub fn is_halted(&self) -> bool {
         self.state().store.is_halted()
+    }
+
+    /// The longest time to live that is allowed: for those who would rather say none.
+    pub fn longest_ttl(&self) -> Duration {
+        let most = self.state().config.limits.max_ttl;
+        most.map_or(MAX_TTL, |most| most.min(MAX_TTL))
     }
 
     /// Switches one fault on.
