@@ -6,6 +6,7 @@
 // Doc comments of options are help texts: shown as they are, not as Markdown.
 #![allow(clippy::doc_markdown, rustdoc::bare_urls)]
 
+pub mod audit;
 pub mod check;
 pub mod demo;
 pub mod fault;
@@ -73,6 +74,7 @@ enum Command {
     Halt(halt::Args),
     Ledger(ledger::Args),
     Check(check::Args),
+    Audit(audit::Args),
     Schema(schema::Args),
     Completions(Completions),
 }
@@ -96,6 +98,7 @@ pub fn main(cli: Cli) -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Demo(options) => demo::run(&options),
         Command::Check(args) => written(check::run(&args, &mut out, &mut err)),
+        Command::Audit(args) => written(audit::run(&args, &mut out, &mut err)),
         Command::Schema(args) => written(schema::run(&args, &mut out)),
         Command::Stats(args) => stats::run(&args),
         Command::Profile(args) => profile::run(&args),
