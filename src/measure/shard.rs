@@ -3,6 +3,7 @@
 use super::block::Block;
 use super::ledger::Sheet;
 use super::operations::{Key, Limits};
+use super::trace::Roll;
 use super::{Counter, Meta, ProxyId, Sample, Timing};
 use crate::protocol::{Class, Operation};
 use std::sync::Arc;
@@ -56,6 +57,8 @@ pub struct Shard {
     proxies: Vec<Option<Box<ProxyShard>>>,
     /// What faults did.
     pub ledger: Sheet,
+    /// What is recorded, while somebody records.
+    pub roll: Roll,
 }
 
 impl Shard {

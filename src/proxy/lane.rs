@@ -266,11 +266,10 @@ impl Lane {
                 }
             }
             let length = bytes.len();
-            for finished in &item.completes {
+            for finished in item.completes.drain(..) {
                 let first = item.started.max(finished.first_byte);
-                local
-                    .shard
-                    .completed(shared.id, &finished.sent(first, now.max(finished.asked)));
+                let sent = now.max(finished.asked);
+                finished.sent(first, sent, shared.id, &mut local.shard);
             }
             if let Some(exchange) = item.forwards {
                 forwarded(exchange);
@@ -278,6 +277,15 @@ impl Lane {
             self.release(length);
             self.items.pop_front();
         }
+    }
+}
+
+impl Lane {
+    /// The session ended: exchanges that are complete but did not go on are complete no more.
+    pub(crate) fn abandon(&mut self) -> impl Iterator<Item = Finished> + '_ {
+        self.items
+            .iter_mut()
+            .flat_map(|item| item.completes.drain(..))
     }
 }
 

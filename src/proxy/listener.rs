@@ -10,6 +10,7 @@ use super::upstream::is_exhaustion;
 use super::worker::Worker;
 use crate::config::Listen;
 use crate::fault::action::{Refuse, TurnAway};
+use crate::measure::trace::{Label, Record};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -348,6 +349,13 @@ impl Accepting {
         let refused = self.refused(session, peer);
         let how = refused.as_ref().map(|(how, _)| *how);
         if let Some((_, fault)) = refused {
+            let (id, name) = (self.shared.id, Arc::clone(&fault));
+            self.shared.process.note(|at| Record::TurnedAway {
+                at,
+                proxy: id,
+                session,
+                fault: Label::Text(name),
+            });
             let proxy = self.shared.name.clone();
             self.shared.emit(|| Event::Refused {
                 proxy,
@@ -370,6 +378,7 @@ impl Accepting {
             socket: OwnedFd::from(socket),
             unix,
             peer,
+            port: from.map_or(0, |from| from.port()),
             shared: Arc::clone(&self.shared),
             session,
             welcome,

@@ -7,6 +7,7 @@ use crate::measure::hlog::HlogWriter;
 use crate::measure::ledger::{Canonical, Ledger, Listing, Query};
 use crate::measure::prometheus::Exporter;
 use crate::measure::stats::{Latency, Stats};
+use crate::measure::trace::{Recorder, Trace};
 use crate::measure::{Collector, Meta, ProxyId, Shard};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,6 +26,7 @@ pub struct Measuring {
     exporter: Exporter,
     hlog: Option<HlogWriter>,
     ticked: Instant,
+    recorder: Option<Recorder>,
 }
 
 impl Measuring {
@@ -39,6 +41,45 @@ impl Measuring {
             exporter: Exporter::new([]),
             hlog,
             ticked: Instant::now(),
+            recorder: None,
+        }
+    }
+
+    /// Everything that is measured from now on is recorded, too.
+    pub(crate) async fn begin_recording(&mut self, recorder: Recorder, dispatch: &Dispatch) {
+        self.collect(dispatch).await;
+        self.recorder = Some(recorder);
+        self.switch_rolls(true, dispatch);
+    }
+
+    /// Ends the recording, with all that was written until now.
+    pub(crate) async fn stop_recording(&mut self, dispatch: &Dispatch) -> Option<Trace> {
+        self.collect(dispatch).await;
+        self.switch_rolls(false, dispatch);
+        self.recorder.take()?.finish(clock::now())
+    }
+
+    /// What is being recorded.
+    pub(crate) fn recorder(&mut self) -> Option<&mut Recorder> {
+        self.recorder.as_mut()
+    }
+
+    fn switch_rolls(&mut self, on: bool, dispatch: &Dispatch) {
+        for shard in self.spares.iter_mut().flatten() {
+            shard.roll.switch(on);
+        }
+        for worker in &dispatch.workers {
+            worker.record(on);
+        }
+    }
+
+    /// Brings the recording up to date.
+    fn settle(&mut self) {
+        let Some(recorder) = &mut self.recorder else {
+            return;
+        };
+        if let Err(error) = recorder.settle(clock::now()) {
+            tracing::error!(%error, "a part of the recording could not be written");
         }
     }
 
@@ -78,8 +119,14 @@ impl Measuring {
             if let Some(mut full) = worker.collect(empty).await {
                 self.collector.absorb_with(&mut full, own);
                 self.ledger.absorb(&mut full.ledger);
+                if let Some(recorder) = &mut self.recorder {
+                    recorder.absorb(&mut full.roll);
+                }
                 *spare = Some(full);
             }
+        }
+        if let Some(recorder) = &mut self.recorder {
+            recorder.absorb(&mut self.process.aside());
         }
         self.ledger.settle(&self.process.ledger);
         for proxy in &self.proxies {
@@ -97,6 +144,7 @@ impl Measuring {
         if let Some(hlog) = &mut self.hlog {
             hlog.write(&self.collector);
         }
+        self.settle();
     }
 
     /// Figures up to now, over a window that ends at the last full second, or since start.

@@ -7,11 +7,13 @@ use super::event::Event as Happening;
 use super::local::Local;
 use super::row::{Begun, Ended};
 use super::shared::Shared;
-use crate::measure::{Counter, Sample, Shard, Timing};
+use crate::measure::trace::{Label, Outcome, Record, Tape, Taped};
+use crate::measure::{Counter, ProxyId, Sample, Shard, Timing};
 use crate::protocol::{
     Class, Decoder, Event, Located, Lost, Operation, Protocol, Status, Transaction,
 };
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// An exchange between its first byte and its completion. Times are nanoseconds of [`super::clock`], 0 for not yet.
 #[derive(Debug, Clone)]
@@ -39,22 +41,60 @@ pub(crate) struct Exchange {
 }
 
 /// A complete exchange.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Finished {
-    pub(crate) sample: Sample,
+    sample: Sample,
     /// When its request was complete: what the client's latency counts from.
     pub(crate) asked: u64,
     /// When its first reply byte was seen.
     pub(crate) first_byte: u64,
+    /// What a recording knows of it.
+    taped: Option<Box<Taped>>,
 }
 
 impl Finished {
-    /// The sample of an exchange whose reply was sent on at `sent`, its first byte at `first`.
+    /// Its reply was sent on, the first byte at `first`, the last at `sent`.
     #[inline]
-    pub(crate) fn sent(mut self, first: u64, sent: u64) -> Sample {
+    pub(crate) fn sent(mut self, first: u64, sent: u64, proxy: ProxyId, shard: &mut Shard) {
         self.sample.client = sent.saturating_sub(self.asked);
         self.sample.first_byte = first.saturating_sub(self.asked);
-        self.sample
+        shard.completed(proxy, &self.sample);
+        if let Some(taped) = self.taped {
+            let (sample, asked) = (self.sample, self.asked);
+            shard
+                .roll
+                .write(proxy, || taped.answered(&sample, asked, first, sent));
+        }
+    }
+
+    /// Its reply goes on at `now`, as it comes.
+    #[inline]
+    pub(crate) fn passed(self, now: u64, proxy: ProxyId, shard: &mut Shard) {
+        let first = self.first_byte;
+        self.sent(first, now, proxy, shard);
+    }
+
+    /// Another status than the server's goes on.
+    pub(crate) fn becomes(&mut self, status: Status) {
+        self.sample.status = status;
+    }
+
+    /// Its reply never went on, or not whole; the session ended at `now`.
+    pub(crate) fn cut(mut self, now: u64, outcome: Outcome, proxy: ProxyId, shard: &mut Shard) {
+        let upstream = self.sample.upstream;
+        self.sample.client = now.saturating_sub(self.asked);
+        self.sample.first_byte = self.first_byte.saturating_sub(self.asked);
+        self.sample.status = Status::CLOSED;
+        shard.completed(proxy, &self.sample);
+        if let Some(taped) = self.taped {
+            let Sample {
+                operation, class, ..
+            } = self.sample;
+            let asked = self.asked;
+            shard.roll.write(proxy, || {
+                taped.unanswered(operation, class, asked, now, upstream, outcome)
+            });
+        }
     }
 }
 
@@ -73,6 +113,8 @@ pub(crate) struct Meter {
     busy_since: u64,
     transaction_since: u64,
     idle_in_transaction_since: u64,
+    /// Where the session is being recorded.
+    tape: Option<Box<Tape>>,
     /// The decoder gave up, or never was: plain TCP.
     pub(crate) lost: bool,
     /// It gave up on bytes that it should have followed.
@@ -83,7 +125,8 @@ pub(crate) struct Meter {
 const KEPT: usize = 32;
 
 impl Meter {
-    pub(crate) fn new(shared: &Shared) -> Self {
+    pub(crate) fn new(shared: &Shared, session: u64) -> Self {
+        let recorded = shared.process.is_recording();
         Self {
             decoder: Decoder::new(&shared.catalog),
             exchanges: VecDeque::new(),
@@ -94,6 +137,7 @@ impl Meter {
             busy_since: 0,
             transaction_since: 0,
             idle_in_transaction_since: 0,
+            tape: recorded.then(|| Box::new(Tape::new(shared.id, shared.protocol(), session))),
             lost: shared.protocol() == Protocol::Tcp,
             desynced: false,
         }
@@ -118,6 +162,7 @@ impl Meter {
         local.events.clear();
         self.decoder
             .request(&local.scratch[..length], &mut local.events);
+        self.record(&local.scratch[..length], &local.events, now, shared);
         let mut begun = Begun::new(shared.id);
         for event in &local.events {
             if let Event::Request {
@@ -132,9 +177,7 @@ impl Meter {
             } else if let Some(done) =
                 self.on_request(event, now, &mut local.shard, shared, session)
             {
-                local
-                    .shard
-                    .completed(shared.id, &done.sent(done.first_byte, now));
+                done.sent(now, now, shared.id, &mut local.shard);
             }
         }
         begun.tell(&mut local.shard);
@@ -168,9 +211,7 @@ impl Meter {
                 ended.add(sample, &mut local.shard);
             } else if let Some(done) = self.on_reply(event, now, &mut local.shard, shared, session)
             {
-                local
-                    .shard
-                    .completed(shared.id, &done.sent(done.first_byte, now));
+                done.passed(now, shared.id, &mut local.shard);
             }
         }
         ended.tell(&mut local.shard);
@@ -182,9 +223,7 @@ impl Meter {
         self.reply_eof_events(local);
         for event in &local.events {
             if let Some(done) = self.on_reply(event, now, &mut local.shard, shared, session) {
-                local
-                    .shard
-                    .completed(shared.id, &done.sent(done.first_byte, now));
+                done.passed(now, shared.id, &mut local.shard);
             }
         }
         self.end_of_piece(0, 0, now, &mut local.shard, shared);
@@ -194,6 +233,24 @@ impl Meter {
         local.events.clear();
         if !self.lost {
             self.decoder.reply_eof(&mut local.events);
+        }
+    }
+
+    /// Shows a piece from the client to the recording, before what the decoder says of it is acted on.
+    #[inline]
+    pub(crate) fn record(&mut self, piece: &[u8], events: &[Located], now: u64, shared: &Shared) {
+        if let Some(tape) = &mut self.tape {
+            tape.request(piece, events, now, shared.process.ledger.key());
+        }
+    }
+
+    /// A fault touches an exchange.
+    pub(crate) fn touched(&mut self, exchange: u64, fault: &Arc<str>) {
+        if let Some(e) = self.get_mut(exchange) {
+            e.injected = true;
+        }
+        if let Some(tape) = &mut self.tape {
+            tape.touched(exchange, fault);
         }
     }
 
@@ -226,7 +283,7 @@ impl Meter {
     #[inline]
     fn answer(&mut self, exchange: u64, status: Status, length: usize, now: u64) -> Option<Sample> {
         let oldest = self.exchanges.front()?;
-        if exchange != self.base || !oldest.is_plain() {
+        if exchange != self.base || !oldest.is_plain() || self.tape.is_some() {
             return None;
         }
         let client = now.saturating_sub(oldest.asked);
@@ -376,8 +433,26 @@ impl Meter {
                     shard.observe(shared.id, Timing::Delivery, now.saturating_sub(published));
                 }
             }
-            Event::Transaction(t) => self.transaction(t, now, shard, shared),
-            Event::Cancel { .. } => shard.count(shared.id, Counter::Cancels, 1),
+            Event::Transaction(state) => {
+                self.transaction(state, now, shard, shared);
+                shard.roll.write(shared.id, || Record::Transaction {
+                    at: now,
+                    proxy: shared.id,
+                    session,
+                    state,
+                });
+            }
+            Event::BackendKey { pid, key } if self.tape.is_some() => {
+                shared.backends.insert((pid, key), session);
+            }
+            Event::Cancel { pid, key } => {
+                shard.count(shared.id, Counter::Cancels, 1);
+                shard.roll.write(shared.id, || Record::Cancel {
+                    at: now,
+                    proxy: shared.id,
+                    target: shared.backends.get((pid, key)),
+                });
+            }
             Event::Lost(reason) => {
                 self.lost = true;
                 // A tunnel is what both sides agreed on.
@@ -387,6 +462,12 @@ impl Meter {
                     proxy: shared.name.clone(),
                     session,
                     reason: reason.name(),
+                });
+                shard.roll.write(shared.id, || Record::TapLost {
+                    at: now,
+                    proxy: shared.id,
+                    session,
+                    reason: Label::Word(reason.name()),
                 });
             }
             _ => {}
@@ -496,7 +577,8 @@ impl Meter {
     /// Takes a complete exchange out. One in the middle stays as a place until those before it are complete.
     #[inline]
     fn finish(&mut self, exchange: u64) -> Option<Finished> {
-        let finished = self.get(exchange)?.finished();
+        let mut finished = self.get(exchange)?.finished();
+        finished.taped = self.tape.as_mut().and_then(|tape| tape.take(exchange));
         if exchange == self.base {
             self.pop();
         } else {
@@ -529,21 +611,28 @@ impl Meter {
         Some(finished)
     }
 
-    /// The session ended: what is outstanding ended with it.
-    pub(crate) fn end(&mut self, now: u64, shard: &mut Shard, shared: &Shared) {
-        for exchange in self.exchanges.drain(..).filter(|e| e.known) {
+    /// The session ended: what is outstanding ended with it, in this way.
+    pub(crate) fn end(&mut self, now: u64, outcome: Outcome, shard: &mut Shard, shared: &Shared) {
+        let all = std::mem::take(&mut self.exchanges);
+        for (number, exchange) in (self.base..).zip(all).filter(|(_, e)| e.known) {
             let mut finished = exchange.finished();
-            let asked = if exchange.asked == 0 {
-                now
-            } else {
-                exchange.asked
-            };
-            finished.sample.status = Status::CLOSED;
-            finished.sample.client = now.saturating_sub(asked);
-            finished.sample.first_byte = finished.sample.client;
-            finished.sample.upstream = Some(finished.sample.client);
+            if finished.asked == 0 {
+                finished.asked = now;
+            }
+            let age = now.saturating_sub(finished.asked);
+            finished.first_byte = now;
+            finished.sample.upstream = Some(age);
             finished.sample.reply_bytes = 0;
-            shard.completed(shared.id, &finished.sample);
+            let taped = self.tape.as_mut().and_then(|tape| tape.take(number));
+            let operation = (finished.sample.operation, finished.sample.class);
+            let asked = finished.asked;
+            finished.cut(now, outcome, shared.id, shard);
+            if let Some(taped) = taped {
+                let (operation, class) = operation;
+                shard.roll.write(shared.id, || {
+                    taped.unanswered(operation, class, asked, now, None, outcome)
+                });
+            }
         }
         if self.busy_since != 0 {
             shared.levels.idle(self.busy_since, now);
@@ -622,6 +711,7 @@ impl Exchange {
             sample,
             asked: self.asked,
             first_byte: self.first_byte,
+            taped: None,
         }
     }
 }

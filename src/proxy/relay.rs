@@ -12,6 +12,7 @@ use super::shared::{CLOSING, Shared};
 use super::socket::{Stream, is_reset};
 use crate::fault::action::CloseHow;
 use crate::measure::Counter;
+use crate::measure::trace::{CloseSide, Outcome};
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -150,6 +151,8 @@ pub(crate) struct Relay {
     seen: u64,
     injector: Option<Box<Injector>>,
     pub(crate) slot: usize,
+    /// The side whose end came first.
+    left_first: Option<Way>,
     /// When a half-closed session is looked at next.
     look: u64,
     down_first: bool,
@@ -164,7 +167,7 @@ impl Relay {
         upstream: Stream,
         slot: usize,
     ) -> Self {
-        let meter = Meter::new(&shared);
+        let meter = Meter::new(&shared, session);
         Self {
             shared,
             session,
@@ -177,6 +180,7 @@ impl Relay {
             seen: 0,
             injector: None,
             slot,
+            left_first: None,
             look: 0,
             down_first: true,
         }
@@ -187,6 +191,7 @@ impl Relay {
         Local::with(|local| {
             local.set_waker(self.slot, cx.waker());
             let progress = self.advance(cx, local);
+            self.note_end();
             if progress.is_pending() && self.up.source != self.down.source {
                 self.look_for_reset(cx, local);
             }
@@ -370,13 +375,38 @@ impl Relay {
         }
     }
 
+    /// Remembers whose end came first.
+    #[inline]
+    fn note_end(&mut self) {
+        if self.left_first.is_none() {
+            self.left_first = match (self.up.source, self.down.source) {
+                (Source::Open, Source::Open) => None,
+                (Source::Open, _) => Some(Way::Down),
+                _ => Some(Way::Up),
+            };
+        }
+    }
+
+    /// Who ended the session, where it ended so.
+    pub(crate) fn ended_by(&self, end: End) -> CloseSide {
+        match (end, self.left_first) {
+            (End::ClientReset, _) => CloseSide::ClientReset,
+            (End::UpstreamReset, _) => CloseSide::UpstreamReset,
+            (End::Closed, _) => CloseSide::Proxy,
+            (_, Some(Way::Up)) => CloseSide::Client,
+            (End::Fault(_), _) => CloseSide::Fault,
+            (End::Fin, _) => CloseSide::Upstream,
+        }
+    }
+
     /// Counts how it ended, and what was outstanding then.
     pub(crate) fn account(&mut self, end: End) {
         let now = clock::now();
+        let outcome = outcome(self.ended_by(end));
         Local::with(|local| {
-            self.meter.end(now, &mut local.shard, &self.shared);
+            self.meter.end(now, outcome, &mut local.shard, &self.shared);
             if let Some(injector) = &mut self.injector {
-                injector.end(&self.shared, local);
+                injector.end(now, outcome, &self.shared, local);
             }
             let counter = match end {
                 End::ClientReset => Counter::ClientResets,
@@ -392,7 +422,22 @@ impl Drop for Relay {
     /// Where a panic ended the session, what was outstanding ended with it.
     fn drop(&mut self) {
         let now = clock::now();
-        Local::with(|local| self.meter.end(now, &mut local.shard, &self.shared));
+        Local::with(|local| {
+            self.meter
+                .end(now, Outcome::Cut, &mut local.shard, &self.shared);
+        });
+    }
+}
+
+/// What that is to an exchange without a reply.
+const fn outcome(by: CloseSide) -> Outcome {
+    match by {
+        CloseSide::Client | CloseSide::ClientReset => Outcome::ClientGone,
+        CloseSide::Upstream | CloseSide::UpstreamReset | CloseSide::ConnectFailed => {
+            Outcome::UpstreamGone
+        }
+        CloseSide::Fault => Outcome::Cut,
+        CloseSide::Proxy => Outcome::Outstanding,
     }
 }
 

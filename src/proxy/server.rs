@@ -3,6 +3,7 @@
 mod faults;
 mod lifecycle;
 mod proxies;
+mod recording;
 
 use super::event::{Event, EventBus};
 use super::limits::Limits;
@@ -159,10 +160,7 @@ impl Server {
         // After the threads: what they hold is no session's.
         let limits = Limits::raise(config.proxies.len(), wanted);
         let seed = config.seed.unwrap_or_else(seed_of_time);
-        let process = Arc::new(Process {
-            ledger: Numbering::new(config.ledger),
-            ..Process::default()
-        });
+        let process = Arc::new(Process::new(Numbering::new(config.ledger)));
         let measuring = Measuring::new(workers.len(), hlog, Arc::clone(&process));
         let inner = Inner {
             process,
@@ -276,7 +274,14 @@ impl Server {
     }
 
     fn emit(&self, event: impl FnOnce() -> Event) {
-        self.0.process.events.emit(event);
+        let process = &self.0.process;
+        if process.is_recording() {
+            let event = event();
+            recording::note(process, &event);
+            process.events.emit(|| event);
+        } else {
+            process.events.emit(event);
+        }
     }
 
     /// The stream of events.

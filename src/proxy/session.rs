@@ -8,6 +8,7 @@ use super::shared::Shared;
 use super::socket::Stream;
 use super::upstream::ConnectError;
 use crate::fault::action::CloseHow;
+use crate::measure::trace::{CloseSide, Label, Record};
 use crate::measure::{Counter, Timing};
 use std::future::poll_fn;
 use std::net::IpAddr;
@@ -31,6 +32,8 @@ pub(crate) struct Arrival {
     pub(crate) socket: OwnedFd,
     pub(crate) unix: bool,
     pub(crate) peer: Option<IpAddr>,
+    /// The client's port; 0 on a unix socket.
+    pub(crate) port: u16,
     pub(crate) shared: Arc<Shared>,
     /// Its ordinal on the proxy.
     pub(crate) session: u64,
@@ -104,6 +107,7 @@ pub(crate) async fn run(arrival: Arrival) {
         socket,
         unix,
         peer,
+        port,
         shared,
         session,
         welcome,
@@ -112,24 +116,38 @@ pub(crate) async fn run(arrival: Arrival) {
     let opened = clock::now();
     let slot = Local::with(|local| {
         local.shard.count(shared.id, Counter::SessionsOpened, 1);
+        local.shard.roll.write(shared.id, || Record::Opened {
+            at: opened,
+            proxy: shared.id,
+            session,
+            client: Label::Address(peer),
+            port,
+        });
         Slot(local.enter())
     });
     shared.emit(|| Event::SessionOpened {
         proxy: shared.name.clone(),
         session,
     });
-    let how = match Stream::adopt(socket, unix) {
+    let (how, by) = match Stream::adopt(socket, unix) {
         Ok(client) => match welcome {
             Welcome::Serve => carry(client, peer, &shared, session, slot.0).await,
-            Welcome::Ignore => ignore(client, &shared, slot.0).await,
-            Welcome::TurnAway => turn_away(client, &shared).await,
+            Welcome::Ignore => (ignore(client, &shared, slot.0).await, CloseSide::Fault),
+            Welcome::TurnAway => (turn_away(client, &shared).await, CloseSide::Fault),
         },
         Err(error) => {
             tracing::debug!(proxy = %shared.name, %error, "an accepted connection could not be used");
-            "closed"
+            ("closed", CloseSide::Client)
         }
     };
     Local::with(|local| {
+        let at = clock::now();
+        local.shard.roll.write(shared.id, || Record::Closed {
+            at,
+            proxy: shared.id,
+            session,
+            by,
+        });
         local.shard.count(shared.id, Counter::SessionsClosed, 1);
         local
             .shard
@@ -150,7 +168,7 @@ async fn carry(
     shared: &Arc<Shared>,
     session: u64,
     slot: usize,
-) -> &'static str {
+) -> (&'static str, CloseSide) {
     let started = clock::now();
     let upstream = match connect(shared, slot).await {
         Some(Ok(upstream)) => upstream,
@@ -165,14 +183,19 @@ async fn carry(
             });
             // The nearest that an accepted connection can come to a refused one.
             client.reset_on_close();
-            return "connect_failed";
+            return ("connect_failed", CloseSide::ConnectFailed);
         }
-        None => return "closed",
+        None => return ("closed", CloseSide::Proxy),
     };
     Local::with(|local| {
         local
             .shard
             .observe(shared.id, Timing::Connect, clock::now() - started);
+        local.shard.roll.write(shared.id, || Record::Connected {
+            at: clock::now(),
+            proxy: shared.id,
+            session,
+        });
     });
     if let Some(limit) = shared.user_timeout {
         client.bound_unacknowledged(limit);
@@ -181,7 +204,11 @@ async fn carry(
     let mut relay = Relay::new(Arc::clone(shared), session, peer, client, upstream, slot);
     let end = poll_fn(|cx| relay.poll(cx)).await;
     relay.account(end);
-    close(&mut relay, end).await
+    let by = relay.ended_by(end);
+    if shared.process.is_recording() {
+        shared.backends.forget(session);
+    }
+    (close(&mut relay, end).await, by)
 }
 
 /// A connection to the upstream; `None`: the proxy closed meanwhile.

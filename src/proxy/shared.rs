@@ -7,11 +7,13 @@ use super::upstream::Upstream;
 use crate::config::{Listen, ProxyConfig};
 use crate::fault::Plan;
 use crate::measure::ledger::Numbering;
+use crate::measure::trace::{Raw, Roll};
 use crate::measure::{Gauges, ProxyId};
 use crate::protocol::{Catalog, Protocol};
 use arc_swap::ArcSwap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Bytes that faults may hold in all sessions together.
@@ -30,6 +32,45 @@ pub(crate) struct Process {
     pub(crate) events: EventBus,
     /// Numbers the entries of the ledger.
     pub(crate) ledger: Numbering,
+    /// Whether sessions that begin are recorded.
+    recording: AtomicBool,
+    /// What is recorded outside the workers.
+    aside: Mutex<Roll>,
+}
+
+impl Process {
+    /// Nothing runs yet.
+    pub(crate) fn new(ledger: Numbering) -> Self {
+        Self {
+            ledger,
+            ..Self::default()
+        }
+    }
+
+    /// Whether sessions that begin now are recorded.
+    pub(crate) fn is_recording(&self) -> bool {
+        self.recording.load(Ordering::Acquire)
+    }
+
+    /// Begins or ends a recording.
+    pub(crate) fn record(&self, on: bool) {
+        self.aside().switch(on);
+        self.recording.store(on, Ordering::Release);
+    }
+
+    /// What is recorded outside the workers.
+    pub(crate) fn aside(&self) -> MutexGuard<'_, Roll> {
+        // Whole between any two statements that change it.
+        self.aside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Records what happened outside the workers.
+    pub(crate) fn note(&self, record: impl FnOnce(u64) -> Raw) {
+        if self.is_recording() {
+            let raw = record(clock::now());
+            self.aside().write(ProxyId(0), || raw);
+        }
+    }
 }
 
 /// What the sessions of one proxy share.
@@ -45,6 +86,8 @@ pub(crate) struct Shared {
     pub(crate) cut_on_desync: bool,
     pub(crate) process: Arc<Process>,
     pub(crate) levels: Levels,
+    /// Which session has which Postgres backend, while somebody records.
+    pub(crate) backends: Backends,
     /// Published messages on their way to subscribers of this proxy.
     pub(crate) deliveries: crate::measure::delivery::Published,
     plan: ArcSwap<Plan>,
@@ -81,6 +124,7 @@ impl Shared {
             cut_on_desync,
             process,
             levels: Levels::default(),
+            backends: Backends::default(),
             deliveries: crate::measure::delivery::Published::default(),
             plan: ArcSwap::default(),
             generation: AtomicU64::new(0),
@@ -146,6 +190,37 @@ impl Shared {
 
     pub(crate) fn emit(&self, event: impl FnOnce() -> Event) {
         self.process.events.emit(event);
+    }
+}
+
+/// Backends that are remembered at once; beyond that a cancel request names no session.
+const MAX_BACKENDS: usize = 65_536;
+
+/// Postgres backends by what a cancel request names: process id and the hash of a key.
+#[derive(Debug, Default)]
+pub(crate) struct Backends(Mutex<HashMap<(u32, u64), u64>>);
+
+impl Backends {
+    fn table(&self) -> MutexGuard<'_, HashMap<(u32, u64), u64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A session has this backend.
+    pub(crate) fn insert(&self, backend: (u32, u64), session: u64) {
+        let mut table = self.table();
+        if table.len() < MAX_BACKENDS {
+            table.insert(backend, session);
+        }
+    }
+
+    /// The session of a backend.
+    pub(crate) fn get(&self, backend: (u32, u64)) -> Option<u64> {
+        self.table().get(&backend).copied()
+    }
+
+    /// A session has ended.
+    pub(crate) fn forget(&self, session: u64) {
+        self.table().retain(|_, of| *of != session);
     }
 }
 

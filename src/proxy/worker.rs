@@ -22,6 +22,8 @@ enum Command {
     Collect(Shard, oneshot::Sender<Shard>),
     /// Wake all sessions: something that they look at changed.
     Wake,
+    /// Begin, or end, to record.
+    Record(bool),
     /// End when the last session has.
     Stop,
 }
@@ -92,6 +94,11 @@ impl Worker {
         let (give, take) = oneshot::channel();
         self.send(Command::Collect(empty, give));
         take.await.ok()
+    }
+
+    /// Begins, or ends, to record.
+    pub(crate) fn record(&self, on: bool) {
+        self.send(Command::Record(on));
     }
 
     pub(crate) fn wake(&self) {
@@ -178,6 +185,7 @@ async fn serve(mut commands: mpsc::UnboundedReceiver<Command>) {
                 // Readers wait for their answer for as long as the worker lives.
                 let _ = reply.send(full);
             }
+            Some(Command::Record(on)) => Local::with(|local| local.shard.roll.switch(on)),
             Some(Command::Wake) => Local::with(Local::wake_all),
             Some(Command::Stop) => {
                 sessions.close();

@@ -228,8 +228,11 @@ impl Recorder {
     }
 
     fn named(&mut self, raw: Raw) -> Option<Record> {
-        let id = raw.proxy_id()?;
-        let (index, catalog) = self.proxies.get(id)?;
+        let (index, catalog) = match raw.proxy_id() {
+            Some(id) => self.proxies.get(id)?,
+            // Of such, all names are text.
+            None => self.proxies.values().next()?,
+        };
         let status = match &raw {
             Record::Attempt(a) => match a.status {
                 Label::Status(status) => Some(status),

@@ -92,8 +92,6 @@ pub struct Tape {
 #[derive(Debug)]
 struct Open {
     exchange: u64,
-    operation: Option<Operation>,
-    class: Class,
     begun: u64,
     fingerprint: u64,
     fault: Option<Arc<str>>,
@@ -131,22 +129,13 @@ impl Tape {
                     self.begin(located.exchange, now, key);
                     fed = located.at;
                 }
-                Event::RequestKnown {
-                    operation, class, ..
-                } => self.know(located.exchange, operation, class),
                 Event::RequestEnd => {
                     self.feed(bytes, fed, located.at);
                     fed = located.at;
                     self.end(located.exchange);
                 }
-                Event::Request {
-                    begin,
-                    operation,
-                    class,
-                    ..
-                } => {
+                Event::Request { begin, .. } => {
                     self.begin(located.exchange, now, key);
-                    self.know(located.exchange, operation, class);
                     self.feed(bytes, begin, located.at);
                     fed = located.at;
                     self.end(located.exchange);
@@ -161,19 +150,10 @@ impl Tape {
         self.reading = Some(Fingerprint::new(key, self.protocol));
         self.open.push_back(Open {
             exchange,
-            operation: None,
-            class: Class::Admin,
             begun: now,
             fingerprint: 0,
             fault: None,
         });
-    }
-
-    fn know(&mut self, exchange: u64, operation: Operation, class: Class) {
-        if let Some(open) = self.get(exchange) {
-            open.operation = Some(operation);
-            open.class = class;
-        }
     }
 
     fn feed(&mut self, bytes: &[u8], from: usize, to: usize) {
@@ -216,22 +196,6 @@ impl Tape {
             begun: open.begun,
             fingerprint: open.fingerprint,
             fault: open.fault,
-        }
-    }
-
-    /// The session ended at `now`: those without a reply ended with it.
-    pub fn close(&mut self, now: u64, outcome: Outcome, roll: &mut Roll) {
-        let open: Vec<Open> = self.open.drain(..).collect();
-        for open in open {
-            let Some(operation) = open.operation else {
-                continue;
-            };
-            let class = open.class;
-            let taped = self.taped(open);
-            let asked = taped.begun;
-            roll.write(self.proxy, || {
-                taped.unanswered(operation, class, asked, now, None, outcome)
-            });
         }
     }
 }

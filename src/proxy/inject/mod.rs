@@ -19,12 +19,14 @@ use super::clock;
 use super::event::Event as Happening;
 use super::lane::{Cargo, Item, Lane, Progress, Stall};
 use super::local::Local;
+use super::meter::Finished;
 use super::relay::{End, Half, Relay, Source, Way, source_of};
 use super::shared::Shared;
 use crate::fault::action::CloseHow;
 use crate::fault::spec::Side;
 use crate::fault::{Decision, Plan};
 use crate::measure::Counter;
+use crate::measure::trace::Outcome;
 use crate::protocol::{Event, Protocol};
 use cuts::Cuts;
 use push::Pushes;
@@ -48,6 +50,8 @@ pub(crate) struct Injector {
     pushes: Pushes,
     record: Record,
     cuts: Cuts,
+    /// Complete exchanges whose replies were withheld.
+    withheld: Vec<Finished>,
     /// The session closes once all replies before this exchange were sent on.
     closing: Option<(CloseHow, u64)>,
     /// Requests do not move until this fault is over.
@@ -89,6 +93,7 @@ impl Injector {
             cuts,
             closing: None,
             stalled: None,
+            withheld: Vec::new(),
             armed: u64::MAX,
         }
     }
@@ -455,9 +460,12 @@ impl Injector {
 }
 
 impl Injector {
-    /// The session ends: what is open in the ledger is closed.
-    pub(crate) fn end(&mut self, shared: &Shared, local: &mut Local) {
+    /// The session ends: what is open in the ledger is closed, and replies that are held never come.
+    pub(crate) fn end(&mut self, now: u64, outcome: Outcome, shared: &Shared, local: &mut Local) {
         self.record.end(self.down.sent, shared, &mut local.shard);
+        for done in self.withheld.drain(..).chain(self.down.abandon()) {
+            done.cut(now, outcome, shared.id, &mut local.shard);
+        }
     }
 
     /// A peer has ended its stream: what passes that on waits behind its bytes, as long as a fault says.

@@ -363,7 +363,9 @@ impl Injector {
                 self.record
                     .reply_ends(exchange, status, swapped, place, &relay.shared);
                 if let Some(mut done) = done {
-                    done.sample.status = swapped.unwrap_or(done.sample.status);
+                    if let Some(status) = swapped {
+                        done.becomes(status);
+                    }
                     self.finish(done, now, relay, local);
                 }
                 self.release_answers(now, relay);
@@ -514,15 +516,12 @@ impl Injector {
     /// An exchange is complete once the last byte of its reply was sent on.
     fn finish(&mut self, done: Finished, now: u64, relay: &Relay, local: &mut Local) {
         if self.replies.is_cut() {
-            let mut sample = done.sent(done.first_byte, now);
-            sample.status = Status::CLOSED;
-            local.shard.completed(relay.shared.id, &sample);
+            // What the client does about that shows when the session ends.
+            self.withheld.push(done);
         } else if let Some(item) = self.down.back_bytes() {
             item.completes.push(done);
         } else {
-            local
-                .shard
-                .completed(relay.shared.id, &done.sent(done.first_byte, now));
+            done.passed(now, relay.shared.id, &mut local.shard);
         }
     }
 

@@ -140,6 +140,7 @@ impl Injector {
             taken: 0,
             begin: None,
         };
+        relay.meter.record(piece.bytes, &events, now, &relay.shared);
         let mut begun = Begun::new(relay.shared.id);
         for event in &events {
             if let Event::Request {
@@ -208,7 +209,7 @@ impl Injector {
             .on_request(event, now, shard, shared, relay.session);
         let replies = done.is_none();
         if let Some(done) = done {
-            shard.completed(id, &done.sent(done.first_byte, now));
+            done.sent(now, now, id, shard);
         }
         self.request_event(event, relay, local, piece);
         if let Event::RequestEnd = event.event {
@@ -528,8 +529,8 @@ impl Injector {
             });
             return;
         }
-        if let Some(e) = meter.get_mut(exchange) {
-            e.injected = true;
+        if let Some(first) = decision.faults.first() {
+            meter.touched(exchange, first);
         }
         local.shard.count(shared.id, Counter::FaultsInjected, 1);
         shared.emit(|| Happening::Injected {
