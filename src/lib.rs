@@ -2,6 +2,7 @@
 //! faults from profiles, and proves whether the services behind it survive.
 
 pub mod admin;
+pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod demo;

@@ -86,6 +86,20 @@ pub struct OperationStats {
     /// Its exchanges.
     #[serde(flatten)]
     pub exchanges: ExchangeStats,
+    /// Its histograms, where they were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub histograms: Option<Histograms>,
+}
+
+/// HDR histograms of microseconds: V2, compressed, in base64, as the tools of HdrHistogram read them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Histograms {
+    /// As the client saw it.
+    pub client: String,
+    /// As the server took it.
+    pub upstream: String,
+    /// Until the first byte of the reply.
+    pub first_byte: String,
 }
 
 /// Figures over exchanges.

@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub struct Measuring {
     collector: Collector,
+    /// The same by worker.
+    workers: Vec<Collector>,
     ledger: Ledger,
     process: Arc<Process>,
     /// The empty shard that each worker gets next; `None` while its worker has it.
@@ -28,6 +30,7 @@ impl Measuring {
     pub(crate) fn new(workers: usize, hlog: Option<HlogWriter>, process: Arc<Process>) -> Self {
         Self {
             collector: Collector::new(),
+            workers: (0..workers).map(|_| Collector::new()).collect(),
             ledger: Ledger::default(),
             process,
             spares: (0..workers).map(|_| Some(Shard::new())).collect(),
@@ -40,7 +43,9 @@ impl Measuring {
 
     /// Makes a proxy known everywhere, before its first session; or changes what is measured of it.
     pub(crate) fn register(&mut self, shared: &Arc<Shared>, meta: &Arc<Meta>, dispatch: &Dispatch) {
-        self.collector.register(shared.id, Arc::clone(meta));
+        for collector in self.collectors() {
+            collector.register(shared.id, Arc::clone(meta));
+        }
         for shard in self.spares.iter_mut().flatten() {
             shard.register(shared.id, Arc::clone(meta));
         }
@@ -55,21 +60,22 @@ impl Measuring {
 
     /// Makes the number of a proxy that went free for another.
     pub(crate) fn free(&mut self, proxy: ProxyId) {
-        self.collector.free(proxy);
+        self.collectors().for_each(|c| c.free(proxy));
     }
 
     /// Forgets a proxy.
     pub(crate) fn remove(&mut self, proxy: ProxyId) {
-        self.collector.remove(proxy);
+        self.collectors().for_each(|c| c.remove(proxy));
         self.proxies.retain(|p| p.id != proxy);
     }
 
     /// Takes what the workers measured since the last time.
     pub(crate) async fn collect(&mut self, dispatch: &Dispatch) {
-        for (worker, spare) in dispatch.workers.iter().zip(&mut self.spares) {
+        let each = dispatch.workers.iter().zip(&mut self.spares);
+        for ((worker, spare), own) in each.zip(&mut self.workers) {
             let Some(empty) = spare.take() else { continue };
             if let Some(mut full) = worker.collect(empty).await {
-                self.collector.absorb(&mut full);
+                self.collector.absorb_with(&mut full, own);
                 self.ledger.absorb(&mut full.ledger);
                 *spare = Some(full);
             }
@@ -84,7 +90,8 @@ impl Measuring {
     pub(crate) async fn tick(&mut self, dispatch: &Dispatch) {
         self.collect(dispatch).await;
         let now = Instant::now();
-        self.collector.tick(now - self.ticked);
+        let elapsed = now - self.ticked;
+        self.collectors().for_each(|c| c.tick(elapsed));
         self.ticked = now;
         if let Some(hlog) = &mut self.hlog {
             hlog.write(&self.collector);
@@ -95,6 +102,27 @@ impl Measuring {
     pub(crate) async fn stats(&mut self, dispatch: &Dispatch, window: Option<Duration>) -> Stats {
         self.collect(dispatch).await;
         self.collector.stats(window)
+    }
+
+    /// As collected last, with the histograms of every operation.
+    pub(crate) fn detailed(&self, window: Option<Duration>) -> Stats {
+        self.collector.detailed(window)
+    }
+
+    /// As collected last, by worker.
+    pub(crate) fn by_worker(&self, window: Option<Duration>, histograms: bool) -> Vec<Stats> {
+        let of = |c: &Collector| {
+            if histograms {
+                c.detailed(window)
+            } else {
+                c.stats(window)
+            }
+        };
+        self.workers.iter().map(of).collect()
+    }
+
+    fn collectors(&mut self) -> impl Iterator<Item = &mut Collector> {
+        std::iter::once(&mut self.collector).chain(&mut self.workers)
     }
 
     /// The entries of the ledger that are wanted, up to now.

@@ -28,6 +28,6 @@ mod turn_away;
 mod upstream;
 mod worker;
 
-pub use event::{Event, EventBus, Stamped};
+pub use event::{Event, EventBus, Missed, Stamped};
 pub use measuring::Measuring;
 pub use server::{ControlError, ProxyInfo, Server, StartError};

@@ -4,7 +4,6 @@ use super::fault;
 use super::refusal::Refusal;
 use super::toxic::{Toxic, Wanted};
 use crate::fault::FaultSpec;
-use crate::fault::action::MAX_TTL;
 use crate::fault::glob::Glob;
 use crate::fault::store::Listed;
 use crate::proxy::Server;
@@ -61,7 +60,7 @@ impl Toxics {
         let toxic = wanted.complete()?;
         let base = fault::base(proxy, &toxic, &server.faults());
         // Toxics have no time to live of their own; nothing may be forgotten all the same.
-        let listed = server.add_fault(&fault::spec(&toxic, base), Some(MAX_TTL))?;
+        let listed = server.add_fault(&fault::spec(&toxic, base), Some(server.longest_ttl()))?;
         self.remember(proxy, &toxic, listed);
         Ok(toxic)
     }
@@ -77,7 +76,7 @@ impl Toxics {
         let toxic = found.toxic.changed(body)?;
         let spec = fault::spec(&toxic, found.fault.fault);
         let ttl = if found.written {
-            MAX_TTL
+            server.longest_ttl()
         } else {
             // It is somebody else's, who said how long.
             Duration::from_millis(found.fault.left_ms.max(1))

@@ -1,26 +1,82 @@
 //! `GET /v1/ledger`: what became of the exchanges that faults touched.
 
-use super::body::{Answer, json};
-use super::problem::Problem;
-use super::router::Call;
-use crate::measure::ledger::Query;
+use super::super::body::{Answer, json};
+use super::super::problem::Problem;
+use super::super::router::Call;
+use super::route::{Content, Handler, Query, Route};
+use crate::measure::ledger::{self, Canonical, Listing};
 use crate::proxy::Server;
 use hyper::StatusCode;
+use schemars::{JsonSchema, json_schema};
+use serde::Serialize;
 
 /// Entries of one page where nothing else is said, and at most.
 const PAGE: usize = 1_000;
 const LARGEST_PAGE: usize = 10_000;
 
+/// The ledger in one of its forms.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+#[allow(dead_code)] // Its schema is what is used.
+enum Shown {
+    /// Entries in full.
+    Full(Listing),
+    /// What is determined of them.
+    Canonical(Canonical),
+}
+
+/// The routes of this resource.
+pub(super) const ROUTES: &[Route] = &[Route {
+    query: &[
+        Query {
+            name: "proxy",
+            about: "Only of this proxy.",
+            schema: |g| g.subschema_for::<String>(),
+        },
+        Query {
+            name: "fault",
+            about: "Only those that this fault touched.",
+            schema: |g| g.subschema_for::<String>(),
+        },
+        Query {
+            name: "operation",
+            about: "Only of this operation, in upper or lower case.",
+            schema: |g| g.subschema_for::<String>(),
+        },
+        Query {
+            name: "duplicates",
+            about: "Only what the server did, the client was not told, and was done again.",
+            schema: |g| g.subschema_for::<bool>(),
+        },
+        Query {
+            name: "since",
+            about: "Only entries behind this number: the `next` of the page before.",
+            schema: |g| g.subschema_for::<u64>(),
+        },
+        Query {
+            name: "limit",
+            about: "At most so many, the oldest. Default: 1000.",
+            schema: |_| json_schema!({ "type": "integer", "minimum": 1, "maximum": LARGEST_PAGE }),
+        },
+        Query {
+            name: "form",
+            about: "`canonical`: what seed, profile and order of requests determine; without since, limit and duplicates.",
+            schema: |_| json_schema!({ "type": "string", "enum": ["full", "canonical"] }),
+        },
+    ],
+    ..Route::get(
+        "/v1/ledger",
+        "getLedger",
+        "What became of the exchanges that faults touched.",
+        &[(200, Content::Json(|g| g.subschema_for::<Shown>()))],
+        Handler::Later(|cx, call, _| Box::pin(show(&cx.server, call))),
+    )
+}];
+
 /// One page of the ledger, or all of what is determined (`form=canonical`).
-pub(super) async fn show(server: &Server, call: &Call) -> Result<Answer, Problem> {
-    for (name, _) in &call.query {
-        if !PARAMETERS.contains(&name.as_str()) {
-            let known = PARAMETERS.join(", ");
-            return Err(wrong(name, &format!("there are {known}")));
-        }
-    }
+async fn show(server: &Server, call: &Call) -> Result<Answer, Problem> {
     let text = |name| call.parameter(name).map(str::to_owned);
-    let mut query = Query {
+    let mut query = ledger::Query {
         proxy: text("proxy"),
         fault: text("fault"),
         operation: text("operation"),
@@ -52,16 +108,6 @@ pub(super) async fn show(server: &Server, call: &Call) -> Result<Answer, Problem
     query.limit = Some(limit.map_or(PAGE, |n| n as usize));
     Ok(json(StatusCode::OK, &server.ledger(&query).await))
 }
-
-const PARAMETERS: [&str; 7] = [
-    "proxy",
-    "fault",
-    "operation",
-    "duplicates",
-    "since",
-    "limit",
-    "form",
-];
 
 fn number(
     call: &Call,

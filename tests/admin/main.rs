@@ -1,5 +1,9 @@
 //! The admin endpoint over its socket: what it answers, what it refuses, and that Toxiproxy's clients find what they know.
 
+mod guards;
+mod hostile;
+mod proxies;
+#[path = "../support/mod.rs"]
 mod support;
 
 use serde_json::{Value, json};
