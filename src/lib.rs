@@ -9,6 +9,7 @@ pub mod demo;
 pub mod fault;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+pub mod insight;
 pub mod measure;
 pub mod protocol;
 pub mod proxy;

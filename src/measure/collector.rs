@@ -241,6 +241,7 @@ impl Collector {
     fn figures(&self, window: Option<Duration>, histograms: bool) -> Stats {
         let mut stats = Stats {
             window_seconds: window.map(|w| w.as_secs_f64()),
+            worker_lag: None,
             proxies: self
                 .known()
                 .map(|(id, p)| self.summary(id, p, window, histograms))

@@ -4,6 +4,7 @@
 //! above the exact value, by at most 0.1 %. Means, maxima and counts are exact. Where nothing was measured there is `null`,
 //! never 0.
 
+use super::summary;
 use crate::protocol::{Class, Protocol};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,10 @@ use std::collections::BTreeMap;
 pub struct Stats {
     /// The window that was asked for; `None`: since start.
     pub window_seconds: Option<f64>,
+    /// How long sockets that could be read waited for the proxy in the last ten seconds, on the worker where that was longest.
+    /// `None`: no worker had a session. A request waits so long before it is measured.
+    #[serde(default)]
+    pub worker_lag: Option<Latency>,
     /// The proxies, by name.
     pub proxies: Vec<ProxyStats>,
 }
@@ -154,6 +159,13 @@ pub struct Latency {
     pub max_us: u64,
     /// Which of these percentiles rest on enough samples.
     pub enough_samples: EnoughSamples,
+}
+
+impl Latency {
+    /// The distribution of these durations in nanoseconds; `None` of no durations.
+    pub fn of(durations: impl IntoIterator<Item = u64>) -> Option<Self> {
+        summary::of(durations)
+    }
 }
 
 /// Samples that bound a percentile from above by their maximum with 95 % confidence, whatever the distribution.

@@ -231,6 +231,13 @@ fn latency(buckets: &Buckets, samples: u64, sum: u128, max: u64) -> Option<Laten
     })
 }
 
+/// The distribution of durations in nanoseconds.
+pub(super) fn of(durations: impl IntoIterator<Item = u64>) -> Option<Latency> {
+    let mut all = Timer::default();
+    durations.into_iter().for_each(|ns| all.record(ns));
+    timer(&all)
+}
+
 fn timer(timer: &Timer) -> Option<Latency> {
     latency(&timer.buckets, timer.buckets.len(), timer.sum, timer.max)
 }

@@ -1,11 +1,12 @@
 //! The reader's side of measurement: takes the workers' shards, about once a second and whenever somebody looks.
 
+use super::clock;
 use super::listener::Dispatch;
 use super::shared::{Process, Shared};
 use crate::measure::hlog::HlogWriter;
 use crate::measure::ledger::{Canonical, Ledger, Listing, Query};
 use crate::measure::prometheus::Exporter;
-use crate::measure::stats::Stats;
+use crate::measure::stats::{Latency, Stats};
 use crate::measure::{Collector, Meta, ProxyId, Shard};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -101,7 +102,10 @@ impl Measuring {
     /// Figures up to now, over a window that ends at the last full second, or since start.
     pub(crate) async fn stats(&mut self, dispatch: &Dispatch, window: Option<Duration>) -> Stats {
         self.collect(dispatch).await;
-        self.collector.stats(window)
+        Stats {
+            worker_lag: worker_lag(dispatch),
+            ..self.collector.stats(window)
+        }
     }
 
     /// As collected last, with the histograms of every operation.
@@ -146,6 +150,20 @@ impl Measuring {
     pub(crate) async fn exposition(&mut self, dispatch: &Dispatch) -> String {
         self.collect(dispatch).await;
         self.exporter.update(&self.collector);
-        self.exporter.render()
+        let mut text = self.exporter.render();
+        if let Some(lag) = worker_lag(dispatch) {
+            let p99 = lag.p99_us as f64 / 1e6;
+            text.push_str("# TYPE brownout_worker_lag_seconds gauge\n");
+            text.push_str(&format!("brownout_worker_lag_seconds {p99}\n"));
+        }
+        text
     }
+}
+
+/// How long sockets that could be read waited in the last ten seconds, on the worker where that was longest.
+fn worker_lag(dispatch: &Dispatch) -> Option<Latency> {
+    let now = clock::now();
+    let workers = dispatch.workers.iter();
+    let lags = workers.filter_map(|worker| Latency::of(worker.lag().recent(now)));
+    lags.max_by_key(|lag| lag.p99_us)
 }

@@ -7,6 +7,7 @@
 mod clock;
 pub mod event;
 mod inject;
+mod lag;
 mod lane;
 pub mod limits;
 mod listener;
@@ -18,6 +19,7 @@ mod relay;
 mod retries;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod rig;
+mod row;
 mod server;
 mod session;
 mod shared;
