@@ -152,7 +152,7 @@ impl Tokens {
             }
         }
         let role = found.ok_or_else(|| refuse("this token is not known"))?;
-        let id: String = digest.iter().take(4).map(|b| format!("{b:02x}")).collect();
+        let id = crate::audit::hex(&digest[..4]);
         Ok(Who {
             role,
             token: Some(id),

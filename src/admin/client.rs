@@ -214,12 +214,12 @@ impl AdminClient {
         match &self.address {
             Address::Tcp(address) => {
                 let socket = TcpStream::connect(address).await.map_err(unreachable)?;
-                over(socket, address, &self.token, method, path, body).await
+                over(socket, address, self.token.as_ref(), method, path, body).await
             }
             Address::Unix(file) => {
                 let socket = UnixStream::connect(file).await.map_err(unreachable)?;
                 // HTTP/1.1 wants a name (RFC 9112, section 3.2); a path is none.
-                over(socket, "localhost", &self.token, method, path, body).await
+                over(socket, "localhost", self.token.as_ref(), method, path, body).await
             }
         }
     }
@@ -229,7 +229,7 @@ impl AdminClient {
 async fn over<S>(
     socket: S,
     host: &str,
-    token: &Option<HeaderValue>,
+    token: Option<&HeaderValue>,
     method: Method,
     path: &str,
     body: Option<&Value>,

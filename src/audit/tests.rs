@@ -48,7 +48,7 @@ fn whatever_is_changed_is_found() {
     let whole = std::fs::read_to_string(&path).unwrap();
     let lines: Vec<&str> = whole.lines().collect();
     let broken_at = |lines: &[&str]| {
-        let text: String = lines.iter().map(|l| format!("{l}\n")).collect();
+        let text = format!("{}\n", lines.join("\n"));
         match verify(text.as_bytes()) {
             Err(Broken::Line { line, .. }) => Some(line),
             Err(other) => panic!("{other}"),

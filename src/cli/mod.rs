@@ -9,6 +9,7 @@
 pub mod audit;
 pub mod check;
 pub mod demo;
+pub mod exec;
 pub mod fault;
 pub mod halt;
 pub mod ledger;
@@ -67,6 +68,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Args),
+    Exec(exec::Args),
     Demo(crate::demo::Options),
     Stats(stats::Args),
     Profile(profile::Args),
@@ -96,6 +98,7 @@ pub fn main(cli: Cli) -> ExitCode {
     let (mut out, mut err) = (io::stdout(), io::stderr());
     let code = match cli.command {
         Command::Run(args) => run::run(&args),
+        Command::Exec(args) => exec::run(&args),
         Command::Demo(options) => demo::run(&options),
         Command::Check(args) => written(check::run(&args, &mut out, &mut err)),
         Command::Audit(args) => written(audit::run(&args, &mut out, &mut err)),

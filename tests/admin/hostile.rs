@@ -53,7 +53,7 @@ impl Table {
             self.admin,
             body.len()
         );
-        self.raw(status, &format!("{first} {lines:?} {:.120}", body), text);
+        self.raw(status, &format!("{first} {lines:?} {body:.120}"), text);
     }
 
     fn json(&mut self, status: u16, first: &str, body: &str) {
@@ -147,6 +147,7 @@ impl Table {
         }
     }
 
+    #[allow(clippy::too_many_lines)] // A table.
     fn framing(&mut self) {
         let host = format!("Host: {}\r\n", self.admin);
         let fault = r#"{"action":"stall"}"#;
@@ -296,6 +297,7 @@ impl Table {
         }
     }
 
+    #[allow(clippy::too_many_lines)] // A table.
     fn bodies(&mut self) {
         for kind in [
             "",

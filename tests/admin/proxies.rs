@@ -16,7 +16,7 @@ fn send(brownout: &Brownout, method: &str, path: &str, body: &Value) -> (u16, Va
     (reply.status, value)
 }
 
-/// Status of a request with one more header line, and its ETag.
+/// Status of a request with one more header line, and its tag.
 fn with(brownout: &Brownout, first: &str, line: &str, body: &str) -> (u16, Option<String>) {
     let admin = brownout.admin();
     let mut stream = TcpStream::connect(admin).expect("connect");

@@ -11,6 +11,7 @@ fn completions_know_every_command() {
         assert_eq!(exit.code, Some(0));
         for command in [
             "run",
+            "exec",
             "demo",
             "stats",
             "profile",
@@ -33,6 +34,7 @@ fn help() {
     let commands: &[&[&str]] = &[
         &[],
         &["run"],
+        &["exec"],
         &["demo"],
         &["stats"],
         &["profile"],

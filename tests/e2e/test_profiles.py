@@ -241,7 +241,8 @@ def test_a_profile_is_felt_counted_and_gone_afterwards(clients, name):
                 outcome = timed(work, clients)
                 assert not outcome.error, f"{name} touches {work.__name__}: {outcome}"
     for status in promised(name):
-        eventually(f"{status} in the statistics", lambda status=status: statuses(clients)[status] > before[status] or None)
+        more = lambda status=status: statuses(clients)[status] > before[status] or None  # noqa: E731
+        eventually(f"{status} in the statistics", more)
     for work in (REDIS, POSTGRES, WEB):
         eventually(f"{work.__name__} to be well again", lambda work=work: not timed(work, clients).error or None)
 

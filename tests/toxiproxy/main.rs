@@ -10,6 +10,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod docs;
 mod toxics;
 
 use serde_json::{Value, json};

@@ -82,7 +82,7 @@ impl From<ControlError> for Refusal {
             ControlError::Store(StoreError::NotFound(_)) => Self::no_toxic(),
             ControlError::Fault(_) => Self::bad_body(error),
             // What Toxiproxy knows nothing of keeps the status that it has on /v1.
-            ControlError::Store(_) => {
+            ControlError::Store(_) | ControlError::Limit(_) => {
                 let problem = Problem::from(error);
                 Self::new(problem.status(), problem.detail())
             }

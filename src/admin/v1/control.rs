@@ -55,7 +55,10 @@ pub(super) const ROUTES: &[Route] = &[
             "/v1/halt",
             "halt",
             "Switches everything off at once, and keeps it off until resumed. No limit on rates applies.",
-            &[(200, Content::Json(|g| g.subschema_for::<Halted>()))],
+            &[(
+                200,
+                Content::Json(schemars::SchemaGenerator::subschema_for::<Halted>),
+            )],
             Handler::Now(halt),
         )
     },
@@ -67,7 +70,10 @@ pub(super) const ROUTES: &[Route] = &[
             "/v1/resume",
             "resume",
             "Allows faults again. None comes back by itself.",
-            &[(200, Content::Json(|g| g.subschema_for::<Resumed>()))],
+            &[(
+                200,
+                Content::Json(schemars::SchemaGenerator::subschema_for::<Resumed>),
+            )],
             Handler::Now(resume),
         )
     },
@@ -75,7 +81,10 @@ pub(super) const ROUTES: &[Route] = &[
         "/v1/version",
         "getVersion",
         "What runs here, and how it is guarded.",
-        &[(200, Content::Json(|g| g.subschema_for::<Version>()))],
+        &[(
+            200,
+            Content::Json(schemars::SchemaGenerator::subschema_for::<Version>),
+        )],
         Handler::Now(version),
     ),
 ];

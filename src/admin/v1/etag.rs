@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 pub(super) fn of(state: &impl Serialize) -> String {
     let text = serde_json::to_vec(state).unwrap_or_default();
     let digest = Sha256::digest(text);
-    let hex: String = digest.iter().take(12).map(|b| format!("{b:02x}")).collect();
+    let hex = crate::audit::hex(&digest[..12]);
     format!("\"{hex}\"")
 }
 

@@ -33,7 +33,10 @@ pub(super) const ROUTES: &[Route] = &[Route {
         "/v1/events",
         "getEvents",
         "What happens, while it happens. Last-Event-ID brings what was missed, as far as it is kept; an event `missed` tells of what is not.",
-        &[(200, Content::Events(|g| g.subschema_for::<Stamped>()))],
+        &[(
+            200,
+            Content::Events(schemars::SchemaGenerator::subschema_for::<Stamped>),
+        )],
         Handler::Now(events),
     )
 }];

@@ -24,7 +24,7 @@ struct Faults {
     next: Option<String>,
 }
 
-const SHOWN: Content = Content::Json(|g| g.subschema_for::<Listed>());
+const SHOWN: Content = Content::Json(schemars::SchemaGenerator::subschema_for::<Listed>);
 
 /// The routes of this resource.
 pub(super) const ROUTES: &[Route] = &[
@@ -34,14 +34,17 @@ pub(super) const ROUTES: &[Route] = &[
             "/v1/faults",
             "listFaults",
             "The faults that are on.",
-            &[(200, Content::Json(|g| g.subschema_for::<Faults>()))],
+            &[(
+                200,
+                Content::Json(schemars::SchemaGenerator::subschema_for::<Faults>),
+            )],
             Handler::Now(list),
         )
     },
     Route {
         method: "POST",
         role: Role::Operate,
-        body: Some(|g| g.subschema_for::<FaultSpec>()),
+        body: Some(schemars::SchemaGenerator::subschema_for::<FaultSpec>),
         refusals: &[409, 422],
         ..Route::get(
             "/v1/faults",
@@ -65,7 +68,7 @@ pub(super) const ROUTES: &[Route] = &[
         method: "PUT",
         role: Role::Operate,
         conditional: true,
-        body: Some(|g| g.subschema_for::<FaultSpec>()),
+        body: Some(schemars::SchemaGenerator::subschema_for::<FaultSpec>),
         refusals: &[409, 412, 422],
         ..Route::get(
             "/v1/faults/{name}",

@@ -68,7 +68,10 @@ pub(super) const ROUTES: &[Route] = &[Route {
         "/v1/ledger",
         "getLedger",
         "What became of the exchanges that faults touched.",
-        &[(200, Content::Json(|g| g.subschema_for::<Shown>()))],
+        &[(
+            200,
+            Content::Json(schemars::SchemaGenerator::subschema_for::<Shown>),
+        )],
         Handler::Later(|cx, call, _| Box::pin(show(&cx.server, call))),
     )
 }];

@@ -91,7 +91,7 @@ struct Switched {
     faults: Vec<Arc<str>>,
 }
 
-const SWITCHED: Content = Content::Json(|g| g.subschema_for::<Switched>());
+const SWITCHED: Content = Content::Json(schemars::SchemaGenerator::subschema_for::<Switched>);
 
 /// The routes of this resource.
 pub(super) const ROUTES: &[Route] = &[
@@ -101,7 +101,10 @@ pub(super) const ROUTES: &[Route] = &[
             "/v1/profiles",
             "listProfiles",
             "The profiles at hand, read anew from their folder.",
-            &[(200, Content::Json(|g| g.subschema_for::<Profiles>()))],
+            &[(
+                200,
+                Content::Json(schemars::SchemaGenerator::subschema_for::<Profiles>),
+            )],
             Handler::Now(list),
         )
     },
@@ -111,14 +114,17 @@ pub(super) const ROUTES: &[Route] = &[
             "/v1/profiles/{name*}",
             "getProfile",
             "One profile.",
-            &[(200, Content::Json(|g| g.subschema_for::<Profile>()))],
+            &[(
+                200,
+                Content::Json(schemars::SchemaGenerator::subschema_for::<Profile>),
+            )],
             Handler::Now(show),
         )
     },
     Route {
         method: "POST",
         role: Role::Operate,
-        body: Some(|g| g.subschema_for::<Enable>()),
+        body: Some(schemars::SchemaGenerator::subschema_for::<Enable>),
         refusals: &[404, 409, 422],
         ..Route::get(
             "/v1/profiles/{name*}/enable",
@@ -146,7 +152,7 @@ fn list(cx: &Context, call: &Call, _: &str) -> Result<Answer, Problem> {
     let library = cx.server.library()?;
     let on = cx.server.enabled_profiles();
     let all = library.iter().map(|p| ProfileEntry {
-        name: p.name.to_string(),
+        name: p.name.clone(),
         description: p.summary().into(),
         faults: p.faults.len(),
         enabled: on.iter().any(|name| **name == *p.name),
@@ -170,8 +176,8 @@ fn show(cx: &Context, _: &Call, name: &str) -> Result<Answer, Problem> {
     let faults = profile.faults.iter().map(|f| (**f.spec()).clone());
     let mut on = cx.server.enabled_profiles().into_iter();
     let shown = Profile {
-        name: profile.name.to_string(),
-        description: profile.description.to_string(),
+        name: profile.name.clone(),
+        description: profile.description.clone(),
         enabled: on.any(|on| *on == *profile.name),
         seed: profile.seed,
         faults: faults.collect(),

@@ -149,7 +149,7 @@ struct Proxies {
     next: Option<String>,
 }
 
-const SHOWN: Content = Content::Json(|g| g.subschema_for::<ProxyView>());
+const SHOWN: Content = Content::Json(schemars::SchemaGenerator::subschema_for::<ProxyView>);
 
 /// The routes of this resource.
 pub(super) const ROUTES: &[Route] = &[
@@ -159,14 +159,17 @@ pub(super) const ROUTES: &[Route] = &[
             "/v1/proxies",
             "listProxies",
             "The proxies.",
-            &[(200, Content::Json(|g| g.subschema_for::<Proxies>()))],
+            &[(
+                200,
+                Content::Json(schemars::SchemaGenerator::subschema_for::<Proxies>),
+            )],
             Handler::Now(list),
         )
     },
     Route {
         method: "POST",
         role: Role::Admin,
-        body: Some(|g| g.subschema_for::<ProxyWritten>()),
+        body: Some(schemars::SchemaGenerator::subschema_for::<ProxyWritten>),
         refusals: &[409, 422],
         ..Route::get(
             "/v1/proxies",
@@ -190,7 +193,7 @@ pub(super) const ROUTES: &[Route] = &[
         method: "PUT",
         role: Role::Admin,
         conditional: true,
-        body: Some(|g| g.subschema_for::<ProxyWritten>()),
+        body: Some(schemars::SchemaGenerator::subschema_for::<ProxyWritten>),
         refusals: &[409, 412, 422],
         ..Route::get(
             "/v1/proxies/{name}",
@@ -204,7 +207,7 @@ pub(super) const ROUTES: &[Route] = &[
         method: "PATCH",
         role: Role::Admin,
         conditional: true,
-        body: Some(|g| g.subschema_for::<ProxyPatch>()),
+        body: Some(schemars::SchemaGenerator::subschema_for::<ProxyPatch>),
         refusals: &[404, 409, 412, 422],
         ..Route::get(
             "/v1/proxies/{name}",

@@ -71,7 +71,10 @@ pub(super) const ROUTES: &[Route] = &[
             "/v1/stats",
             "getStats",
             "What was measured.",
-            &[(200, Content::Json(|g| g.subschema_for::<Figures>()))],
+            &[(
+                200,
+                Content::Json(schemars::SchemaGenerator::subschema_for::<Figures>),
+            )],
             Handler::Later(stats),
         )
     },
@@ -81,7 +84,10 @@ pub(super) const ROUTES: &[Route] = &[
             "/v1/slo",
             "getSlo",
             "The limits that are set, and how they were kept.",
-            &[(200, Content::Json(|g| g.subschema_for::<SloReport>()))],
+            &[(
+                200,
+                Content::Json(schemars::SchemaGenerator::subschema_for::<SloReport>),
+            )],
             Handler::Later(slo),
         )
     },

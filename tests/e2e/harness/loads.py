@@ -32,11 +32,12 @@ class Outcome:
 
 
 class Clients:
-    """Connections to the proxies ``redis``, ``postgres`` and ``web``, one for each round."""
+    """Connections to the proxies ``redis``, ``postgres``, ``web`` and ``tcp``, one for each round."""
 
     def __init__(self, process, redis_server, postgres_server):
         self.process, self.redis_server, self.postgres_server = process, redis_server, postgres_server
-        self.at = {name: process.endpoint(name) for name in ("redis", "postgres", "web")}
+        names = [proxy["name"] for proxy in process.get_json("/v1/proxies")["proxies"]]
+        self.at = {name: process.endpoint(name) for name in names}
 
     def redis(self, timeout=TIMEOUT, **options):
         # No retries: each failure is to be seen.
@@ -99,7 +100,7 @@ def redis_increment(c):
     key = f"counted:{next(_numbers)}"
     try:
         with c.redis() as r:
-            r.incr(key)
+            r.execute_command("INCR", key)  # incr() sends INCRBY
     except redis.ConnectionError as e:
         counted = c.redis_server.command("EXISTS", key).startswith(":1")
         return Outcome(0, f"{type(e).__name__} {e}", "done" if counted else "not done")
