@@ -12,6 +12,7 @@ pub mod demo;
 pub mod exec;
 pub mod fault;
 pub mod halt;
+pub mod insight;
 pub mod ledger;
 pub mod profile;
 pub mod remote;
@@ -74,6 +75,7 @@ enum Command {
     Profile(profile::Args),
     Fault(fault::Args),
     Halt(halt::Args),
+    Insight(insight::Args),
     Ledger(ledger::Args),
     Check(check::Args),
     Audit(audit::Args),
@@ -107,6 +109,7 @@ pub fn main(cli: Cli) -> ExitCode {
         Command::Profile(args) => profile::run(&args),
         Command::Fault(args) => fault::run(&args),
         Command::Halt(args) => halt::run(&args),
+        Command::Insight(args) => written(insight::run(&args, &mut out, &mut err)),
         Command::Ledger(args) => ledger::run(&args),
         Command::Completions(Completions { shell }) => {
             let mut text = Vec::new();

@@ -3,6 +3,7 @@
 use super::{COULD_NOT_RUN, USAGE, chain, say};
 use crate::admin::{Admin, AdminError, populate_file};
 use crate::config::{Config, Listen, Problems, ProxyConfig};
+use crate::measure::trace::DEFAULT_LIMIT;
 use crate::protocol::Protocol;
 use crate::proxy::Server;
 use std::io::{self, ErrorKind};
@@ -75,6 +76,9 @@ pub struct Args {
     /// Folder for HdrHistogram logs.
     #[arg(long, value_name = "DIR")]
     pub hlog: Option<PathBuf>,
+    /// Folder for a recording of everything that passes, for `brownout insight`: names, sizes and times, never a payload.
+    #[arg(long, value_name = "DIR")]
+    pub record: Option<PathBuf>,
     /// Seed of the faults' dice; the same seed gives the same faults. [default: of the clock, and printed]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
@@ -207,6 +211,15 @@ async fn serve(args: &Args, config: Config) -> u8 {
             return COULD_NOT_RUN;
         }
     };
+    if let Some(dir) = &args.record {
+        match server.record_to(dir, DEFAULT_LIMIT).await {
+            Ok(path) => say(&format!("recording to {}", path.display())),
+            Err(error) => {
+                say(&chain(&error));
+                return COULD_NOT_RUN;
+            }
+        }
+    }
     let admin = match Admin::start(server.clone(), &admin_listen) {
         Ok(admin) => admin,
         Err(error) => {
@@ -244,7 +257,9 @@ async fn serve(args: &Args, config: Config) -> u8 {
         () = signals.obey(args, &server, &admin) => {}
         () = watch_halt_file(&server, &admin) => {}
     }
-    stop(&server, drain, &mut signals).await
+    let code = stop(&server, drain, &mut signals).await;
+    server.stop_recording().await;
+    code
 }
 
 /// What to do about it, where the likeliest reason is another brownout.
