@@ -2,12 +2,14 @@
 //! faults from profiles, and proves whether the services behind it survive.
 
 pub mod admin;
+pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod fault;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+pub mod insight;
 pub mod measure;
 pub mod protocol;
 pub mod proxy;

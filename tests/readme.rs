@@ -3,7 +3,7 @@
 
 mod support;
 
-use brownout::config::{Config, Profile};
+use brownout::config::{Config, Library, Profile};
 use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::Duration;
@@ -146,6 +146,13 @@ fn finish(line: &str, directory: &Directory, admin: u16) {
             "`{line}`: {out}"
         );
     }
+}
+
+#[test]
+fn the_number_of_profiles_is_right() {
+    let count = Library::builtin_names().count();
+    let told = format!("{count} come with the binary");
+    assert!(README.contains(&told), "README.md does not say: {told}");
 }
 
 #[test]

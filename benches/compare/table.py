@@ -35,3 +35,13 @@ def comparison(results, names, figures):
         ratio = f"{ours / best:.2f}x" if ours and best else "-"
         rows.append([title, *(number(medians[name]) for name in names), ratio])
     return markdown(["median", *names, "brownout / better of HAProxy, nginx"], rows)
+
+
+def against_first(results, names, figures):
+    """One row a figure: (title, work, figure); what the first subject takes, and how many times that the others do."""
+    rows = []
+    for title, work, figure in figures:
+        first, *others = (median(results.get(work, {}).get(name, []), figure) for name in names)
+        if first and all(others):
+            rows.append([title, number(first), *(f"{other / first:.2f}x" for other in others)])
+    return markdown(["faults loaded that hit nothing", *names], rows) if rows else None

@@ -166,22 +166,3 @@ def lateness(subject, asked_ms, count):
     with latency(subject, f"{asked_ms}ms"):
         late = [t - asked_ms - way for t in round_trips(subject, count)]
     return {"p50_ms": percentile(late, 0.5), "p99_ms": percentile(late, 0.99), "max_ms": max(late)}
-
-
-def percentiles(subject, count, delay=None):
-    """The client's own percentiles beside those that brownout reports for the same requests."""
-
-    def reported():
-        stats = json.loads(admin(subject, "GET", "/v1/stats"))
-        (proxy,) = [one for one in stats["proxies"] if one["name"] == "redis"]
-        (get,) = [one for one in proxy["operations"] if one["operation"].upper() == "GET"]
-        return get if get["count"] >= count else None
-
-    with latency(subject, delay) if delay else contextlib.nullcontext():
-        own = round_trips(subject, count)
-    get = eventually("the counts", reported)
-    figures = {}
-    for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99)):
-        figures[f"own_{name}_us"] = percentile(own, share) * 1000
-        figures[f"brownout_{name}_us"] = get["client"][f"{name}_us"]
-    return figures

@@ -1,19 +1,26 @@
 //! Bodies: read within bounds, written as JSON or text.
 
 use super::problem::Problem;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
+use std::collections::HashSet;
 use std::convert::Infallible;
+use std::fmt;
 use std::time::Duration;
 
 /// The largest body that is read, in bytes.
 const LIMIT: usize = 64 * 1024;
+
+/// Of a body that is too large, so many bytes are read and passed over: closing on unread bytes resets the connection, and the
+/// client would not get to know why.
+const PASSED_OVER: usize = 1024 * 1024;
 
 /// How long a body may take to arrive.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -26,22 +33,36 @@ pub(super) type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 /// # Errors
 /// 413, 408 or 400.
 pub(super) async fn read(body: Incoming) -> Result<Bytes, Problem> {
-    let collected = tokio::time::timeout(DEADLINE, Limited::new(body, LIMIT).collect()).await;
-    match collected {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(e)) if e.downcast_ref::<LengthLimitError>().is_some() => Err(Problem::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            format!("a body may have {LIMIT} bytes"),
-        )),
-        Ok(Err(_)) => Err(Problem::new(
-            StatusCode::BAD_REQUEST,
-            "the body ended too early",
-        )),
+    match tokio::time::timeout(DEADLINE, collect(body)).await {
+        Ok(read) => read,
         Err(_) => Err(Problem::new(
             StatusCode::REQUEST_TIMEOUT,
             format!("a body must arrive within {} s", DEADLINE.as_secs()),
         )),
     }
+}
+
+async fn collect(mut body: Incoming) -> Result<Bytes, Problem> {
+    let (mut read, mut length) = (BytesMut::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Problem::bad("the body ended too early"))?;
+        let Some(data) = frame.data_ref() else {
+            continue;
+        };
+        length += data.len();
+        if length <= LIMIT {
+            read.extend_from_slice(data);
+        } else if length > PASSED_OVER {
+            break;
+        }
+    }
+    if length > LIMIT {
+        return Err(Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("a body may have {LIMIT} bytes"),
+        ));
+    }
+    Ok(read.freeze())
 }
 
 /// A JSON body. An empty one is an empty object.
@@ -60,6 +81,106 @@ pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
             format!("the body is not as expected: {e}"),
         )
     })
+}
+
+/// The members of a JSON object. An empty body is an empty object.
+///
+/// # Errors
+/// 400.
+pub(super) fn object(bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
+    parse(bytes)
+}
+
+/// A body with nothing in it, where there is nothing to say.
+///
+/// # Errors
+/// 400.
+pub(super) fn nothing(bytes: &[u8]) -> Result<(), Problem> {
+    match object(bytes)?.keys().next() {
+        None => Ok(()),
+        Some(key) => {
+            let key = key.chars().take(80).collect::<String>();
+            Err(Problem::bad(format!(
+                "nothing is to be said here, and the body says `{key}`"
+            ))
+            .field(&key))
+        }
+    }
+}
+
+/// Whether no object of a JSON text has a key twice: readers would not agree on what it says.
+///
+/// # Errors
+/// 400 with the key.
+pub(super) fn unambiguous(bytes: &[u8]) -> Result<(), Problem> {
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Ok(());
+    }
+    let mut text = serde_json::Deserializer::from_slice(bytes);
+    Once::deserialize(&mut text)
+        .and_then(|_| text.end())
+        .map_err(|e| Problem::bad(format!("the body is not as expected: {e}")))
+}
+
+/// Any JSON value, in which no key stands twice in one object.
+struct Once;
+
+impl<'de> Deserialize<'de> for Once {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        d.deserialize_any(Self)
+    }
+}
+
+impl<'de> Visitor<'de> for Once {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_unit<E>(self) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self, A::Error> {
+        while seq.next_element::<Self>()?.is_some() {}
+        Ok(self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self, A::Error> {
+        let mut seen = HashSet::new();
+        while let Some(key) = map.next_key::<String>()? {
+            map.next_value::<Self>()?;
+            if seen.contains(&key) {
+                let key: String = key.chars().take(80).collect();
+                return Err(serde::de::Error::custom(format!(
+                    "`{key}` stands there twice"
+                )));
+            }
+            seen.insert(key);
+        }
+        Ok(self)
+    }
 }
 
 /// An answer in JSON.
@@ -85,4 +206,36 @@ pub(super) fn empty(status: StatusCode) -> Answer {
     let mut answer = Response::new(Full::new(Bytes::new()).boxed_unsync());
     *answer.status_mut() = status;
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_key_may_stand_twice_at_any_depth() {
+        for fine in [
+            "",
+            " ",
+            "{}",
+            r#"{"a":[{"b":1},{"b":2}],"c":{"a":null}}"#,
+            "[1,2.5,-3,true]",
+        ] {
+            assert!(unambiguous(fine.as_bytes()).is_ok(), "{fine}");
+        }
+        for wrong in [
+            r#"{"a":1,"a":1}"#,
+            r#"{"a":1,"\u0061":1}"#,
+            r#"{"x":[{"y":{"a":1,"b":2,"a":3}}]}"#,
+            "{",
+            "{} {}",
+            "{}x",
+            "nul",
+        ] {
+            assert!(unambiguous(wrong.as_bytes()).is_err(), "{wrong}");
+        }
+        // Deeper than any request of ours, and than the stack is asked to bear.
+        let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+        assert!(unambiguous(deep.as_bytes()).is_err());
+    }
 }

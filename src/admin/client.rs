@@ -5,7 +5,7 @@ use crate::measure::stats::Stats;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
-use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
@@ -27,6 +27,9 @@ pub enum ClientError {
     /// The address is none.
     #[error("`{0}` is not an admin address; write HOST:PORT, http://HOST:PORT or unix:/path")]
     Address(String),
+    /// The token is none.
+    #[error("the token has characters that no token has")]
+    Token,
     /// Nobody listens there.
     #[error("cannot reach the admin endpoint at {address}: {error}; is `brownout run` running?")]
     Unreachable {
@@ -76,6 +79,8 @@ impl fmt::Display for Address {
 #[derive(Debug, Clone)]
 pub struct AdminClient {
     address: Address,
+    /// What is sent as `Authorization`; never shown.
+    token: Option<HeaderValue>,
 }
 
 impl AdminClient {
@@ -90,6 +95,7 @@ impl AdminClient {
             return if path.is_absolute() {
                 Ok(Self {
                     address: Address::Unix(path),
+                    token: None,
                 })
             } else {
                 Err(wrong())
@@ -103,10 +109,23 @@ impl AdminClient {
             Some((host, port)) if plain && !host.is_empty() && port.parse::<u16>().is_ok() => {
                 Ok(Self {
                     address: Address::Tcp(bare.to_owned()),
+                    token: None,
                 })
             }
             _ => Err(wrong()),
         }
+    }
+
+    /// The same, with a token.
+    ///
+    /// # Errors
+    /// The token cannot stand in a header.
+    pub fn with_token(mut self, token: &str) -> Result<Self, ClientError> {
+        let value = HeaderValue::from_str(&format!("Bearer {token}"));
+        let mut value = value.map_err(|_| ClientError::Token)?;
+        value.set_sensitive(true);
+        self.token = Some(value);
+        Ok(self)
     }
 
     /// `GET /v1/stats`: figures over the last `window` (1 s to 60 s), or since start.
@@ -195,12 +214,12 @@ impl AdminClient {
         match &self.address {
             Address::Tcp(address) => {
                 let socket = TcpStream::connect(address).await.map_err(unreachable)?;
-                over(socket, address, method, path, body).await
+                over(socket, address, self.token.as_ref(), method, path, body).await
             }
             Address::Unix(file) => {
                 let socket = UnixStream::connect(file).await.map_err(unreachable)?;
                 // HTTP/1.1 wants a name (RFC 9112, section 3.2); a path is none.
-                over(socket, "localhost", method, path, body).await
+                over(socket, "localhost", self.token.as_ref(), method, path, body).await
             }
         }
     }
@@ -210,6 +229,7 @@ impl AdminClient {
 async fn over<S>(
     socket: S,
     host: &str,
+    token: Option<&HeaderValue>,
     method: Method,
     path: &str,
     body: Option<&Value>,
@@ -227,8 +247,11 @@ where
         .uri(path)
         .header(HOST, host)
         .header(CONTENT_TYPE, "application/json")
-        .body(Full::new(body))
-        .map_err(|error| ClientError::Http(error.into()))?;
+        .body(Full::new(body));
+    let mut request = request.map_err(|error| ClientError::Http(error.into()))?;
+    if let Some(token) = token {
+        request.headers_mut().insert(AUTHORIZATION, token.clone());
+    }
     let reply = sender.send_request(request).await.map_err(http)?;
     let status = reply.status();
     let text = Limited::new(reply.into_body(), MAX_REPLY).collect().await;

@@ -1,7 +1,7 @@
 //! Any request at the admin endpoint, without its sockets.
 
 use super::guard::Guard;
-use super::router::{Call, Router, query, segments};
+use super::router::{Call, Context, Router, query, segments};
 use crate::config::{Config, Listen, ProxyConfig, Upstream};
 use crate::measure::Slo;
 use crate::protocol::Protocol;
@@ -12,6 +12,7 @@ use hyper::{Method, Uri};
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
@@ -47,8 +48,15 @@ impl Endpoint {
         let server = runtime
             .block_on(Server::start(config))
             .expect("ports of the system's choice");
-        let guard = Guard::new(Some(SocketAddr::from(([127, 0, 0, 1], 8474))));
-        let router = Router::new(server.clone(), guard.clone());
+        let guard = Guard::new(Some(SocketAddr::from(([127, 0, 0, 1], 8474))), &[]);
+        let cx = Context {
+            server: server.clone(),
+            tokens: None,
+            audit: Arc::default(),
+            insecure_plaintext: false,
+            listeners: Arc::default(),
+        };
+        let router = Router::new(cx, guard.clone(), 1);
         Self {
             runtime,
             server,
@@ -88,6 +96,10 @@ impl Endpoint {
             path,
             query,
             body: Bytes::copy_from_slice(&input[length..]),
+            if_match: None,
+            if_none_match: None,
+            last_event_id: None,
+            answers: Arc::default(),
         };
         let answer = self.runtime.block_on(self.router.route(&call));
         let status = answer.map_or_else(|problem| problem.status(), |answer| answer.status());

@@ -19,8 +19,8 @@ pub(super) struct Guard {
 }
 
 impl Guard {
-    /// For an endpoint on this address; `None`: a unix socket.
-    pub(super) fn new(address: Option<SocketAddr>) -> Self {
+    /// For an endpoint on this address, which is known by these names too; `None`: a unix socket.
+    pub(super) fn new(address: Option<SocketAddr>, more: &[String]) -> Self {
         let hosts = address.map_or_else(Vec::new, |address| {
             let port = address.port();
             let mut hosts = vec![
@@ -36,6 +36,7 @@ impl Guard {
                     .collect();
                 hosts.extend(bare);
             }
+            hosts.extend_from_slice(more);
             hosts
         });
         Self { hosts }
@@ -102,7 +103,7 @@ mod tests {
     use super::*;
 
     fn check(headers: &[(&'static str, &str)]) -> Result<(), u16> {
-        let guard = Guard::new(Some(SocketAddr::from(([127, 0, 0, 1], 8474))));
+        let guard = Guard::new(Some(SocketAddr::from(([127, 0, 0, 1], 8474))), &[]);
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(
@@ -141,6 +142,21 @@ mod tests {
     }
 
     #[test]
+    fn names_that_were_given_are_answered_too_and_exactly() {
+        let given = [
+            "brownout.staging:8474".to_owned(),
+            "faults.example".to_owned(),
+        ];
+        let guard = Guard::new(Some(SocketAddr::from(([0, 0, 0, 0], 8474))), &given);
+        let ask = |host: &str| {
+            let headers = HeaderMap::from_iter([(HOST, host.parse().unwrap())]);
+            guard.check(&Method::GET, &headers).is_ok()
+        };
+        assert!(ask("Brownout.Staging:8474") && ask("faults.example") && ask("127.0.0.1:8474"));
+        assert!(!ask("brownout.staging") && !ask("faults.example:8474") && !ask("10.0.0.1:8474"));
+    }
+
+    #[test]
     fn pages_of_other_origins_are_refused() {
         let host = ("host", "127.0.0.1:8474");
         assert_eq!(check(&[host, ("origin", "http://127.0.0.1:8474")]), Ok(()));
@@ -162,7 +178,7 @@ mod tests {
 
     #[test]
     fn preflights_are_refused() {
-        let guard = Guard::new(Some(SocketAddr::from(([127, 0, 0, 1], 8474))));
+        let guard = Guard::new(Some(SocketAddr::from(([127, 0, 0, 1], 8474))), &[]);
         assert!(guard.check(&Method::OPTIONS, &HeaderMap::new()).is_err());
     }
 }

@@ -4,29 +4,41 @@ use super::body::{Answer, json};
 use crate::fault::StoreError;
 use crate::proxy::{ControlError, StartError};
 use hyper::StatusCode;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// An error as it is sent.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Problem {
+    /// Always `about:blank`: the status says what kind it is.
     #[serde(rename = "type")]
     kind: &'static str,
+    /// The status in words.
     title: &'static str,
+    /// The HTTP status.
     status: u16,
+    /// What is wrong.
     detail: String,
     /// Fields or headers that are at fault.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<FieldProblem>,
     #[serde(skip)]
+    #[schemars(skip)]
     code: StatusCode,
+    #[serde(skip)]
+    #[schemars(skip)]
+    headers: Vec<(HeaderName, String)>,
 }
 
 /// One field that cannot be accepted.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct FieldProblem {
+    /// Its path, or the header's name.
     field: String,
+    /// What is wrong with it.
     detail: String,
+    /// What would be accepted.
     #[serde(skip_serializing_if = "String::is_empty")]
     remedy: String,
 }
@@ -40,7 +52,28 @@ impl Problem {
             detail: detail.into(),
             errors: Vec::new(),
             code,
+            headers: Vec::new(),
         }
+    }
+
+    /// 400.
+    pub(super) fn bad(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    /// 405 with the methods that there are.
+    pub(super) fn not_allowed(methods: &[&str]) -> Self {
+        let methods = methods.join(", ");
+        let detail = format!("this path takes {methods}");
+        let mut problem = Self::new(StatusCode::METHOD_NOT_ALLOWED, detail);
+        problem.headers.push((ALLOW, methods));
+        problem
+    }
+
+    /// With a header in its answer.
+    pub(super) fn header(mut self, name: HeaderName, value: String) -> Self {
+        self.headers.push((name, value));
+        self
     }
 
     pub(super) fn not_found() -> Self {
@@ -70,6 +103,11 @@ impl Problem {
         let mut answer = json(self.code, &self);
         let kind = HeaderValue::from_static("application/problem+json");
         answer.headers_mut().insert(CONTENT_TYPE, kind);
+        for (name, value) in self.headers {
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                answer.headers_mut().insert(name, value);
+            }
+        }
         answer
     }
 }
@@ -90,6 +128,7 @@ impl From<ControlError> for Problem {
             ControlError::Profile(problems) if problems.iter().all(|p| p.line == 0) => {
                 StatusCode::NOT_FOUND
             }
+            ControlError::Limit(_) => StatusCode::FORBIDDEN,
             ControlError::Profile(_)
             | ControlError::Proxy(_)
             | ControlError::Fault(_)
@@ -98,7 +137,9 @@ impl From<ControlError> for Problem {
         };
         let mut problem = Self::new(code, chain(&error));
         match error {
-            ControlError::Fault(fields) | ControlError::Proxy(fields) => {
+            ControlError::Fault(fields)
+            | ControlError::Proxy(fields)
+            | ControlError::Limit(fields) => {
                 problem
                     .errors
                     .extend(fields.into_iter().map(|f| FieldProblem {

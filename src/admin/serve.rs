@@ -1,8 +1,11 @@
 //! The endpoint's thread: accepts within a bound, with deadlines on header, body and write.
 
+use super::auth::Tokens;
 use super::guard::Guard;
-use super::router::Router;
-use crate::config::Listen;
+use super::places::Places;
+use super::router::{Context, Router};
+use crate::audit::{Audit, Entry};
+use crate::config::{CHANGES_LOCAL, CHANGES_REMOTE, Listen};
 use crate::proxy::Server;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -10,16 +13,15 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::Semaphore;
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
-/// Connections at once; more wait in the kernel's queue.
+/// Connections at once; where one more comes, the oldest goes that asks nothing.
 const CONNECTIONS: usize = 64;
 
 /// How long a request's header may take.
@@ -45,6 +47,22 @@ pub enum AdminError {
         /// What the system says.
         source: io::Error,
     },
+    /// Other machines could reach it, and it asks for no token.
+    #[error(
+        "the admin endpoint on {0} could be reached from other machines and asks for no token; name a token_file"
+    )]
+    Open(Listen),
+    /// The tokens cannot be used.
+    #[error("the tokens of the admin endpoint cannot be used: {0}")]
+    Tokens(String),
+    /// The audit log cannot be used.
+    #[error("the audit log {} cannot be used", path.display())]
+    Audit {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// Its thread cannot be made.
     #[error("the thread of the admin endpoint cannot be started")]
     Thread(#[source] io::Error),
@@ -54,6 +72,7 @@ pub enum AdminError {
 #[derive(Debug)]
 pub struct Admin {
     address: Listen,
+    audit: Arc<Audit>,
     stop: CancellationToken,
 }
 
@@ -64,18 +83,39 @@ enum Bound {
 }
 
 impl Admin {
-    /// Listens, and serves on a thread of its own.
+    /// Listens, and serves on a thread of its own, guarded as the server's configuration says.
     ///
     /// # Errors
-    /// The address or the thread cannot be had.
+    /// The address, the tokens, the audit log or the thread cannot be had, or strangers could do what they like.
     pub fn start(server: Server, listen: &Listen) -> Result<Self, AdminError> {
         let fail = |source| AdminError::Listen {
             listen: listen.clone(),
             source,
         };
+        let guards = server.config().guards;
+        let tokens = guards.token_file.as_deref().map(Tokens::load);
+        let tokens = tokens.transpose().map_err(AdminError::Tokens)?;
+        if !listen.is_local() && tokens.is_none() {
+            return Err(AdminError::Open(listen.clone()));
+        }
+        let audit = Arc::new(open_audit(guards.audit.as_deref())?);
         let (bound, address, tcp) = bind(listen).map_err(fail)?;
         server.set_admin(Some(address.clone()));
-        let router = Arc::new(Router::new(server, Guard::new(tcp)));
+        let rate = if listen.is_local() {
+            CHANGES_LOCAL
+        } else {
+            CHANGES_REMOTE
+        };
+        let cx = Context {
+            server,
+            tokens,
+            audit: Arc::clone(&audit),
+            insecure_plaintext: !listen.is_local(),
+            listeners: Arc::default(),
+        };
+        let guard = Guard::new(tcp, &guards.hosts);
+        let rate = guards.changes_per_second.unwrap_or(rate);
+        let router = Arc::new(Router::new(cx, guard, rate));
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -97,7 +137,22 @@ impl Admin {
                 });
             })
             .map_err(AdminError::Thread)?;
-        Ok(Self { address, stop })
+        Ok(Self {
+            address,
+            audit,
+            stop,
+        })
+    }
+
+    /// Records what came another way than over the endpoint: a signal, a file.
+    pub fn note(&self, who: &str, what: &str) {
+        // It has happened: that it cannot be recorded is in the log.
+        let _ = self.audit.record(&Entry {
+            who: who.into(),
+            what: what.into(),
+            outcome: "done",
+            ..Entry::default()
+        });
     }
 
     /// Where it really listens.
@@ -113,6 +168,27 @@ impl Drop for Admin {
             let _ = std::fs::remove_file(path);
         }
     }
+}
+
+/// The audit log, begun with a record of this start: what is not written later cannot be written now.
+fn open_audit(path: Option<&Path>) -> Result<Audit, AdminError> {
+    let Some(path) = path else {
+        return Ok(Audit::default());
+    };
+    let open = || {
+        let audit = Audit::open(path)?;
+        audit.record(&Entry {
+            who: "start".into(),
+            what: concat!("brownout ", env!("CARGO_PKG_VERSION")).into(),
+            outcome: "done",
+            ..Entry::default()
+        })?;
+        Ok(audit)
+    };
+    open().map_err(|source| AdminError::Audit {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn bind(listen: &Listen) -> io::Result<(Bound, Listen, Option<SocketAddr>)> {
@@ -134,8 +210,15 @@ fn bind(listen: &Listen) -> io::Result<(Bound, Listen, Option<SocketAddr>)> {
 /// A socket file that only its owner can use. What a killed process left is removed.
 fn bind_unix(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
     use std::os::unix::net::{UnixListener, UnixStream};
+    let is_socket = || {
+        let meta = std::fs::symlink_metadata(path);
+        meta.is_ok_and(|m| std::os::unix::fs::FileTypeExt::is_socket(&m.file_type()))
+    };
+    let dead = |e: &io::Error| {
+        e.kind() == io::ErrorKind::AddrInUse && is_socket() && UnixStream::connect(path).is_err()
+    };
     let listener = match UnixListener::bind(path) {
-        Err(e) if e.kind() == io::ErrorKind::AddrInUse && UnixStream::connect(path).is_err() => {
+        Err(e) if dead(&e) => {
             std::fs::remove_file(path)?;
             UnixListener::bind(path)?
         }
@@ -146,57 +229,67 @@ fn bind_unix(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
 }
 
 async fn serve(bound: Bound, router: Arc<Router>) -> io::Result<()> {
-    let free = Arc::new(Semaphore::new(CONNECTIONS));
+    let places = Places::new(CONNECTIONS);
     match bound {
         Bound::Tcp(listener) => {
             let listener = TcpListener::from_std(listener)?;
             loop {
-                let accepted = listener.accept().await.map(|(stream, _)| stream);
-                take(accepted, &free, &router).await;
+                let accepted = listener.accept().await;
+                let accepted = accepted.map(|(stream, peer)| (stream, peer.to_string()));
+                take(accepted, &places, &router).await;
             }
         }
         Bound::Unix(listener) => {
             let listener = UnixListener::from_std(listener)?;
             loop {
-                let accepted = listener.accept().await.map(|(stream, _)| stream);
-                take(accepted, &free, &router).await;
+                let accepted = listener.accept().await.map(|(stream, _)| {
+                    let peer = stream.peer_cred().map_or_else(
+                        |_| "unix".to_owned(),
+                        |peer| format!("unix uid={}", peer.uid()),
+                    );
+                    (stream, peer)
+                });
+                take(accepted, &places, &router).await;
             }
         }
     }
 }
 
 /// Serves one connection, once there is room.
-async fn take<S>(accepted: io::Result<S>, free: &Arc<Semaphore>, router: &Arc<Router>)
+async fn take<S>(accepted: io::Result<(S, String)>, places: &Arc<Places>, router: &Arc<Router>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let stream = match accepted {
-        Ok(stream) => stream,
+    let (stream, peer) = match accepted {
+        Ok(accepted) => accepted,
         Err(error) => {
             tracing::warn!(%error, "the admin endpoint cannot accept");
             tokio::time::sleep(ACCEPT_PAUSE).await;
             return;
         }
     };
-    let Ok(place) = Arc::clone(free).acquire_owned().await else {
-        return;
-    };
+    let place = places.take().await;
     let router = Arc::clone(router);
     tokio::spawn(async move {
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(WRITE_DEADLINE));
+        let (gone, flag, peer) = (place.gone(), place.flag(), Arc::<str>::from(peer));
         let service = service_fn(move |request| {
-            let router = Arc::clone(&router);
-            async move { Ok::<_, std::convert::Infallible>(router.answer(request).await) }
+            let (router, flag, peer) = (Arc::clone(&router), Arc::clone(&flag), Arc::clone(&peer));
+            async move { Ok::<_, std::convert::Infallible>(router.answer(request, &peer, &flag).await) }
         });
         let served = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_DEADLINE)
             .max_buf_size(HEADER_LIMIT)
-            .serve_connection(TokioIo::new(Box::pin(stream)), service)
-            .await;
-        if let Err(error) = served {
-            tracing::debug!(%error, "an admin connection ended");
+            .serve_connection(TokioIo::new(Box::pin(stream)), service);
+        tokio::select! {
+            served = served => {
+                if let Err(error) = served {
+                    tracing::debug!(%error, "an admin connection ended");
+                }
+            }
+            () = gone.cancelled() => {}
         }
         drop(place);
     });

@@ -11,7 +11,8 @@ use crate::measure::ledger::{Entry, Query, Retry, Told};
 /// then with its own tag: COMMIT, INSERT 0 1, the type of a Redis reply, the status of HTTP), what the client was told (the reply, an
 /// injected one, nothing, or part of one), and whether the same client asked the same again. `?`: not known, or not yet.
 ///
-/// A client is the same on the same session, or on a later one from the same address. A retry is known again for a minute, and
+/// A client is the same on the same session, or on a later one from the same address that calls itself the same
+/// (CLIENT SETNAME, application_name). A retry is known again for a minute, and
 /// while a fault is on for its proxy.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_long_help = "\

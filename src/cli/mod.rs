@@ -6,8 +6,10 @@
 // Doc comments of options are help texts: shown as they are, not as Markdown.
 #![allow(clippy::doc_markdown, rustdoc::bare_urls)]
 
+pub mod audit;
 pub mod check;
 pub mod demo;
+pub mod exec;
 pub mod fault;
 pub mod halt;
 pub mod ledger;
@@ -66,6 +68,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Args),
+    Exec(exec::Args),
     Demo(crate::demo::Options),
     Stats(stats::Args),
     Profile(profile::Args),
@@ -73,6 +76,7 @@ enum Command {
     Halt(halt::Args),
     Ledger(ledger::Args),
     Check(check::Args),
+    Audit(audit::Args),
     Schema(schema::Args),
     Completions(Completions),
 }
@@ -94,8 +98,10 @@ pub fn main(cli: Cli) -> ExitCode {
     let (mut out, mut err) = (io::stdout(), io::stderr());
     let code = match cli.command {
         Command::Run(args) => run::run(&args),
+        Command::Exec(args) => exec::run(&args),
         Command::Demo(options) => demo::run(&options),
         Command::Check(args) => written(check::run(&args, &mut out, &mut err)),
+        Command::Audit(args) => written(audit::run(&args, &mut out, &mut err)),
         Command::Schema(args) => written(schema::run(&args, &mut out)),
         Command::Stats(args) => stats::run(&args),
         Command::Profile(args) => profile::run(&args),
@@ -104,12 +110,33 @@ pub fn main(cli: Cli) -> ExitCode {
         Command::Ledger(args) => ledger::run(&args),
         Command::Completions(Completions { shell }) => {
             let mut text = Vec::new();
-            let mut command = <Cli as clap::CommandFactory>::command();
+            let mut command = with_profiles(<Cli as clap::CommandFactory>::command());
             clap_complete::generate(shell, &mut command, "brownout", &mut text);
             written(out.write_all(&text).map(|()| 0))
         }
     };
     ExitCode::from(code)
+}
+
+/// The command line as completions offer it: with the names of the built-in profiles where a profile is named. Others may be
+/// typed, so that the parser itself does not know them.
+fn with_profiles(command: clap::Command) -> clap::Command {
+    let named = |arg: clap::Arg| {
+        arg.value_parser(clap::builder::PossibleValuesParser::new(
+            crate::config::Library::builtin_names(),
+        ))
+    };
+    let command = command.mut_subcommand("profile", |profile| {
+        let verbs: Vec<String> = profile
+            .get_subcommands()
+            .filter(|verb| verb.get_arguments().any(|arg| arg.get_id() == "name"))
+            .map(|verb| verb.get_name().to_owned())
+            .collect();
+        verbs.into_iter().fold(profile, |profile, verb| {
+            profile.mut_subcommand(verb, |verb| verb.mut_arg("name", named))
+        })
+    });
+    command.mut_subcommand("run", |run| run.mut_arg("profile", named))
 }
 
 /// What is still buffered is written here, where a failure is noticed. A reader that goes away (`| head -1`) ends the command quietly; it has what it wanted.

@@ -6,6 +6,7 @@ use hyper::StatusCode;
 use serde::Serialize;
 use std::future::Future;
 use std::io::{self, Write};
+use std::path::PathBuf;
 use tokio::runtime::Builder;
 
 /// Where the running `brownout` is.
@@ -21,6 +22,15 @@ pub struct Remote {
         default_value = "127.0.0.1:8474"
     )]
     pub admin: String,
+    /// File with the token of that endpoint, where it asks for one: lines ROLE:TOKEN, of which the first is used, or the bare token.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "BROWNOUT_TOKEN_FILE",
+        hide_env_values = true,
+        global = true
+    )]
+    pub token_file: Option<PathBuf>,
     /// How results are written to stdout.
     #[arg(long, value_enum, default_value_t = Output::Text, value_name = "FORMAT", global = true)]
     pub output: Output,
@@ -30,8 +40,27 @@ impl Remote {
     /// A client of it. Made when it is used, not when flags are read: a variable that is wrong must not matter to those who
     /// give the flag.
     pub(super) fn client(&self) -> Result<AdminClient, RemoteError> {
-        AdminClient::new(&self.admin).map_err(|error| RemoteError::Usage(error.to_string()))
+        let client =
+            AdminClient::new(&self.admin).map_err(|error| RemoteError::Usage(error.to_string()))?;
+        let Some(path) = &self.token_file else {
+            return Ok(client);
+        };
+        let fail = |what: &str| RemoteError::Usage(format!("{}: {what}", path.display()));
+        let text = std::fs::read_to_string(path).map_err(|e| fail(&e.to_string()))?;
+        let token = token(&text).ok_or_else(|| fail("there is no token in it"))?;
+        client.with_token(token).map_err(|e| fail(&e.to_string()))
     }
+}
+
+/// The first token of a file.
+fn token(text: &str) -> Option<&str> {
+    let mut lines = text.lines().map(str::trim);
+    let line = lines.find(|l| !l.is_empty() && !l.starts_with('#'))?;
+    let role = |r: &&str| matches!(*r, "read" | "operate" | "admin");
+    Some(match line.split_once(':') {
+        Some((before, token)) if role(&before) => token.trim(),
+        _ => line,
+    })
 }
 
 /// How results are written.
@@ -113,6 +142,13 @@ pub(super) fn write_text(text: &str) -> Result<u8, RemoteError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_token_of_a_file_is_taken() {
+        assert_eq!(token("# ours\n\noperate: abc\nadmin:def\n"), Some("abc"));
+        assert_eq!(token("a:b:c\n"), Some("a:b:c"));
+        assert_eq!(token("#\n"), None);
+    }
 
     #[test]
     fn a_wrong_request_is_usage_and_a_refused_one_could_not_be_run() {

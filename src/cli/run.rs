@@ -1,7 +1,7 @@
 //! `brownout run`: the proxies, until a signal ends them.
 
 use super::{COULD_NOT_RUN, USAGE, chain, say};
-use crate::admin::{Admin, AdminError};
+use crate::admin::{Admin, AdminError, populate_file};
 use crate::config::{Config, Listen, Problems, ProxyConfig};
 use crate::protocol::Protocol;
 use crate::proxy::Server;
@@ -13,6 +13,9 @@ use tracing_subscriber::EnvFilter;
 
 /// How often the configuration file is looked at for a change.
 const WATCH: Duration = Duration::from_millis(500);
+
+/// How often the HALT file is looked for: what it stops is over well within 100 ms.
+const HALT_WATCH: Duration = Duration::from_millis(25);
 
 /// Run proxies in front of real servers.
 ///
@@ -30,6 +33,7 @@ Examples:
   brownout run --redis cache@26379=localhost:6379 --http 28080=localhost:8000
   brownout run --postgres 0=unix:/run/postgresql/.s.PGSQL.5432
   brownout run --config brownout.toml --profile redis-slow
+  brownout run --toxiproxy-config toxiproxy.json
 
 Then, beside it: brownout stats, brownout profile list, brownout halt;
 Prometheus reads http://127.0.0.1:8474/metrics.
@@ -52,12 +56,19 @@ pub struct Args {
     /// A proxy that passes bytes without looking into them.
     #[arg(long, value_name = "[NAME@]LISTEN=UPSTREAM")]
     pub tcp: Vec<String>,
+    /// Proxies from a file that Toxiproxy takes as its configuration.
+    #[arg(long, value_name = "FILE")]
+    pub toxiproxy_config: Option<PathBuf>,
     /// A profile to switch on at start; may be given several times.
     #[arg(long, value_name = "NAME")]
     pub profile: Vec<String>,
-    /// Where the admin endpoint listens: a loopback address or `unix:/path`. [default: 127.0.0.1:8474]
+    /// Where the admin endpoint listens: a loopback address, `unix:/path`, or with a token file any address. [default: 127.0.0.1:8474]
     #[arg(long, value_name = "LISTEN")]
     pub admin: Option<String>,
+    /// Accept that the admin endpoint is reached from other machines without TLS: whoever is on the way can read tokens. Needs
+    /// `token_file` in the configuration.
+    #[arg(long)]
+    pub admin_insecure_plaintext: bool,
     /// Threads that carry sessions. [default: one for each core]
     #[arg(long, value_name = "N")]
     pub workers: Option<std::num::NonZeroU32>,
@@ -137,7 +148,9 @@ fn configuration(args: &Args) -> Result<Config, Problems> {
         .as_ref()
         .map_or("command line".into(), |p| p.display().to_string());
     config.check(&origin)?;
-    if config.proxies.is_empty() {
+    check_exposure(args, &config)?;
+    // Those of Toxiproxy's file come later, and over the admin endpoint more of them.
+    if config.proxies.is_empty() && args.toxiproxy_config.is_none() {
         return Err(Problems::of_file(
             &origin,
             "there is no proxy to run",
@@ -145,6 +158,31 @@ fn configuration(args: &Args) -> Result<Config, Problems> {
         ));
     }
     Ok(config)
+}
+
+/// Beyond this machine there must be tokens, and somebody must have said that they go in the clear.
+fn check_exposure(args: &Args, config: &Config) -> Result<(), Problems> {
+    let admin = &config.admin;
+    let refuse = |message: &str, remedy: &str| {
+        let message = format!("{admin} can be reached from other machines, and {message}");
+        Err(Problems::of_file("--admin", &message, remedy))
+    };
+    if admin.is_local() {
+        return Ok(());
+    }
+    if config.guards.token_file.is_none() {
+        return refuse(
+            "the endpoint asks for no token",
+            "listen on a loopback address or a unix socket, or name a token_file below [admin]",
+        );
+    }
+    if !args.admin_insecure_plaintext {
+        return refuse(
+            "there is no TLS: whoever is on the way can read the tokens",
+            "listen on a loopback address or a unix socket, or accept it with --admin-insecure-plaintext",
+        );
+    }
+    Ok(())
 }
 
 fn log_to_stderr(filter: &str) {
@@ -176,6 +214,15 @@ async fn serve(args: &Args, config: Config) -> u8 {
             return COULD_NOT_RUN;
         }
     };
+    if let Some(path) = halt_file_that_is_there(&server) {
+        halted_by_file(&server, &admin, &path);
+    }
+    if let Some(path) = &args.toxiproxy_config
+        && let Err(error) = populate_file(&server, path).await
+    {
+        say(&chain(&error));
+        return USAGE;
+    }
     for name in &args.profile {
         if let Err(error) = server.enable_profile(name, None, None) {
             say(&chain(&error));
@@ -194,7 +241,8 @@ async fn serve(args: &Args, config: Config) -> u8 {
     tokio::select! {
         () = server.keep_time() => {}
         () = watch_file(args, &server) => {}
-        () = signals.obey(args, &server) => {}
+        () = signals.obey(args, &server, &admin) => {}
+        () = watch_halt_file(&server, &admin) => {}
     }
     stop(&server, drain, &mut signals).await
 }
@@ -228,6 +276,11 @@ fn announce(server: &Server, admin: &Admin) {
         server.seed(),
     ));
     say(&format!("admin listening on {}", admin.address()));
+    if !admin.address().is_local() {
+        tracing::warn!(
+            "the admin endpoint can be reached from other machines without TLS (--admin-insecure-plaintext)"
+        );
+    }
 }
 
 /// The signals that are caught.
@@ -236,6 +289,8 @@ struct Signals {
     interrupt: Signal,
     hangup: Signal,
     halt: Signal,
+    /// A file that reached the limit on its size: caught, so that writing fails instead of ending us.
+    _full: Signal,
 }
 
 impl Signals {
@@ -245,18 +300,23 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
             halt: signal(SignalKind::user_defined1())?,
+            _full: signal(SignalKind::from_raw(libc::SIGXFSZ))?,
         })
     }
 
     /// Acts on signals until one ends us.
-    async fn obey(&mut self, args: &Args, server: &Server) {
+    async fn obey(&mut self, args: &Args, server: &Server, admin: &Admin) {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
-                _ = self.hangup.recv() => reload(args, server).await,
+                _ = self.hangup.recv() => {
+                    reload(args, server).await;
+                    admin.note("signal", "SIGHUP");
+                }
                 _ = self.halt.recv() => {
                     let ended = server.halt();
+                    admin.note("signal", "SIGUSR1: halt");
                     say(&format!("halted: {} faults switched off", ended.len()));
                 }
             }
@@ -290,6 +350,35 @@ async fn watch_file(args: &Args, server: &Server) {
             }
         }
     }
+}
+
+/// Halts while the HALT file is there, if one is configured: whoever can write a file can stop everything, with no network.
+async fn watch_halt_file(server: &Server, admin: &Admin) {
+    if server.config().guards.halt_file.is_none() {
+        return std::future::pending().await;
+    }
+    let mut interval = tokio::time::interval(HALT_WATCH);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        if !server.is_halted()
+            && let Some(path) = halt_file_that_is_there(server)
+        {
+            halted_by_file(server, admin, &path);
+        }
+    }
+}
+
+fn halt_file_that_is_there(server: &Server) -> Option<PathBuf> {
+    let path = server.config().guards.halt_file;
+    path.filter(|path| path.symlink_metadata().is_ok())
+}
+
+fn halted_by_file(server: &Server, admin: &Admin, path: &Path) {
+    let ended = server.halt();
+    let (ended, name) = (ended.len(), path.display());
+    say(&format!("halted by {name}: {ended} faults switched off"));
+    admin.note("file", "halt");
 }
 
 fn stamp(path: &Path) -> Option<(SystemTime, u64)> {

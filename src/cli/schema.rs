@@ -11,7 +11,8 @@ use std::io::{self, Write};
 #[command(after_long_help = "\
 Examples:
   brownout schema config > brownout.schema.json
-  brownout schema profile > profile.schema.json")]
+  brownout schema profile > profile.schema.json
+  brownout schema openapi > openapi.json")]
 pub struct Args {
     /// Which kind of file.
     #[arg(value_enum)]
@@ -25,6 +26,8 @@ pub enum Of {
     Config,
     /// A profile: faults.
     Profile,
+    /// The admin endpoint's API, as an OpenAPI document.
+    Openapi,
 }
 
 /// Writes the schema to `out`. The exit code is always 0.
@@ -35,6 +38,9 @@ pub fn run(args: &Args, out: &mut dyn Write) -> io::Result<u8> {
     let schema = match args.of {
         Of::Config => schema::config(),
         Of::Profile => schema::profile(),
+        Of::Openapi => crate::admin::openapi()
+            .try_into()
+            .map_err(io::Error::other)?,
     };
     serde_json::to_writer_pretty(&mut *out, &schema)?;
     writeln!(out)?;

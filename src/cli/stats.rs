@@ -1,6 +1,6 @@
 //! `brownout stats`: what a running `brownout` measures.
 
-mod figure;
+pub(in crate::cli) mod figure;
 mod text;
 
 use super::INTERRUPTED;

@@ -63,6 +63,7 @@ impl Config {
     fn restart_keys(&self, new: &Self) -> Vec<&'static str> {
         [
             ("admin.listen", self.admin != new.admin),
+            ("admin", self.guards != new.guards),
             ("workers", self.workers != new.workers),
             ("seed", self.seed != new.seed),
             ("profiles", self.profiles != new.profiles),

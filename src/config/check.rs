@@ -1,13 +1,15 @@
 //! From what is written to what is valid: what one value may be, and what values mean for each other.
 
 use super::clash;
-use super::file::{File, ProxyTable};
+use super::file::{AdminTable, File, ProxyTable};
+use super::guards::{LimitsTable, MAX_HOSTS};
 use super::locate::Document;
 use super::problem::Problems;
 use super::{
-    ADMIN_PORT, CONNECT_TIMEOUT, Config, DRAIN_DEADLINE, MAX_PROXIES, MAX_ROUTES, MAX_WORKERS,
-    ProxyConfig,
+    ADMIN_PORT, CONNECT_TIMEOUT, Config, DRAIN_DEADLINE, Guards, Limits, MAX_PROXIES, MAX_ROUTES,
+    MAX_WORKERS, ProxyConfig,
 };
+use crate::fault::glob::Glob;
 use crate::measure::Slo;
 use crate::measure::ledger::MAX_CAPACITY;
 use crate::protocol::Protocol;
@@ -61,13 +63,17 @@ fn complete(document: &mut Document<'_>, file: File) -> Config {
         document.report("ledger", &message, &remedy);
     }
     let max_sessions = at_least_one(document, "max_sessions", file.max_sessions);
-    let admin = file.admin.and_then(|a| a.listen).unwrap_or(default.admin);
-    if !admin.is_local() {
+    let table = file.admin.unwrap_or_default();
+    let admin = table.listen.clone().unwrap_or(default.admin);
+    let guards = guards(document, table);
+    let limits = limits(document, file.limits.unwrap_or_default());
+    if !admin.is_local() && guards.token_file.is_none() {
         let message = format!(
             "{admin} can be reached from other machines, and the endpoint asks for no password"
         );
-        let remedy =
-            format!("listen on 127.0.0.1:{ADMIN_PORT}, [::1]:{ADMIN_PORT} or a unix socket");
+        let remedy = format!(
+            "listen on 127.0.0.1:{ADMIN_PORT}, [::1]:{ADMIN_PORT} or a unix socket, or name a token_file"
+        );
         document.report("admin.listen", &message, &remedy);
     }
     let tables = file.proxy.unwrap_or_default();
@@ -91,6 +97,8 @@ fn complete(document: &mut Document<'_>, file: File) -> Config {
         .collect();
     Config {
         admin,
+        guards,
+        limits,
         proxies,
         workers,
         seed: file.seed,
@@ -103,6 +111,65 @@ fn complete(document: &mut Document<'_>, file: File) -> Config {
         tcp_user_timeout: file.tcp_user_timeout,
         ledger,
     }
+}
+
+/// How the admin endpoint is guarded.
+fn guards(document: &mut Document<'_>, table: AdminTable) -> Guards {
+    let path = |document: &mut Document<'_>, key: &str, path| {
+        folder(document, &format!("admin.{key}"), path)
+    };
+    let token_file = path(document, "token_file", table.token_file);
+    let halt_file = path(document, "halt_file", table.halt_file);
+    let audit = path(document, "audit", table.audit);
+    let changes = at_least_one(
+        document,
+        "admin.changes_per_second",
+        table.changes_per_second,
+    );
+    let hosts = table.hosts.unwrap_or_default();
+    if hosts.len() > MAX_HOSTS {
+        let message = format!("there are {} names", hosts.len());
+        document.report("admin.hosts", &message, "expected at most 64");
+    }
+    for (index, host) in hosts.iter().enumerate().take(MAX_HOSTS) {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b);
+        if host.is_empty() || host.len() > 260 || !host.bytes().all(plain) {
+            document.report(
+                &format!("admin.hosts[{index}]"),
+                "it is no name as a Host header has it",
+                "expected host:port, like \"brownout.staging:8474\"",
+            );
+        }
+    }
+    Guards {
+        token_file,
+        hosts,
+        changes_per_second: changes.map(NonZeroU32::get),
+        halt_file,
+        audit,
+    }
+}
+
+/// What no fault may go beyond.
+fn limits(document: &mut Document<'_>, table: LimitsTable) -> Limits {
+    if table
+        .max_share
+        .is_some_and(|share| !(0.0..=1.0).contains(&share))
+    {
+        document.report("limits.max_share", "it is no share", "expected 0 to 1");
+    }
+    nonzero(document, "limits.max_ttl", table.max_ttl);
+    for (index, name) in table.proxies.iter().flatten().enumerate() {
+        if let Err(error) = Glob::new(name) {
+            let field = format!("limits.proxies[{index}]");
+            document.report(
+                &field,
+                &error.to_string(),
+                "expected a name or a glob, like \"redis*\"",
+            );
+        }
+    }
+    table.into()
 }
 
 /// Checks the proxies of a finished configuration against each other.

@@ -3,6 +3,7 @@
 
 use super::address::{Listen, Upstream};
 use super::duration;
+use super::guards::LimitsTable;
 use crate::measure::Slo;
 use crate::protocol::Protocol;
 use schemars::JsonSchema;
@@ -57,6 +58,8 @@ pub(crate) struct File {
     pub(crate) ledger: Option<u32>,
     /// The admin endpoint: API, dashboard, metrics.
     pub(crate) admin: Option<AdminTable>,
+    /// What no profile, fault or toxic may go beyond.
+    pub(crate) limits: Option<LimitsTable>,
     /// One table for each proxy.
     pub(crate) proxy: Option<Vec<ProxyTable>>,
 }
@@ -65,8 +68,22 @@ pub(crate) struct File {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AdminTable {
-    /// Where it listens: a loopback address, or a unix socket. Default: 127.0.0.1:8474, which is Toxiproxy's port.
+    /// Where it listens: a loopback address, or a unix socket. Default: 127.0.0.1:8474, which is Toxiproxy's port. Any other
+    /// address needs `token_file`, and until there is TLS `--admin-insecure-plaintext`.
     pub(crate) listen: Option<Listen>,
+    /// File of lines `ROLE:TOKEN` (role: read, operate, admin), which only its owner can read. Default: no token is needed.
+    pub(crate) token_file: Option<PathBuf>,
+    /// Names by which it is reached beside its own address: `host:port`. Default: none.
+    #[schemars(length(max = 64))]
+    pub(crate) hosts: Option<Vec<String>>,
+    /// How often something may be changed in a second; halting is always possible. Default: 1000 where only this machine can
+    /// reach it, else 10.
+    #[schemars(range(min = 1))]
+    pub(crate) changes_per_second: Option<u32>,
+    /// While this file is there, everything is off, and stays off until resumed. Default: none is looked for.
+    pub(crate) halt_file: Option<PathBuf>,
+    /// File to which changes and refusals are appended; while it cannot be written, nothing is switched on. Default: none.
+    pub(crate) audit: Option<PathBuf>,
 }
 
 /// A listen address, its upstream, and what is spoken there.

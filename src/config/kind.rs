@@ -14,9 +14,10 @@ pub enum Kind {
     Profile,
 }
 
-const OF_CONFIGURATION: [&str; 10] = [
+const OF_CONFIGURATION: [&str; 11] = [
     "proxy",
     "admin",
+    "limits",
     "workers",
     "profiles",
     "hlog",

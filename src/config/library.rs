@@ -24,14 +24,65 @@ macro_rules! builtin {
 builtin!(
     "api-errors",
     "api-slow",
+    "http/gateway-timeout",
+    "http/one-route-down",
+    "http/overloaded",
+    "http/rate-limited",
+    "http/rolling-restart",
+    "http/slow-bodies",
+    "http/token-expired",
+    "http/truncated-bodies",
+    "http/unknown-outcome",
+    "incidents/brownout",
+    "incidents/certificate-rotation",
+    "incidents/cold-cache",
+    "incidents/connection-storm",
+    "incidents/deadlock-wave",
+    "incidents/disk-full",
+    "incidents/expired-password",
+    "incidents/failover",
+    "incidents/flapping",
+    "incidents/maintenance-window",
+    "incidents/noisy-neighbour",
+    "incidents/read-only",
+    "incidents/replica-lag",
+    "incidents/thundering-herd",
     "network-bad",
+    "network/far-away",
+    "network/firewall",
+    "network/fragmented",
+    "network/half-open",
+    "network/jitter",
+    "network/packet-loss",
+    "network/resets",
+    "network/slow-close",
+    "network/slow-link",
     "postgres-down",
     "postgres-errors",
     "postgres-slow",
+    "postgres/broken-results",
+    "postgres/lock-timeouts",
+    "postgres/lost-commit",
+    "postgres/lost-commit-ack",
+    "postgres/lost-notifications",
+    "postgres/slow-commits",
+    "postgres/statement-timeouts",
+    "postgres/too-many-connections",
     "redis-down",
     "redis-errors",
     "redis-flapping",
     "redis-slow",
+    "redis/busy-script",
+    "redis/cluster-resharding",
+    "redis/connection-limit",
+    "redis/credentials-rotated",
+    "redis/loading",
+    "redis/lossy-pubsub",
+    "redis/lost-replies",
+    "redis/out-of-memory",
+    "redis/persistence-failed",
+    "redis/read-only",
+    "redis/slow-consumer",
 );
 
 /// A profile that cannot be used.
@@ -62,6 +113,11 @@ impl Library {
             );
         }
         library
+    }
+
+    /// The names of the built-in profiles, in the order of the alphabet.
+    pub fn builtin_names() -> impl Iterator<Item = &'static str> {
+        BUILTIN.iter().map(|(name, _)| *name)
     }
 
     /// Every `*.toml` below a folder; its name is its path from there without `.toml`: `redis/slow`. What cannot be read
@@ -147,13 +203,27 @@ impl Library {
         if let Some(broken) = self.broken.iter().find(|b| b.name == name) {
             return Err(broken.problems.clone());
         }
+        let remedy = self.remedy(name);
+        Err(Problems::of_file(name, "there is no such profile", &remedy))
+    }
+
+    /// What to write instead of a name that is none.
+    fn remedy(&self, name: &str) -> String {
         let names = || self.profiles.keys().map(String::as_str);
-        let remedy = match nearest(name, names()) {
+        let last = |path: &str| path.rsplit('/').next().map(str::to_owned);
+        // Whoever leaves the folder out means one of these.
+        let in_folders: Vec<String> = names()
+            .filter(|path| last(path).is_some_and(|last| last == name))
+            .map(|path| format!("`{path}`"))
+            .collect();
+        if !in_folders.is_empty() {
+            return format!("did you mean {}?", in_folders.join(" or "));
+        }
+        match nearest(name, names()) {
             Some(near) => format!("did you mean `{near}`?"),
             None if self.profiles.is_empty() => "there are no profiles".into(),
             None => format!("there are {}", names().collect::<Vec<_>>().join(", ")),
-        };
-        Err(Problems::of_file(name, "there is no such profile", &remedy))
+        }
     }
 
     fn add_file(&mut self, folder: &Path, path: &Path) {

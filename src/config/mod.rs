@@ -10,6 +10,7 @@ mod check;
 mod clash;
 pub mod duration;
 mod file;
+mod guards;
 pub mod kind;
 mod library;
 mod locate;
@@ -19,10 +20,12 @@ pub mod read;
 pub mod schema;
 mod shorthand;
 pub mod suggest;
+mod written;
 
 pub use address::{AddressError, Listen, Upstream};
 pub use changes::{Change, Changes};
 pub use file::OnDesync;
+pub use guards::{CHANGES_LOCAL, CHANGES_REMOTE, Guards, Limits};
 pub use kind::Kind;
 pub(crate) use library::toml_files;
 pub use library::{Broken, Library};
@@ -55,8 +58,12 @@ pub const PROFILES_DIR: &str = "profiles";
 /// A valid configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// Where the admin endpoint listens: loopback, or a unix socket.
+    /// Where the admin endpoint listens. Beyond this machine only where `guards` has a file of tokens.
     pub admin: Listen,
+    /// How the admin endpoint is guarded.
+    pub guards: Guards,
+    /// What no fault may go beyond.
+    pub limits: Limits,
     /// The proxies, in the order of the file, with unique names.
     pub proxies: Vec<ProxyConfig>,
     /// Worker threads; `None`: one for each core.
@@ -107,6 +114,8 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             admin: Listen::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), ADMIN_PORT)),
+            guards: Guards::default(),
+            limits: Limits::default(),
             proxies: Vec::new(),
             workers: None,
             seed: None,
@@ -131,8 +140,15 @@ impl Config {
         let text = read::text(path)?;
         let mut config = Self::parse(&text, &path.display().to_string())?;
         config.base = path.parent().map(Path::to_path_buf).unwrap_or_default();
-        for dir in [&mut config.profiles, &mut config.hlog] {
-            *dir = dir.take().map(|d| config.base.join(d));
+        let guards = &mut config.guards;
+        for path in [
+            &mut config.profiles,
+            &mut config.hlog,
+            &mut guards.token_file,
+            &mut guards.halt_file,
+            &mut guards.audit,
+        ] {
+            *path = path.take().map(|p| config.base.join(p));
         }
         Ok(config)
     }

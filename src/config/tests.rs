@@ -87,7 +87,7 @@ fn one_wrong_thing_each() {
         ),
         (
             "[admin]\nport = 1",
-            "2:1: admin.port: unknown field `port`; expected listen",
+            "2:1: admin.port: unknown field `port`; expected listen, token_file, hosts, changes_per_second, halt_file or audit",
         ),
         (
             "workers = 0",
@@ -148,7 +148,7 @@ fn one_wrong_thing_each() {
         (
             "[admin]\nlisten = \"0.0.0.0:8474\"",
             "2:10: admin.listen: 0.0.0.0:8474 can be reached from other machines, and the endpoint asks for no password; \
-             listen on 127.0.0.1:8474, [::1]:8474 or a unix socket",
+             listen on 127.0.0.1:8474, [::1]:8474 or a unix socket, or name a token_file",
         ),
         (
             "[proxy]\nname = \"a\"",

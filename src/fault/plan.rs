@@ -179,6 +179,14 @@ impl Plan {
             .any(|entry| entry.active.fault().matcher().needs_statement())
     }
 
+    /// Whether a fault in it is about exchanges of this operation. Where none is, [`Plan::decide`] finds nothing, whatever else is
+    /// true of the exchange.
+    #[inline]
+    pub fn is_about(&self, operation: Operation, class: Class) -> bool {
+        self.candidates(operation, class)
+            .is_some_and(|candidates| !candidates.entries.is_empty())
+    }
+
     /// What to do with this exchange. To be asked exactly once for each: gates count.
     pub fn decide(&self, subject: &Subject<'_>) -> Decision {
         self.ask(subject, None)

@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::action::{DEFAULT_TTL, MAX_TTL};
@@ -25,6 +26,8 @@ pub const MAX_FAULTS: usize = 256;
 pub struct Store {
     seed: u64,
     halted: bool,
+    /// How long a fault stays on where nobody says; `None`: [`DEFAULT_TTL`].
+    default_ttl: Option<Duration>,
     active: Vec<Arc<ActiveFault>>,
 }
 
@@ -55,7 +58,8 @@ pub enum StoreError {
 }
 
 /// A fault as it is shown: durations are milliseconds.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Fault")]
 pub struct Listed {
     /// Its name.
     pub name: String,
@@ -67,6 +71,9 @@ pub struct Listed {
     pub age_ms: u64,
     /// Time until it ends.
     pub left_ms: u64,
+    /// Time from being switched on to its end.
+    #[serde(default)]
+    pub ttl_ms: u64,
     /// Exchanges (for `refuse`: connections) that matched while it was in force.
     pub matched: u64,
     /// Those that it acted on.
@@ -102,13 +109,22 @@ impl Store {
         let name = name(&fault, 1, &self.names(|_| true))?;
         let enabling = Enabling {
             source,
-            ttl,
+            ttl: self.ttl(ttl, &fault),
             seed: fault.spec().seed.unwrap_or(self.seed),
             now,
         };
         let active = enabling.activate(fault, Arc::clone(&name), &name)?;
         self.active.push(active);
         Ok(name)
+    }
+
+    /// How long a fault stays on where nobody says: what an operator allows may be less than [`DEFAULT_TTL`].
+    pub fn set_default_ttl(&mut self, ttl: Option<Duration>) {
+        self.default_ttl = ttl;
+    }
+
+    fn ttl(&self, given: Option<Duration>, fault: &Fault) -> Option<Duration> {
+        given.or(fault.spec().ttl).or(self.default_ttl)
     }
 
     /// Switches one fault off.
@@ -141,7 +157,7 @@ impl Store {
         let name = Arc::clone(old.name());
         let enabling = Enabling {
             source: old.source().clone(),
-            ttl,
+            ttl: self.ttl(ttl, &fault),
             seed: fault.spec().seed.unwrap_or(self.seed),
             now,
         };
@@ -171,7 +187,7 @@ impl Store {
         for ((place, fault), name) in (1..).zip(faults).zip(&names) {
             let enabling = Enabling {
                 source: source.clone(),
-                ttl,
+                ttl: self.ttl(ttl, &fault),
                 seed: seed.or(fault.spec().seed).unwrap_or(self.seed),
                 now,
             };
@@ -355,6 +371,8 @@ fn listed(active: &ActiveFault, now: Instant) -> Listed {
         in_force: active.state(now) != State::Off,
         age_ms: millis(active.elapsed(now)),
         left_ms: millis(active.expires().saturating_duration_since(now)),
+        // `now` cancels out.
+        ttl_ms: millis(active.elapsed(now) + active.expires().saturating_duration_since(now)),
         // In this order: counts only grow, and what is injected has matched.
         injected: tally.injected(),
         skipped: tally.skips(),

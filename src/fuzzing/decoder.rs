@@ -84,7 +84,7 @@ fn play<'a>(
     let mut tell = |way: Way, piece: usize, offset: u64, out: &mut Vec<Located>| {
         assert!(out.is_sorted_by_key(|e| e.at), "offsets go back: {out:?}");
         assert!(out.iter().all(|e| e.at <= piece), "beyond the piece");
-        for located in out.drain(..) {
+        for located in out.drain(..).flat_map(Located::parts) {
             witness.sees(&located);
             seen.push((
                 way,

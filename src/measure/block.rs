@@ -10,7 +10,7 @@ use crate::protocol::Lost;
 pub(super) struct Counters([u64; Self::LEN]);
 
 impl Counters {
-    const PLAIN: usize = 24;
+    const PLAIN: usize = 26;
     const LEN: usize = Self::PLAIN + Lost::ALL.len();
 
     const fn index(counter: Counter) -> usize {
@@ -39,6 +39,8 @@ impl Counters {
             Counter::FaultsSkipped => 21,
             Counter::HeldLimit => 22,
             Counter::PartErrors => 23,
+            Counter::VanishedUp => 24,
+            Counter::VanishedDown => 25,
             Counter::TapLost(reason) => Self::PLAIN + reason as usize,
         }
     }

@@ -171,12 +171,21 @@ impl Collector {
     /// Adds what a worker measured to totals and the current second, and empties the shard for its next use. What it holds of
     /// a proxy that is not registered yet stays there; what it holds of a removed one is dropped.
     pub fn absorb(&mut self, shard: &mut Shard) {
+        self.absorb_with(shard, &mut Self::default());
+    }
+
+    /// As [`absorb`](Self::absorb), and adds it to another collector too: that of one worker.
+    pub fn absorb_with(&mut self, shard: &mut Shard, own: &mut Self) {
         for (id, slot) in shard.proxies_mut() {
             match (self.proxies.get_mut(usize::from(id.0)), &mut *slot) {
                 (Some(Slot::Known(known)), Some(written)) => {
                     written.drain(known.limits, |block| {
                         known.totals.merge(block);
                         known.current.merge(block);
+                        if let Some(Slot::Known(own)) = own.proxies.get_mut(usize::from(id.0)) {
+                            own.totals.merge(block);
+                            own.current.merge(block);
+                        }
                     });
                 }
                 (Some(Slot::Removed), Some(_)) => *slot = None,
@@ -221,11 +230,21 @@ impl Collector {
     /// cover whole slices, together as close to `window` as they come: of about a second in the last ten, of about five
     /// before. Figures since start include what was absorbed after the last tick.
     pub fn stats(&self, window: Option<Duration>) -> Stats {
+        self.figures(window, false)
+    }
+
+    /// As [`stats`](Self::stats), with the histograms of every operation.
+    pub fn detailed(&self, window: Option<Duration>) -> Stats {
+        self.figures(window, true)
+    }
+
+    fn figures(&self, window: Option<Duration>, histograms: bool) -> Stats {
         let mut stats = Stats {
             window_seconds: window.map(|w| w.as_secs_f64()),
+            worker_lag: None,
             proxies: self
                 .known()
-                .map(|(id, p)| self.summary(id, p, window))
+                .map(|(id, p)| self.summary(id, p, window, histograms))
                 .collect(),
         };
         stats.proxies.sort_by(|a, b| a.name.cmp(&b.name));
@@ -237,6 +256,7 @@ impl Collector {
         id: ProxyId,
         proxy: &Proxy,
         window: Option<Duration>,
+        histograms: bool,
     ) -> super::stats::ProxyStats {
         let recent = window.map(|w| self.slices.window(id, w));
         let (block, levels, covered) = match &recent {
@@ -258,6 +278,7 @@ impl Collector {
             levels,
             gauges: proxy.gauges,
             covered,
+            histograms,
         })
     }
 

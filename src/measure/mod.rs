@@ -164,6 +164,10 @@ pub enum Counter {
     HeldLimit,
     /// Per-command errors inside a transaction that succeeded as a whole.
     PartErrors,
+    /// Of the bytes from clients, those that a fault on the stream let vanish.
+    VanishedUp,
+    /// Of the bytes from the upstream, those that a fault on the stream let vanish.
+    VanishedDown,
 }
 
 /// Durations of a proxy that belong to no single operation; each has a histogram.

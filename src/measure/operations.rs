@@ -100,26 +100,25 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    #[inline]
-    fn add(&mut self, sample: &Sample, limits: Limits) {
-        self.completed += 1;
-        self.injected += u64::from(sample.injected);
-        self.over_p95 += u64::from(sample.client > limits.p95);
-        self.over_p99 += u64::from(sample.client > limits.p99);
+    fn add(&mut self, sample: &Sample, n: u64, limits: Limits) {
+        let n_if = |condition| if condition { n } else { 0 };
+        self.completed += n;
+        self.injected += n_if(sample.injected);
+        self.over_p95 += n_if(sample.client > limits.p95);
+        self.over_p99 += n_if(sample.client > limits.p99);
         self.request_bytes = self.request_bytes.saturating_add(sample.request_bytes);
         self.reply_bytes = self.reply_bytes.saturating_add(sample.reply_bytes);
-        self.time(Side::Client, sample.client);
-        self.time(Side::FirstByte, sample.first_byte);
+        self.time(Side::Client, sample.client, n);
+        self.time(Side::FirstByte, sample.first_byte, n);
         if let Some(upstream) = sample.upstream {
-            self.reached += 1;
-            self.time(Side::Upstream, upstream);
+            self.reached += n;
+            self.time(Side::Upstream, upstream, n);
         }
     }
 
-    #[inline]
-    fn time(&mut self, side: Side, ns: u64) {
+    fn time(&mut self, side: Side, ns: u64, n: u64) {
         let side = side as usize;
-        self.sums[side] += u128::from(ns);
+        self.sums[side] += u128::from(ns) * u128::from(n);
         self.max[side] = self.max[side].max(ns);
     }
 
@@ -208,11 +207,11 @@ pub(super) struct Ordinary {
 
 impl Ordinary {
     #[inline]
-    fn add(&mut self, sample: &Sample) {
-        self.n += 1;
+    fn add(&mut self, sample: &Sample, n: u64) {
+        self.n += n;
         self.request_bytes = self.request_bytes.saturating_add(sample.request_bytes);
         self.reply_bytes = self.reply_bytes.saturating_add(sample.reply_bytes);
-        self.sum += u128::from(sample.client);
+        self.sum += u128::from(sample.client) * u128::from(n);
         self.max = self.max.max(sample.client);
     }
 }
@@ -231,9 +230,9 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// Adds all of a finished exchange but its place in `plain`, which is returned where it belongs there (microseconds).
+    /// Adds `n` finished exchanges that differ in nothing but their sizes, of which the sample holds the sums.
     #[inline]
-    pub(super) fn add(&mut self, sample: &Sample, limits: Limits) -> Option<u64> {
+    pub(super) fn add(&mut self, sample: &Sample, n: u64, limits: Limits) {
         let client = micros(sample.client);
         if client <= HIGHEST
             && sample.upstream == Some(sample.client)
@@ -243,23 +242,24 @@ impl Record {
             && sample.client <= limits.p95
             && sample.client <= limits.p99
         {
-            self.ordinary.add(sample);
-            return Some(client);
+            self.ordinary.add(sample, n);
+            self.latencies.plain.record(client, n);
+        } else {
+            self.add_any(sample, n, client, limits);
         }
-        self.add_any(sample, client, limits)
     }
 
-    fn add_any(&mut self, sample: &Sample, client: u64, limits: Limits) -> Option<u64> {
-        self.tally.add(sample, limits);
+    fn add_any(&mut self, sample: &Sample, n: u64, client: u64, limits: Limits) {
+        self.tally.add(sample, n, limits);
         if sample.status != Status::OK {
-            self.status(sample.status, 1);
+            self.status(sample.status, n);
         }
         let same = |ns: u64| micros(ns) == client;
         if client <= HIGHEST && sample.upstream.is_some_and(same) && same(sample.first_byte) {
-            return Some(client);
+            self.latencies.plain.record(client, n);
+        } else {
+            self.add_apart(sample, n);
         }
-        self.add_apart(sample);
-        None
     }
 
     /// Moves what [`Ordinary`] holds to where readers look.
@@ -282,7 +282,7 @@ impl Record {
         });
     }
 
-    fn add_apart(&mut self, sample: &Sample) {
+    fn add_apart(&mut self, sample: &Sample, n: u64) {
         let durations = [
             Some(sample.client),
             sample.upstream,
@@ -290,8 +290,8 @@ impl Record {
         ];
         for (buckets, ns) in self.latencies.sides.iter_mut().zip(durations) {
             if let Some(us) = ns.map(micros) {
-                self.tally.saturated += u64::from(us > HIGHEST);
-                buckets.record(us, 1);
+                self.tally.saturated += if us > HIGHEST { n } else { 0 };
+                buckets.record(us, n);
             }
         }
     }

@@ -7,20 +7,11 @@ use super::{Counter, Meta, ProxyId, Sample, Timing};
 use crate::protocol::{Class, Operation};
 use std::sync::Arc;
 
-/// Equal samples in a row: what a pipeline makes. They become one record of the histogram.
-#[derive(Clone, Copy, Debug, Default)]
-struct Run {
-    slot: usize,
-    us: u64,
-    n: u64,
-}
-
 /// What one worker measured of one proxy.
 #[derive(Debug)]
 pub(super) struct ProxyShard {
     limits: Limits,
     block: Block,
-    run: Run,
     /// The key seen last and its slot: spares the lookup where one operation dominates.
     last: Option<(Key, usize)>,
 }
@@ -39,34 +30,17 @@ impl ProxyShard {
     }
 
     #[inline]
-    fn completed(&mut self, sample: &Sample) {
+    fn completed(&mut self, sample: &Sample, n: u64) {
         let slot = self.slot(Key {
             operation: sample.operation,
             class: sample.class,
         });
         let record = self.block.operations.record(slot);
-        if let Some(us) = record.add(sample, self.limits) {
-            if self.run.us == us && self.run.slot == slot {
-                self.run.n += 1;
-            } else {
-                self.flush();
-                self.run = Run { slot, us, n: 1 };
-            }
-        }
-    }
-
-    #[inline]
-    fn flush(&mut self) {
-        if self.run.n > 0 {
-            let record = self.block.operations.record(self.run.slot);
-            record.latencies.plain.record(self.run.us, self.run.n);
-            self.run.n = 0;
-        }
+        record.add(sample, n, self.limits);
     }
 
     /// Gives away what was measured against these limits, and is empty afterwards.
     pub(super) fn drain(&mut self, limits: Limits, into: impl FnOnce(&Block)) {
-        self.flush();
         self.block.operations.settle();
         if self.limits != limits {
             self.block.operations.unjudge();
@@ -109,7 +83,6 @@ impl Shard {
                 *slot = Some(Box::new(ProxyShard {
                     limits,
                     block: Block::default(),
-                    run: Run::default(),
                     last: None,
                 }));
             }
@@ -124,9 +97,15 @@ impl Shard {
     /// An exchange was identified and is outstanding from now on.
     #[inline]
     pub fn started(&mut self, proxy: ProxyId, operation: Operation, class: Class) {
+        self.started_row(proxy, operation, class, 1);
+    }
+
+    /// As [`Self::started`] for `n` of them.
+    #[inline]
+    pub fn started_row(&mut self, proxy: ProxyId, operation: Operation, class: Class, n: u64) {
         if let Some(proxy) = self.proxy(proxy) {
             let slot = proxy.slot(Key { operation, class });
-            proxy.block.operations.record(slot).tally.started += 1;
+            proxy.block.operations.record(slot).tally.started += n;
         }
     }
 
@@ -134,7 +113,15 @@ impl Shard {
     #[inline]
     pub fn completed(&mut self, proxy: ProxyId, sample: &Sample) {
         if let Some(proxy) = self.proxy(proxy) {
-            proxy.completed(sample);
+            proxy.completed(sample, 1);
+        }
+    }
+
+    /// `n` exchanges that were `started` ended, and differ in nothing but their sizes, of which the sample holds the sums.
+    #[inline]
+    pub fn completed_row(&mut self, proxy: ProxyId, sample: &Sample, n: u64) {
+        if let Some(proxy) = self.proxy(proxy) {
+            proxy.completed(sample, n);
         }
     }
 

@@ -4,6 +4,7 @@
 //! above the exact value, by at most 0.1 %. Means, maxima and counts are exact. Where nothing was measured there is `null`,
 //! never 0.
 
+use super::summary;
 use crate::protocol::{Class, Protocol};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,10 @@ use std::collections::BTreeMap;
 pub struct Stats {
     /// The window that was asked for; `None`: since start.
     pub window_seconds: Option<f64>,
+    /// How long sockets that could be read waited for the proxy in the last ten seconds, on the worker where that was longest.
+    /// `None`: no worker had a session. A request waits so long before it is measured.
+    #[serde(default)]
+    pub worker_lag: Option<Latency>,
     /// The proxies, by name.
     pub proxies: Vec<ProxyStats>,
 }
@@ -86,6 +91,20 @@ pub struct OperationStats {
     /// Its exchanges.
     #[serde(flatten)]
     pub exchanges: ExchangeStats,
+    /// Its histograms, where they were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub histograms: Option<Histograms>,
+}
+
+/// HDR histograms of microseconds: V2, compressed, in base64, as the tools of HdrHistogram read them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Histograms {
+    /// As the client saw it.
+    pub client: String,
+    /// As the server took it.
+    pub upstream: String,
+    /// Until the first byte of the reply.
+    pub first_byte: String,
 }
 
 /// Figures over exchanges.
@@ -140,6 +159,13 @@ pub struct Latency {
     pub max_us: u64,
     /// Which of these percentiles rest on enough samples.
     pub enough_samples: EnoughSamples,
+}
+
+impl Latency {
+    /// The distribution of these durations in nanoseconds; `None` of no durations.
+    pub fn of(durations: impl IntoIterator<Item = u64>) -> Option<Self> {
+        summary::of(durations)
+    }
 }
 
 /// Samples that bound a percentile from above by their maximum with 95 % confidence, whatever the distribution.
@@ -219,13 +245,19 @@ pub struct ConnectStats {
     pub latency: Option<Latency>,
 }
 
-/// Bytes passed on.
+/// Bytes that came, to be passed on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ByteStats {
     /// From clients to the upstream.
     pub up: u64,
     /// From the upstream to clients.
     pub down: u64,
+    /// Of `up`, those that `blackhole`, `reset_peer` or `limit_data` let vanish.
+    #[serde(default)]
+    pub vanished_up: u64,
+    /// Of `down`, the same.
+    #[serde(default)]
+    pub vanished_down: u64,
 }
 
 /// Figures over transactions.

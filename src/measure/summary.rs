@@ -4,12 +4,15 @@ use super::block::{Block, Timer};
 use super::buckets::Buckets;
 use super::operations::{Key, Record, Side};
 use super::stats::{
-    ByteStats, ConnectStats, EnoughSamples, ExchangeStats, FaultStats, Latency, OperationStats,
-    PoolStats, ProxyStats, SessionStats, SloCheck, SloStats, TransactionStats, needed,
+    ByteStats, ConnectStats, EnoughSamples, ExchangeStats, FaultStats, Histograms, Latency,
+    OperationStats, PoolStats, ProxyStats, SessionStats, SloCheck, SloStats, TransactionStats,
+    needed,
 };
 use super::window::Levels;
 use super::{Counter, Gauges, Meta, Timing};
 use crate::protocol::{Catalog, Class, Lost, Status};
+use base64::Engine;
+use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -27,6 +30,8 @@ pub(super) struct Source<'a> {
     pub(super) gauges: Gauges,
     /// The time that the figures cover.
     pub(super) covered: Duration,
+    /// Whether the histograms themselves are wanted.
+    pub(super) histograms: bool,
 }
 
 /// The figures of one proxy.
@@ -45,6 +50,8 @@ pub(super) fn proxy(source: &Source) -> ProxyStats {
         bytes: ByteStats {
             up: count(Counter::BytesUp),
             down: count(Counter::BytesDown),
+            vanished_up: count(Counter::VanishedUp),
+            vanished_down: count(Counter::VanishedDown),
         },
         tap_lost: tap_lost(source.block),
         pushes: count(Counter::Pushes),
@@ -123,9 +130,25 @@ fn operations(source: &Source) -> Vec<OperationStats> {
             operation,
             class,
             exchanges: exchanges(catalog, &sum, seconds),
+            histograms: source.histograms.then(|| histograms(&sum.record)),
         }
     });
     rows.collect()
+}
+
+fn histograms(record: &Record) -> Histograms {
+    let side = |side| {
+        let mut bytes = Vec::new();
+        let histogram = record.latencies.side(side).to_hdr();
+        // Writing to memory does not fail.
+        let _ = V2DeflateSerializer::new().serialize(&histogram, &mut bytes);
+        base64::engine::general_purpose::STANDARD.encode(bytes)
+    };
+    Histograms {
+        client: side(Side::Client),
+        upstream: side(Side::Upstream),
+        first_byte: side(Side::FirstByte),
+    }
 }
 
 fn exchanges(catalog: &Catalog, sum: &Sum, seconds: f64) -> ExchangeStats {
@@ -206,6 +229,13 @@ fn latency(buckets: &Buckets, samples: u64, sum: u128, max: u64) -> Option<Laten
         max_us,
         enough_samples: EnoughSamples::of(samples),
     })
+}
+
+/// The distribution of durations in nanoseconds.
+pub(super) fn of(durations: impl IntoIterator<Item = u64>) -> Option<Latency> {
+    let mut all = Timer::default();
+    durations.into_iter().for_each(|ns| all.record(ns));
+    timer(&all)
 }
 
 fn timer(timer: &Timer) -> Option<Latency> {

@@ -5,7 +5,8 @@
 //! what happened, for which exchange, at which offset of the piece it was just shown.
 //!
 //! Rules that every decoder keeps, each of them a test:
-//! - The same stream cut anywhere gives the same events at the same absolute offsets.
+//! - The same stream cut anywhere gives the same events at the same absolute offsets. What is whole in a piece may be told in
+//!   one event, which stands for its parts ([`Located::parts`]).
 //! - State is O(1) in the size of a message: declared lengths are counted down, never allocated. The queue of requests
 //!   without a reply is bounded by [`MAX_OUTSTANDING`]; named things that a client declares (prepared statements) too.
 //! - What it cannot follow makes it give up on that session for good: one [`Event::Lost`], then silence. It never guesses.
@@ -284,6 +285,25 @@ pub enum Event {
     },
     /// Given up: no further event will come for this session.
     Lost(Lost),
+    /// A request of which the piece holds all: in one what `RequestBegin`, `RequestKnown` with `replies`, and `RequestEnd` at
+    /// `at` say apart. See [`Located::parts`].
+    Request {
+        /// Where `RequestBegin` is.
+        begin: usize,
+        /// Where `RequestKnown` is.
+        known: usize,
+        /// Index into the catalog.
+        operation: Operation,
+        /// What kind of work.
+        class: Class,
+    },
+    /// A reply of which the piece holds all: in one what `ReplyBegin`, and `ReplyEnd` at `at` say apart.
+    Reply {
+        /// Where `ReplyBegin` is.
+        begin: usize,
+        /// How it went.
+        status: Status,
+    },
 }
 
 /// An event and where it happened.
@@ -295,6 +315,48 @@ pub struct Located {
     pub exchange: u64,
     /// What happened.
     pub event: Event,
+}
+
+impl Located {
+    /// The events that it stands for: of a whole request or reply its parts, else itself. They are what is the same however the
+    /// stream is cut.
+    #[inline]
+    pub fn parts(self) -> impl Iterator<Item = Self> {
+        let part = |at, event| {
+            Some(Self {
+                at,
+                exchange: self.exchange,
+                event,
+            })
+        };
+        let parts = match self.event {
+            Event::Request {
+                begin,
+                known,
+                operation,
+                class,
+            } => {
+                let replies = true;
+                let identified = Event::RequestKnown {
+                    operation,
+                    class,
+                    replies,
+                };
+                [
+                    part(begin, Event::RequestBegin),
+                    part(known, identified),
+                    part(self.at, Event::RequestEnd),
+                ]
+            }
+            Event::Reply { begin, status } => [
+                part(begin, Event::ReplyBegin),
+                part(self.at, Event::ReplyEnd { status }),
+                None,
+            ],
+            _ => [Some(self), None, None],
+        };
+        parts.into_iter().flatten()
+    }
 }
 
 /// The decoder of one session. An enum, since the set is closed and the call is on the hot path.

@@ -1,11 +1,12 @@
 //! The reader's side of measurement: takes the workers' shards, about once a second and whenever somebody looks.
 
+use super::clock;
 use super::listener::Dispatch;
 use super::shared::{Process, Shared};
 use crate::measure::hlog::HlogWriter;
 use crate::measure::ledger::{Canonical, Ledger, Listing, Query};
 use crate::measure::prometheus::Exporter;
-use crate::measure::stats::Stats;
+use crate::measure::stats::{Latency, Stats};
 use crate::measure::{Collector, Meta, ProxyId, Shard};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,6 +15,8 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub struct Measuring {
     collector: Collector,
+    /// The same by worker.
+    workers: Vec<Collector>,
     ledger: Ledger,
     process: Arc<Process>,
     /// The empty shard that each worker gets next; `None` while its worker has it.
@@ -28,6 +31,7 @@ impl Measuring {
     pub(crate) fn new(workers: usize, hlog: Option<HlogWriter>, process: Arc<Process>) -> Self {
         Self {
             collector: Collector::new(),
+            workers: (0..workers).map(|_| Collector::new()).collect(),
             ledger: Ledger::default(),
             process,
             spares: (0..workers).map(|_| Some(Shard::new())).collect(),
@@ -40,7 +44,9 @@ impl Measuring {
 
     /// Makes a proxy known everywhere, before its first session; or changes what is measured of it.
     pub(crate) fn register(&mut self, shared: &Arc<Shared>, meta: &Arc<Meta>, dispatch: &Dispatch) {
-        self.collector.register(shared.id, Arc::clone(meta));
+        for collector in self.collectors() {
+            collector.register(shared.id, Arc::clone(meta));
+        }
         for shard in self.spares.iter_mut().flatten() {
             shard.register(shared.id, Arc::clone(meta));
         }
@@ -55,21 +61,22 @@ impl Measuring {
 
     /// Makes the number of a proxy that went free for another.
     pub(crate) fn free(&mut self, proxy: ProxyId) {
-        self.collector.free(proxy);
+        self.collectors().for_each(|c| c.free(proxy));
     }
 
     /// Forgets a proxy.
     pub(crate) fn remove(&mut self, proxy: ProxyId) {
-        self.collector.remove(proxy);
+        self.collectors().for_each(|c| c.remove(proxy));
         self.proxies.retain(|p| p.id != proxy);
     }
 
     /// Takes what the workers measured since the last time.
     pub(crate) async fn collect(&mut self, dispatch: &Dispatch) {
-        for (worker, spare) in dispatch.workers.iter().zip(&mut self.spares) {
+        let each = dispatch.workers.iter().zip(&mut self.spares);
+        for ((worker, spare), own) in each.zip(&mut self.workers) {
             let Some(empty) = spare.take() else { continue };
             if let Some(mut full) = worker.collect(empty).await {
-                self.collector.absorb(&mut full);
+                self.collector.absorb_with(&mut full, own);
                 self.ledger.absorb(&mut full.ledger);
                 *spare = Some(full);
             }
@@ -84,7 +91,8 @@ impl Measuring {
     pub(crate) async fn tick(&mut self, dispatch: &Dispatch) {
         self.collect(dispatch).await;
         let now = Instant::now();
-        self.collector.tick(now - self.ticked);
+        let elapsed = now - self.ticked;
+        self.collectors().for_each(|c| c.tick(elapsed));
         self.ticked = now;
         if let Some(hlog) = &mut self.hlog {
             hlog.write(&self.collector);
@@ -94,7 +102,31 @@ impl Measuring {
     /// Figures up to now, over a window that ends at the last full second, or since start.
     pub(crate) async fn stats(&mut self, dispatch: &Dispatch, window: Option<Duration>) -> Stats {
         self.collect(dispatch).await;
-        self.collector.stats(window)
+        Stats {
+            worker_lag: worker_lag(dispatch),
+            ..self.collector.stats(window)
+        }
+    }
+
+    /// As collected last, with the histograms of every operation.
+    pub(crate) fn detailed(&self, window: Option<Duration>) -> Stats {
+        self.collector.detailed(window)
+    }
+
+    /// As collected last, by worker.
+    pub(crate) fn by_worker(&self, window: Option<Duration>, histograms: bool) -> Vec<Stats> {
+        let of = |c: &Collector| {
+            if histograms {
+                c.detailed(window)
+            } else {
+                c.stats(window)
+            }
+        };
+        self.workers.iter().map(of).collect()
+    }
+
+    fn collectors(&mut self) -> impl Iterator<Item = &mut Collector> {
+        std::iter::once(&mut self.collector).chain(&mut self.workers)
     }
 
     /// The entries of the ledger that are wanted, up to now.
@@ -118,6 +150,20 @@ impl Measuring {
     pub(crate) async fn exposition(&mut self, dispatch: &Dispatch) -> String {
         self.collect(dispatch).await;
         self.exporter.update(&self.collector);
-        self.exporter.render()
+        let mut text = self.exporter.render();
+        if let Some(lag) = worker_lag(dispatch) {
+            let p99 = lag.p99_us as f64 / 1e6;
+            text.push_str("# TYPE brownout_worker_lag_seconds gauge\n");
+            text.push_str(&format!("brownout_worker_lag_seconds {p99}\n"));
+        }
+        text
     }
+}
+
+/// How long sockets that could be read waited in the last ten seconds, on the worker where that was longest.
+fn worker_lag(dispatch: &Dispatch) -> Option<Latency> {
+    let now = clock::now();
+    let workers = dispatch.workers.iter();
+    let lags = workers.filter_map(|worker| Latency::of(worker.lag().recent(now)));
+    lags.max_by_key(|lag| lag.p99_us)
 }

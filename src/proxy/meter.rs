@@ -5,6 +5,7 @@
 
 use super::event::Event as Happening;
 use super::local::Local;
+use super::row::{Begun, Ended};
 use super::shared::Shared;
 use crate::measure::{Counter, Sample, Shard, Timing};
 use crate::protocol::{
@@ -64,6 +65,8 @@ pub(crate) struct Meter {
     exchanges: VecDeque<Exchange>,
     /// The ordinal of the first exchange in `exchanges`.
     base: u64,
+    /// Complete ones that only keep their places behind older ones.
+    spent: usize,
     up_offset: u64,
     down_offset: u64,
     /// Since when requests are outstanding; 0: none are.
@@ -85,6 +88,7 @@ impl Meter {
             decoder: Decoder::new(&shared.catalog),
             exchanges: VecDeque::new(),
             base: 0,
+            spent: 0,
             up_offset: 0,
             down_offset: 0,
             busy_since: 0,
@@ -114,13 +118,26 @@ impl Meter {
         local.events.clear();
         self.decoder
             .request(&local.scratch[..length], &mut local.events);
+        let mut begun = Begun::new(shared.id);
         for event in &local.events {
-            if let Some(done) = self.on_request(event, now, &mut local.shard, shared, session) {
+            if let Event::Request {
+                begin,
+                operation,
+                class,
+                ..
+            } = event.event
+            {
+                self.ask(event.exchange, operation, class, event.at - begin, now);
+                begun.add(operation, class, &mut local.shard);
+            } else if let Some(done) =
+                self.on_request(event, now, &mut local.shard, shared, session)
+            {
                 local
                     .shard
                     .completed(shared.id, &done.sent(done.first_byte, now));
             }
         }
+        begun.tell(&mut local.shard);
         self.end_of_piece(length, 0, now, &mut local.shard, shared);
     }
 
@@ -143,13 +160,20 @@ impl Meter {
         local.events.clear();
         self.decoder
             .reply(&local.scratch[..length], &mut local.events);
+        let mut ended = Ended::new(shared.id);
         for event in &local.events {
-            if let Some(done) = self.on_reply(event, now, &mut local.shard, shared, session) {
+            if let Event::Reply { begin, status } = event.event
+                && let Some(sample) = self.answer(event.exchange, status, event.at - begin, now)
+            {
+                ended.add(sample, &mut local.shard);
+            } else if let Some(done) = self.on_reply(event, now, &mut local.shard, shared, session)
+            {
                 local
                     .shard
                     .completed(shared.id, &done.sent(done.first_byte, now));
             }
         }
+        ended.tell(&mut local.shard);
         self.end_of_piece(0, length, now, &mut local.shard, shared);
     }
 
@@ -170,6 +194,66 @@ impl Meter {
         local.events.clear();
         if !self.lost {
             self.decoder.reply_eof(&mut local.events);
+        }
+    }
+
+    /// A request that is whole in the piece, of so many bytes.
+    #[inline]
+    pub(crate) fn ask(
+        &mut self,
+        exchange: u64,
+        operation: Operation,
+        class: Class,
+        length: usize,
+        now: u64,
+    ) {
+        debug_assert_eq!(
+            exchange,
+            self.base + self.exchanges.len() as u64,
+            "exchanges begin in order"
+        );
+        self.exchanges.push_back(Exchange {
+            operation,
+            class,
+            known: true,
+            asked: now,
+            ..Exchange::new(length as u64)
+        });
+    }
+
+    /// A reply that is whole in the piece, of so many bytes. `None` changes nothing: its exchange is not simply the oldest, asked
+    /// as a whole and touched by nothing.
+    #[inline]
+    fn answer(&mut self, exchange: u64, status: Status, length: usize, now: u64) -> Option<Sample> {
+        let oldest = self.exchanges.front()?;
+        if exchange != self.base || !oldest.is_plain() {
+            return None;
+        }
+        let client = now.saturating_sub(oldest.asked);
+        let sample = Sample {
+            operation: oldest.operation,
+            class: oldest.class,
+            status,
+            client,
+            upstream: Some(client),
+            first_byte: client,
+            request_bytes: oldest.request_bytes,
+            reply_bytes: length as u64,
+            injected: false,
+        };
+        self.pop();
+        Some(sample)
+    }
+
+    /// Forgets the oldest exchange, and those behind it that only kept their places.
+    #[inline]
+    fn pop(&mut self) {
+        self.exchanges.pop_front();
+        self.base += 1;
+        while self.spent > 0 && self.exchanges.front().is_some_and(Exchange::is_spent) {
+            self.exchanges.pop_front();
+            self.base += 1;
+            self.spent -= 1;
         }
     }
 
@@ -207,6 +291,17 @@ impl Meter {
                 shard.started(shared.id, operation, class);
                 None
             }
+            Event::Request {
+                begin,
+                operation,
+                class,
+                ..
+            } => {
+                let length = located.at - begin;
+                self.ask(located.exchange, operation, class, length, now);
+                shard.started(shared.id, operation, class);
+                None
+            }
             Event::RequestEnd => {
                 let exchange = self.get_mut(located.exchange)?;
                 exchange.asked = now;
@@ -241,21 +336,20 @@ impl Meter {
         let offset = self.down_offset + located.at as u64;
         match located.event {
             Event::ReplyBegin => {
-                let exchange = self.get_mut(located.exchange)?;
-                exchange.first_byte = now;
-                exchange.reply_bytes = offset;
+                self.get_mut(located.exchange)?.reply_begins(offset, now);
                 None
             }
             Event::ReplyEnd { status } => {
                 let exchange = self.get_mut(located.exchange)?;
-                exchange.status = status;
-                exchange.replied = true;
-                exchange.answered = now;
-                if exchange.first_byte == 0 {
-                    exchange.first_byte = now;
-                    exchange.reply_bytes = offset;
-                }
-                exchange.reply_bytes = offset - exchange.reply_bytes;
+                exchange.reply_ends(offset, status, now);
+                (exchange.asked != 0)
+                    .then(|| self.finish(located.exchange))
+                    .flatten()
+            }
+            Event::Reply { begin, status } => {
+                let exchange = self.get_mut(located.exchange)?;
+                exchange.reply_begins(offset - (located.at - begin) as u64, now);
+                exchange.reply_ends(offset, status, now);
                 (exchange.asked != 0)
                     .then(|| self.finish(located.exchange))
                     .flatten()
@@ -404,14 +498,10 @@ impl Meter {
     fn finish(&mut self, exchange: u64) -> Option<Finished> {
         let finished = self.get(exchange)?.finished();
         if exchange == self.base {
-            self.exchanges.pop_front();
-            self.base += 1;
+            self.pop();
         } else {
             self.get_mut(exchange)?.known = false;
-        }
-        while self.exchanges.front().is_some_and(Exchange::is_spent) {
-            self.exchanges.pop_front();
-            self.base += 1;
+            self.spent += 1;
         }
         Some(finished)
     }
@@ -482,6 +572,28 @@ impl Exchange {
             request_bytes: offset,
             reply_bytes: 0,
         }
+    }
+
+    /// Whether it was asked as a whole, and nothing else has happened to it.
+    #[inline]
+    fn is_plain(&self) -> bool {
+        let touched = self.injected || self.replied || self.first_byte != 0 || self.forwarded != 0;
+        self.known && self.asked != 0 && !touched
+    }
+
+    fn reply_begins(&mut self, offset: u64, now: u64) {
+        self.first_byte = now;
+        self.reply_bytes = offset;
+    }
+
+    fn reply_ends(&mut self, offset: u64, status: Status, now: u64) {
+        self.status = status;
+        self.replied = true;
+        self.answered = now;
+        if self.first_byte == 0 {
+            self.reply_begins(offset, now);
+        }
+        self.reply_bytes = offset - self.reply_bytes;
     }
 
     fn is_spent(&self) -> bool {

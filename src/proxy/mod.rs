@@ -7,6 +7,7 @@
 mod clock;
 pub mod event;
 mod inject;
+mod lag;
 mod lane;
 pub mod limits;
 mod listener;
@@ -18,6 +19,7 @@ mod relay;
 mod retries;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod rig;
+mod row;
 mod server;
 mod session;
 mod shared;
@@ -28,6 +30,6 @@ mod turn_away;
 mod upstream;
 mod worker;
 
-pub use event::{Event, EventBus, Stamped};
+pub use event::{Event, EventBus, Missed, Stamped};
 pub use measuring::Measuring;
 pub use server::{ControlError, ProxyInfo, Server, StartError};

@@ -29,6 +29,8 @@ pub(crate) struct Asked {
 pub(crate) struct Asker {
     pub(crate) session: u64,
     pub(crate) peer: Option<IpAddr>,
+    /// Hash of the name that the session gave itself.
+    pub(crate) name: u64,
 }
 
 /// A request whose retry is looked out for.
@@ -50,7 +52,7 @@ impl Watched {
         if by.session == self.asker.session {
             exchange > self.exchange
         } else {
-            by.session >= self.later && by.peer == self.asker.peer
+            by.session >= self.later && by.peer == self.asker.peer && by.name == self.asker.name
         }
     }
 }
@@ -190,6 +192,7 @@ mod tests {
         Asker {
             session,
             peer: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            name: 1,
         }
     }
 
@@ -220,8 +223,15 @@ mod tests {
         let elsewhere = Asker {
             session: 6,
             peer: Some(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1))),
+            name: 1,
         };
-        assert!(watching(&[(1, 2)]).take(INCR, elsewhere, 0, 1).is_none());
+        let renamed = Asker {
+            name: 2,
+            ..asker(6)
+        };
+        for other in [elsewhere, renamed] {
+            assert!(watching(&[(1, 2)]).take(INCR, other, 0, 1).is_none());
+        }
         let other = Asked {
             fingerprint: 8,
             ..INCR

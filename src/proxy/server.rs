@@ -67,6 +67,9 @@ pub enum ControlError {
     /// A proxy cannot be as it is wanted.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Proxy(Vec<FieldError>),
+    /// It goes beyond what the operator allows.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Limit(Vec<FieldError>),
     /// More than [`MAX_PROXIES`].
     #[error("at most {MAX_PROXIES} proxies can run in one process")]
     TooManyProxies,
@@ -182,6 +185,7 @@ impl Server {
             seed,
         };
         let server = Self(Arc::new(inner));
+        server.state().enforce_limits();
         // All addresses first: a port that is taken leaves nothing half started.
         let mut bound = Vec::with_capacity(config.proxies.len());
         for proxy in &config.proxies {
@@ -202,6 +206,7 @@ impl Server {
             loop {
                 interval.tick().await;
                 self.0.measuring.lock().await.tick(&self.0.dispatch).await;
+                self.0.process.events.tick();
             }
         };
         tokio::join!(ticks, self.keep_schedules());
@@ -294,6 +299,40 @@ impl Server {
         self.0.seed
     }
 
+    /// The configuration in force, without the proxies.
+    pub fn config(&self) -> Config {
+        self.state().config.clone()
+    }
+
+    /// What can be changed at run time, as it is: each proxy and fault by its name, and whether everything is off.
+    pub fn picture(&self) -> BTreeMap<String, serde_json::Value> {
+        let state = self.state();
+        let mut picture = BTreeMap::from([("halted".to_owned(), state.store.is_halted().into())]);
+        for (name, entry) in &state.proxies {
+            let config = &entry.config;
+            let shown = serde_json::json!({
+                "protocol": config.protocol,
+                "listen": config.listen.to_string(),
+                "upstream": config.upstream.to_string(),
+                "enabled": !entry.disabled,
+                "slo": config.slo,
+                "routes": config.routes,
+                "pool": config.pool,
+                "connect_timeout_ms": config.connect_timeout.as_millis() as u64,
+            });
+            picture.insert(format!("proxy/{name}"), shown);
+        }
+        for fault in state.store.list(Instant::now()) {
+            let shown = serde_json::json!({
+                "fault": fault.fault,
+                "profile": fault.profile,
+                "ttl_ms": fault.ttl_ms,
+            });
+            picture.insert(format!("fault/{}", fault.name), shown);
+        }
+        picture
+    }
+
     /// Tells where the admin endpoint listens: never an upstream.
     pub fn set_admin(&self, address: Option<Listen>) {
         let mut state = self.state();
@@ -334,6 +373,20 @@ impl Server {
             .await
             .stats(&self.0.dispatch, window)
             .await
+    }
+
+    /// As [`stats`](Self::stats), with the histograms of every operation.
+    pub async fn stats_with_histograms(&self, window: Option<Duration>) -> Stats {
+        let mut measuring = self.0.measuring.lock().await;
+        measuring.collect(&self.0.dispatch).await;
+        measuring.detailed(window)
+    }
+
+    /// The figures of each worker.
+    pub async fn stats_by_worker(&self, window: Option<Duration>, histograms: bool) -> Vec<Stats> {
+        let mut measuring = self.0.measuring.lock().await;
+        measuring.collect(&self.0.dispatch).await;
+        measuring.by_worker(window, histograms)
     }
 
     /// The entries of the ledger that are wanted, up to now.

@@ -8,6 +8,8 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io;
 
+pub(crate) use alarm::Alarm;
+
 /// The deadlines of one worker.
 #[derive(Debug)]
 pub(crate) struct Timers {
@@ -15,7 +17,7 @@ pub(crate) struct Timers {
     heap: BinaryHeap<Reverse<(u64, usize)>>,
     /// The deadline that the alarm is set for; `u64::MAX` where it is not set.
     armed: u64,
-    alarm: alarm::Alarm,
+    alarm: Alarm,
 }
 
 impl Timers {
@@ -24,12 +26,12 @@ impl Timers {
         Ok(Self {
             heap: BinaryHeap::new(),
             armed: u64::MAX,
-            alarm: alarm::Alarm::new()?,
+            alarm: Alarm::new()?,
         })
     }
 
     /// A second handle on the alarm, to wait on.
-    pub(crate) fn alarm(&self) -> alarm::Alarm {
+    pub(crate) fn alarm(&self) -> Alarm {
         self.alarm.clone()
     }
 
@@ -89,7 +91,7 @@ mod alarm {
     pub(crate) struct Alarm(Arc<AsyncFd<Arc<OwnedFd>>>);
 
     impl Alarm {
-        pub(super) fn new() -> io::Result<Self> {
+        pub(crate) fn new() -> io::Result<Self> {
             let fd = timerfd_create(
                 TimerfdClockId::Monotonic,
                 TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
@@ -98,7 +100,7 @@ mod alarm {
         }
 
         /// Goes off once, `ns` nanoseconds (at least 1) from now.
-        pub(super) fn set(&self, ns: u64) {
+        pub(crate) fn set(&self, ns: u64) {
             let value = Timespec {
                 tv_sec: i64::try_from(ns / 1_000_000_000).unwrap_or(i64::MAX),
                 tv_nsec: i64::try_from(ns % 1_000_000_000).unwrap_or(0),
@@ -144,12 +146,12 @@ mod alarm {
     pub(crate) struct Alarm(Arc<(Mutex<Option<Instant>>, Notify)>);
 
     impl Alarm {
-        pub(super) fn new() -> io::Result<Self> {
+        pub(crate) fn new() -> io::Result<Self> {
             Ok(Self(Arc::new((Mutex::new(None), Notify::new()))))
         }
 
         /// Goes off once, `ns` nanoseconds from now.
-        pub(super) fn set(&self, ns: u64) {
+        pub(crate) fn set(&self, ns: u64) {
             *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) =
                 Some(Instant::now() + Duration::from_nanos(ns));
             self.0.1.notify_one();

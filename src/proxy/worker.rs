@@ -1,7 +1,9 @@
 //! Workers: one thread and one current-thread runtime each. A session lives and dies on one worker.
 
+use super::lag::{self, Lag};
 use super::local::Local;
 use super::session::{self, Arrival};
+use super::timer::Alarm;
 use crate::measure::{Meta, ProxyId, Shard};
 use std::io;
 use std::sync::Arc;
@@ -30,6 +32,7 @@ pub(crate) struct Worker {
     commands: mpsc::UnboundedSender<Command>,
     /// Sessions on it.
     load: Arc<AtomicUsize>,
+    lag: Arc<Lag>,
     thread: std::sync::Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -44,15 +47,19 @@ impl Worker {
     pub(crate) fn start(number: usize) -> io::Result<Self> {
         let (commands, received) = mpsc::unbounded_channel();
         let (started, ready) = std::sync::mpsc::channel();
+        let load = Arc::new(AtomicUsize::new(0));
+        let lag = Arc::new(Lag::default());
+        let watched = (Arc::clone(&lag), Arc::clone(&load));
         let thread = std::thread::Builder::new()
             .name(format!("worker-{number}"))
-            .spawn(move || run(received, &started))?;
+            .spawn(move || run(received, watched, &started))?;
         ready
             .recv()
             .map_err(|_| io::Error::other("the worker thread ended at once"))??;
         Ok(Self {
             commands,
-            load: Arc::new(AtomicUsize::new(0)),
+            load,
+            lag,
             thread: std::sync::Mutex::new(Some(thread)),
         })
     }
@@ -60,6 +67,11 @@ impl Worker {
     /// Sessions on it now.
     pub(crate) fn load(&self) -> usize {
         self.load.load(Ordering::Relaxed)
+    }
+
+    /// How long sockets that could be read waited for it.
+    pub(crate) fn lag(&self) -> &Lag {
+        &self.lag
     }
 
     pub(crate) fn load_counter(&self) -> Arc<AtomicUsize> {
@@ -109,6 +121,7 @@ impl Worker {
 /// The worker's thread.
 fn run(
     commands: mpsc::UnboundedReceiver<Command>,
+    (lag, load): (Arc<Lag>, Arc<AtomicUsize>),
     started: &std::sync::mpsc::Sender<io::Result<()>>,
 ) {
     let runtime = match tokio::runtime::Builder::new_current_thread()
@@ -122,11 +135,17 @@ fn run(
         }
     };
     runtime.block_on(async {
-        let installed = Local::install(Shard::new());
-        let failed = installed.is_err();
-        let _ = started.send(installed);
-        if !failed {
-            serve(commands).await;
+        let installed = Local::install(Shard::new()).and_then(|()| Alarm::new());
+        match installed {
+            Ok(alarm) => {
+                let watch = tokio::spawn(lag::watch(alarm, lag, load));
+                let _ = started.send(Ok(()));
+                serve(commands).await;
+                watch.abort();
+            }
+            Err(error) => {
+                let _ = started.send(Err(error));
+            }
         }
     });
 }

@@ -10,7 +10,18 @@ fn completions_know_every_command() {
         let exit = run_to_end(&["completions", shell], LIMIT);
         assert_eq!(exit.code, Some(0));
         for command in [
-            "run", "demo", "stats", "profile", "fault", "halt", "ledger", "check", "schema",
+            "run",
+            "exec",
+            "demo",
+            "stats",
+            "profile",
+            "fault",
+            "halt",
+            "ledger",
+            "check",
+            "schema",
+            "redis-slow",
+            "incidents/failover",
         ] {
             assert!(exit.stdout.contains(command), "{shell}: {command}");
         }
@@ -23,6 +34,7 @@ fn help() {
     let commands: &[&[&str]] = &[
         &[],
         &["run"],
+        &["exec"],
         &["demo"],
         &["stats"],
         &["profile"],

@@ -158,8 +158,14 @@ fn a_retry_is_found_on_the_same_session_and_after_a_reconnect() {
     let mut client = proxied.connect();
     client.write_all(command(&["PING"]).as_bytes()).unwrap();
     expect(&client, b"+PONG\r\n");
+    // From the same address, but it calls itself something else.
+    let named = command(&["CLIENT", "SETNAME", "other"]);
+    other.write_all(named.as_bytes()).unwrap();
+    expect(&other, b"+OK\r\n");
+    other.write_all(incr.as_bytes()).unwrap();
+    expect(&other, b":2\r\n");
     client.write_all(incr.as_bytes()).unwrap();
-    expect(&client, b":2\r\n");
+    expect(&client, b":3\r\n");
     let duplicates = Query {
         duplicates: true,
         ..Query::default()
@@ -174,7 +180,7 @@ fn a_retry_is_found_on_the_same_session_and_after_a_reconnect() {
     assert_eq!(retry.status.as_deref(), Some("ok"));
     // Asked once more, it is new.
     client.write_all(incr.as_bytes()).unwrap();
-    expect(&client, b":3\r\n");
+    expect(&client, b":4\r\n");
     assert_eq!(entries(&proxied)[0].retry, Some(retry));
     // An error that was injected is retried where the client is.
     proxied.fault(json!({ "name": "busy", "action": "error", "preset": "BUSY", "first": 1, "match": { "operation": "SET" } }));

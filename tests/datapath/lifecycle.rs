@@ -307,3 +307,32 @@ fn closed_standard_streams_are_no_reason_to_end() {
     process.signal(Signal::TERM);
     assert!(process.wait(LIMIT).success());
 }
+
+#[test]
+fn a_proxy_that_could_not_run_says_so() {
+    let echo = Serving::echo();
+    let mut brownout = Brownout::start(&["--tcp", &format!("echo@0={}", echo.address)]);
+    let worst = |brownout: &Brownout| {
+        let stats = brownout.get("/v1/stats").json();
+        stats["worker_lag"]["max_us"].as_u64().unwrap_or(0)
+    };
+    assert_eq!(worst(&brownout), 0, "no session, no wait");
+    let client = dial(brownout.proxy("echo"));
+    ping(&client).unwrap();
+    eventually("the first look", LIMIT, || {
+        (worst(&brownout) > 0).then_some(())
+    });
+
+    // Whatever came in this time waited for the process, and no latency shows it.
+    brownout.process().signal(Signal::STOP);
+    std::thread::sleep(Duration::from_millis(500));
+    brownout.process().signal(Signal::CONT);
+    eventually("the wait", LIMIT, || {
+        (worst(&brownout) >= 400_000).then_some(())
+    });
+    let metrics = brownout.get("/metrics").body;
+    let lag = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("brownout_worker_lag_seconds "));
+    assert!(lag.unwrap().parse::<f64>().unwrap() > 0.0, "{metrics}");
+}

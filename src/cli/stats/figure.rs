@@ -21,7 +21,7 @@ pub(super) fn time(us: f64) -> String {
 }
 
 /// Whole microseconds.
-pub(super) fn micros(us: u64) -> String {
+pub(in crate::cli) fn micros(us: u64) -> String {
     time(us as f64)
 }
 
@@ -45,7 +45,7 @@ pub(super) fn rate(per_second: f64) -> String {
 }
 
 /// A count in at most 6 characters; exact up to 99,999.
-pub(super) fn count(n: u64) -> String {
+pub(in crate::cli) fn count(n: u64) -> String {
     match n {
         0..100_000 => n.to_string(),
         100_000..1_000_000 => format!("{}k", digits(n as f64 / 1e3)),

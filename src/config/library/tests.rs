@@ -1,4 +1,5 @@
 use super::*;
+use std::collections::HashSet;
 
 /// A folder of its own, removed at the end.
 struct Folder(PathBuf);
@@ -29,21 +30,21 @@ const FAULT: &str = "# What for.\n[[fault]]\naction = 'stall'\n";
 fn every_built_in_profile_is_valid_and_explains_itself() {
     let library = Library::builtin();
     assert_eq!(library.broken(), []);
-    let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/profiles"))
-        .unwrap()
-        .count();
+    let folder = Library::open(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/profiles")));
+    let names = |library: &Library| -> Vec<String> {
+        library.iter().map(|profile| profile.name.clone()).collect()
+    };
     assert_eq!(
-        library.iter().count(),
-        files,
-        "profiles/ and the built-in list differ"
+        names(&library),
+        names(&folder),
+        "the built-in list and profiles/ differ"
     );
+    let mut faults = HashSet::new();
     for profile in library.iter() {
-        for part in ["built well", "Look for:", "In `brownout stats`:"] {
-            assert!(
-                profile.description.contains(part),
-                "{}: no {part:?}",
-                profile.name
-            );
+        let words = profile.description.split_whitespace();
+        let description = words.collect::<Vec<_>>().join(" ");
+        for part in ["built well", "Look for:", "In `brownout stats"] {
+            assert!(description.contains(part), "{}: no {part:?}", profile.name);
         }
         assert!(
             profile.summary().ends_with('.'),
@@ -51,6 +52,14 @@ fn every_built_in_profile_is_valid_and_explains_itself() {
             profile.name,
             profile.summary()
         );
+        for fault in &profile.faults {
+            let name = fault.name().expect("a fault of the library has a name");
+            assert!(
+                faults.insert(name.to_owned()),
+                "{}: another profile has a fault {name:?}: only one of them could be on",
+                profile.name
+            );
+        }
     }
 }
 
@@ -66,7 +75,7 @@ fn the_built_in_profiles_act_on_the_example() {
             profile.name
         );
     }
-    assert_eq!(Library::of(&config).unwrap().iter().count(), 10);
+    assert_eq!(Library::of(&config).unwrap().iter().count(), BUILTIN.len());
 }
 
 #[test]
@@ -118,6 +127,14 @@ fn unknown_names_get_the_nearest() {
         library.get("redis-slwo").unwrap_err().to_string(),
         "redis-slwo: there is no such profile; did you mean `redis-slow`?"
     );
+    assert_eq!(
+        library.get("failover").unwrap_err().to_string(),
+        "failover: there is no such profile; did you mean `incidents/failover`?"
+    );
+    assert_eq!(
+        library.get("read-only").unwrap_err().to_string(),
+        "read-only: there is no such profile; did you mean `incidents/read-only` or `redis/read-only`?"
+    );
     assert!(
         library
             .get("xyz")
@@ -151,7 +168,10 @@ fn the_folder_beside_the_configuration_comes_before_the_built_in_ones() {
     );
     let config = Config::load(&empty.0.join("brownout.toml")).unwrap();
     let library = Library::of(&config).unwrap();
-    assert_eq!((library.iter().count(), library.folder()), (10, None));
+    assert_eq!(
+        (library.iter().count(), library.folder()),
+        (BUILTIN.len(), None)
+    );
 }
 
 #[test]

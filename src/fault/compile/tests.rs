@@ -270,7 +270,7 @@ fn parameters_of_another_action_are_told_whose_they_are() {
     let found = wrong("action = 'latency'\ndelay = '5ms'\nclose_after = '5s'");
     assert_eq!(
         found[0].1,
-        "it belongs to `timeout`, `lose_request` and `lose_reply`; `latency` takes `delay`, `on` and `floor`"
+        "it belongs to `timeout`, `lose_request`, `lose_reply`, `blackhole` and `reset_peer`; `latency` takes `delay`, `on` and `floor`"
     );
 }
 

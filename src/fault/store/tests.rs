@@ -316,7 +316,7 @@ fn the_list_is_written_with_units_in_its_keys() {
             "profile": null,
             "in_force": false,
             "age_ms": 10,
-            "left_ms": 899_990,
+            "left_ms": 899_990, "ttl_ms": 900_000,
             "matched": 0,
             "injected": 0,
             "skipped": 0,

@@ -20,6 +20,8 @@ enum Step {
         worker: usize,
         sample: Sample,
         times: u8,
+        /// All at once.
+        row: bool,
     },
     Swap {
         worker: usize,
@@ -32,8 +34,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         8 => (worker.clone(), samples(), any::<bool>())
             .prop_map(|(worker, sample, ends_later)| Step::Exchange { worker, sample, ends_later }),
-        2 => (worker.clone(), samples(), any::<u8>())
-            .prop_map(|(worker, sample, times)| Step::Repeat { worker, sample, times }),
+        2 => (worker.clone(), samples(), 1_u8.., any::<bool>())
+            .prop_map(|(worker, sample, times, row)| Step::Repeat { worker, sample, times, row }),
         2 => worker.prop_map(|worker| Step::Swap { worker }),
         1 => Just(Step::Tick),
     ];
@@ -68,10 +70,20 @@ proptest! {
                         seen.push(ended);
                     }
                 }
-                Step::Repeat { worker, sample, times } => {
-                    for _ in 0..times {
-                        exchange(&mut workers[worker][0], &sample);
-                        seen.push(sample);
+                Step::Repeat { worker, sample, times, row } => {
+                    let shard = &mut workers[worker][0];
+                    seen.extend((0..times).map(|_| sample));
+                    if row {
+                        let n = u64::from(times);
+                        let sums = Sample {
+                            request_bytes: n * sample.request_bytes,
+                            reply_bytes: n * sample.reply_bytes,
+                            ..sample
+                        };
+                        shard.started_row(P, sample.operation, sample.class, n);
+                        shard.completed_row(P, &sums, n);
+                    } else {
+                        (0..times).for_each(|_| exchange(shard, &sample));
                     }
                 }
                 Step::Swap { worker } => {

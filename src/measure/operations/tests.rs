@@ -1,4 +1,5 @@
 use super::*;
+use crate::measure::buckets::lowest;
 use crate::measure::fixture::{MS, sample};
 
 fn key(operation: u16, class: Class) -> Key {
@@ -61,42 +62,43 @@ fn beyond_the_bound_statuses_count_as_other() {
 fn a_duration_beyond_the_range_is_counted_so() {
     let mut record = Record::default();
     let hour = 3_600_000 * MS;
-    assert_eq!(
-        record.add(&sample(0, hour), Limits::default()),
-        Some(HIGHEST)
-    );
+    record.add(&sample(0, hour), 1, Limits::default());
+    assert_eq!(record.latencies.plain.len(), 1);
     assert_eq!(record.tally.saturated, 0);
-    assert_eq!(record.add(&sample(0, hour + 1), Limits::default()), None);
-    assert_eq!(record.tally.saturated, 3, "on each of its sides");
+    record.add(&sample(0, hour + 1), 2, Limits::default());
+    assert_eq!(record.latencies.plain.len(), 1);
+    assert_eq!(record.tally.saturated, 6, "on each of its sides");
     assert_eq!(record.tally.max, [hour + 1; 3], "the exact maximum is kept");
 }
 
 #[test]
 fn durations_that_differ_below_a_microsecond_are_one_record() {
     let mut record = Record::default();
+    let mut add = |sample: &Sample| {
+        record.add(sample, 1, Limits::default());
+        let plain = record.latencies.plain.entries();
+        plain.map(|(i, n)| (lowest(i), n)).collect::<Vec<_>>()
+    };
     let close = Sample {
         upstream: Some(4_999_001),
         first_byte: 4_999_500,
         ..sample(0, 5 * MS)
     };
-    assert_eq!(record.add(&close, Limits::default()), Some(5000));
+    assert_eq!(add(&close), [(5000, 1)]);
     let apart = Sample {
         upstream: Some(4_999_000),
         ..close
     };
-    assert_eq!(record.add(&apart, Limits::default()), None);
+    assert_eq!(add(&apart), [(5000, 1)]);
     let unseen = Sample {
         upstream: None,
         ..close
     };
-    assert_eq!(record.add(&unseen, Limits::default()), None);
-    assert_eq!(
-        record.add(&sample(0, 5 * MS), Limits::default()),
-        Some(5000)
-    );
+    assert_eq!(add(&unseen), [(5000, 1)]);
+    assert_eq!(add(&sample(0, 5 * MS)), [(5000, 2)]);
     record.settle();
     assert_eq!((record.tally.completed, record.tally.max[0]), (4, 5 * MS));
-    assert_eq!(record.latencies.side(Side::Client).len(), 2);
-    assert_eq!(record.latencies.side(Side::Upstream).len(), 1);
+    assert_eq!(record.latencies.side(Side::Client).len(), 4);
+    assert_eq!(record.latencies.side(Side::Upstream).len(), 3);
     assert_eq!(record.tally.reached, 3);
 }

@@ -223,6 +223,66 @@ impl<P, N> Record<P, N> {
     }
 }
 
+impl<P, N> Record<P, N> {
+    /// Its proxy, where it belongs to one.
+    pub const fn proxy_id(&self) -> Option<&P> {
+        match self {
+            Self::Attempt(attempt) => Some(&attempt.proxy),
+            Self::Opened { proxy, .. }
+            | Self::Connected { proxy, .. }
+            | Self::Closed { proxy, .. }
+            | Self::TurnedAway { proxy, .. }
+            | Self::Transaction { proxy, .. }
+            | Self::Cancel { proxy, .. }
+            | Self::Owner { proxy, .. }
+            | Self::TapLost { proxy, .. }
+            | Self::Dropped { proxy, .. } => Some(proxy),
+            Self::FaultOn { .. }
+            | Self::FaultOff { .. }
+            | Self::Phase { .. }
+            | Self::Call { .. }
+            | Self::Watched { .. }
+            | Self::Gone { .. }
+            | Self::Lag { .. } => None,
+        }
+    }
+
+    /// Counts its times from `began` on.
+    pub(super) fn shift(&mut self, began: u64) {
+        let shift = |time: &mut u64| *time = time.saturating_sub(began);
+        match self {
+            Self::Attempt(attempt) => {
+                shift(&mut attempt.begun);
+                shift(&mut attempt.asked);
+                attempt.first_byte.as_mut().map(shift);
+                shift(&mut attempt.ended);
+            }
+            Self::Call {
+                at, intended, sent, ..
+            } => {
+                shift(at);
+                shift(intended);
+                shift(sent);
+            }
+            Self::Opened { at, .. }
+            | Self::Connected { at, .. }
+            | Self::Closed { at, .. }
+            | Self::TurnedAway { at, .. }
+            | Self::Transaction { at, .. }
+            | Self::Cancel { at, .. }
+            | Self::Owner { at, .. }
+            | Self::TapLost { at, .. }
+            | Self::Dropped { at, .. }
+            | Self::FaultOn { at, .. }
+            | Self::FaultOff { at, .. }
+            | Self::Phase { at, .. }
+            | Self::Watched { at, .. }
+            | Self::Gone { at, .. }
+            | Self::Lag { at, .. } => shift(at),
+        }
+    }
+}
+
 /// How proxies and names are put into another form.
 pub(super) trait Rename<P, N, Q, M> {
     /// Why it can fail.

@@ -250,7 +250,7 @@ impl Replies {
     fn whole(
         &mut self,
         bytes: &[u8],
-        start: usize,
+        begin: usize,
         outstanding: &mut Outstanding,
         out: &mut Vec<Located>,
     ) -> Option<usize> {
@@ -258,18 +258,10 @@ impl Replies {
         if !head.kind.is_plain() {
             return None;
         }
-        let end = bytes.len() - scalar(&bytes[start..])?.len();
+        let end = bytes.len() - scalar(&bytes[begin..])?.len();
         let exchange = head.exchange;
         let status = Status::OK;
-        let located = |at, event| Located {
-            at,
-            exchange,
-            event,
-        };
-        out.extend_from_slice(&[
-            located(start, Event::ReplyBegin),
-            located(end, Event::ReplyEnd { status }),
-        ]);
+        emit(out, end, exchange, Event::Reply { begin, status });
         outstanding.pop();
         self.any = true;
         Some(end)

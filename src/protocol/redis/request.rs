@@ -1,6 +1,7 @@
 //! What the client sends: commands as arrays of bulk strings, or inline.
 
 mod facts;
+mod head;
 mod meaning;
 
 use super::command::{self, Kind};
@@ -8,9 +9,10 @@ use super::digest::Digest;
 use super::inline::{Inline, Step};
 use super::number::{self, Number};
 use super::outstanding::{Outstanding, Pending};
-use super::word::{Packed, Word};
+use super::word::Word;
 use super::{Stop, emit};
 use crate::protocol::{Class, Event, Facts, Located, Lost, Operation};
+use head::Head;
 
 /// Most arguments of a command, as in Redis.
 const MAX_ARGUMENTS: u64 = i32::MAX as u64;
@@ -163,9 +165,10 @@ impl Requests {
         out: &mut Vec<Located>,
     ) -> Result<(), Stop> {
         let mut at = 0;
+        let mut head = None;
         while at < bytes.len() {
             if self.state == State::Idle
-                && let Some(end) = self.whole(bytes, at, outstanding, out)?
+                && let Some(end) = self.whole(bytes, at, &mut head, outstanding, out)?
             {
                 at = end;
             } else {
@@ -181,19 +184,21 @@ impl Requests {
     fn whole(
         &mut self,
         bytes: &[u8],
-        start: usize,
+        begin: usize,
+        last: &mut Option<Head>,
         outstanding: &mut Outstanding,
         out: &mut Vec<Located>,
     ) -> Result<Option<usize>, Stop> {
-        let Some((arguments, operation, mut rest)) = name(&bytes[start..]) else {
+        let Some(head) = Head::read(&bytes[begin..], last) else {
             return Ok(None);
         };
-        let row = command::command(operation);
-        if !row.kind.is_plain() || self.mode.replies != Replies::On {
+        let Some(mut rest) = bytes.get(begin + head.length..) else {
+            return Ok(None);
+        };
+        if self.mode.replies != Replies::On {
             return Ok(None);
         }
-        let known_at = bytes.len() - rest.len();
-        for _ in 1..arguments {
+        for _ in 1..head.arguments {
             match argument(rest) {
                 Some((_, after)) => rest = after,
                 None => return Ok(None),
@@ -201,28 +206,18 @@ impl Requests {
         }
         let at = bytes.len() - rest.len();
         let exchange = self.exchange;
-        let located = |at, event| Located {
-            at,
-            exchange,
-            event,
+        let event = Event::Request {
+            begin,
+            known: begin + head.length,
+            operation: head.operation,
+            class: head.class,
         };
-        out.extend_from_slice(&[
-            located(start, Event::RequestBegin),
-            located(
-                known_at,
-                Event::RequestKnown {
-                    operation,
-                    class: row.class,
-                    replies: true,
-                },
-            ),
-            located(at, Event::RequestEnd),
-        ]);
+        emit(out, at, exchange, event);
         self.exchange += 1;
         let pending = Pending {
             exchange,
             replies: 1,
-            kind: row.kind,
+            kind: head.kind,
             begun: false,
         };
         match outstanding.push(pending) {
@@ -377,20 +372,6 @@ impl Requests {
         }
         Ok(())
     }
-}
-
-/// The header and the name of a command that are complete at the start of `bytes`: number of arguments, operation, and what
-/// follows. `None`: incomplete, or not a matter for the fast way.
-#[inline]
-fn name(bytes: &[u8]) -> Option<(u64, Operation, &[u8])> {
-    let (arguments, rest) = number::complete(bytes.strip_prefix(b"*")?)?;
-    if arguments == 0 || arguments > MAX_ARGUMENTS {
-        return None;
-    }
-    let (name, after) = argument(rest)?;
-    let name = Packed::prefix(name, name.len() - after.len() - 2)?;
-    let operation = command::find(name, command::OTHER).unwrap_or(command::OTHER);
-    Some((arguments, operation, after))
 }
 
 /// An argument that is complete at the start of `bytes`: from its text on, and what follows its CRLF.

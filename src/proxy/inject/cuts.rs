@@ -256,6 +256,7 @@ impl Injector {
     /// ends; a reply that vanished was none.
     fn vanish(&mut self, way: Way, length: usize, relay: &mut Relay, local: &mut Local) {
         let id = relay.shared.id;
+        count_vanished(way, length, relay, local);
         match way {
             Way::Up if self.requests.is_idle() => {
                 let now = clock::now();
@@ -282,8 +283,21 @@ impl Injector {
             return (length, None);
         }
         let Admitted { bytes, close } = self.cuts.admit(way, length, now);
+        if bytes < length {
+            Self::vanish_rest(way, length - bytes, relay, local);
+        }
         self.tell_of_cut(way, relay, local);
         (bytes, close)
+    }
+
+    /// The end of a piece in the scratch buffer goes nowhere; its beginning is yet to be looked at.
+    fn vanish_rest(way: Way, rest: usize, relay: &Relay, local: &mut Local) {
+        let counter = match way {
+            Way::Up => Counter::BytesUp,
+            Way::Down => Counter::BytesDown,
+        };
+        local.shard.count(relay.shared.id, counter, rest as u64);
+        count_vanished(way, rest, relay, local);
     }
 
     /// Behind all that was read so far this way, the session closes.
@@ -318,4 +332,12 @@ impl Injector {
             note_aside("stream", &decision, relay, local);
         }
     }
+}
+
+fn count_vanished(way: Way, length: usize, relay: &Relay, local: &mut Local) {
+    let counter = match way {
+        Way::Up => Counter::VanishedUp,
+        Way::Down => Counter::VanishedDown,
+    };
+    local.shard.count(relay.shared.id, counter, length as u64);
 }

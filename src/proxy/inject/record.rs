@@ -10,9 +10,10 @@ use crate::measure::Shard;
 use crate::measure::ledger::{
     Change, Entry, Fingerprint, Outcome, Retry, Saw, TagReader, Told, Touch,
 };
-use crate::protocol::{Operation, Protocol, Status, postgres};
+use crate::protocol::{Fact, Operation, Protocol, Status, postgres};
 use std::borrow::Cow;
 use std::collections::VecDeque;
+use std::hash::BuildHasher;
 use std::time::{Duration, SystemTime};
 
 /// What is open of one session.
@@ -56,6 +57,8 @@ struct Asking {
     operation: Operation,
     entry: Option<u64>,
     fingerprint: Fingerprint,
+    /// Hash of the name that the session gave itself.
+    name: u64,
     /// Up to here the piece under way was hashed.
     fed: usize,
 }
@@ -219,9 +222,12 @@ impl Record {
         (exchange, operation, _): Asked,
         seen: &[u8],
         at: usize,
-        shared: &Shared,
+        relay: &Relay,
     ) {
+        let shared = &relay.shared;
         let key = shared.process.ledger.key();
+        let facts = relay.meter.decoder.facts();
+        let name = facts.map_or(&b""[..], |facts| facts.get(Fact::Name, exchange));
         let mut fingerprint = Fingerprint::new(key, shared.protocol());
         fingerprint.feed(seen);
         self.asking = Some(Asking {
@@ -229,6 +235,7 @@ impl Record {
             operation,
             entry: self.find(exchange).and_then(|open| open.entry),
             fingerprint,
+            name: key.hash_one(name),
             fed: at,
         });
     }
@@ -270,6 +277,7 @@ impl Record {
         let asker = Asker {
             session: relay.session,
             peer: relay.peer,
+            name: asking.name,
         };
         if shared.retries.is_waiting()
             && let Some(first) = shared.retries.take(request, asker, exchange, now)

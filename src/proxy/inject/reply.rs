@@ -311,12 +311,12 @@ impl Injector {
         self.pushes.before_piece(&relay.meter.decoder);
         relay.meter.decoder.reply(&scratch[..length], &mut events);
         let mut taken = 0;
-        for event in &events {
+        for event in events.iter().copied().flat_map(Located::parts) {
             let bytes = &scratch[taken..event.at.max(taken)];
             self.record.reply_bytes(bytes);
             self.route_reply(bytes, now, relay, local);
             taken = event.at.max(taken);
-            self.reply_event(event, now, relay, local);
+            self.reply_event(&event, now, relay, local);
         }
         self.record.reply_bytes(&scratch[taken..length]);
         self.route_reply(&scratch[taken..length], now, relay, local);

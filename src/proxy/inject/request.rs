@@ -5,6 +5,7 @@ use super::super::event::Event as Happening;
 use super::super::lane::{Cargo, Item, Stall};
 use super::super::local::Local;
 use super::super::relay::{Relay, Way};
+use super::super::row::Begun;
 use super::super::treatment;
 use super::Injector;
 use super::reply::{Answer, Reply};
@@ -144,24 +145,28 @@ impl Injector {
             taken: 0,
             begin: None,
         };
+        let mut begun = Begun::new(relay.shared.id);
         for event in &events {
-            let (shard, shared) = (&mut local.shard, &relay.shared);
-            let done = relay
-                .meter
-                .on_request(event, now, shard, shared, relay.session);
-            if let Some(done) = &done {
-                local
-                    .shard
-                    .completed(relay.shared.id, &done.sent(done.first_byte, now));
-            }
-            self.request_event(event, relay, local, &mut piece);
-            if let Event::RequestEnd = event.event {
-                let asked = (event.exchange, done.is_none());
-                let shard = &mut local.shard;
-                self.record
-                    .asked(asked, piece.bytes, event.at, now, relay, shard);
+            if let Event::Request {
+                begin,
+                operation,
+                class,
+                ..
+            } = event.event
+                && self.leaves_alone(operation, class, &piece, relay)
+            {
+                let length = event.at - begin;
+                relay
+                    .meter
+                    .ask(event.exchange, operation, class, length, now);
+                begun.add(operation, class, &mut local.shard);
+            } else {
+                for part in event.parts() {
+                    self.request_part(&part, relay, local, &mut piece);
+                }
             }
         }
+        begun.tell(&mut local.shard);
         self.record.end_of_piece(piece.bytes);
         relay
             .meter
@@ -173,6 +178,50 @@ impl Injector {
         local.events = events;
         local.scratch = scratch;
         whole
+    }
+
+    /// Whether a request that is whole in the piece needs nothing but counting: no fault is about it, and no byte before it waits
+    /// for a decision. The same as asking the plan, which would find nothing.
+    fn leaves_alone(
+        &self,
+        operation: Operation,
+        class: Class,
+        piece: &Piece<'_>,
+        relay: &Relay,
+    ) -> bool {
+        matches!(self.requests.asking, Asking::Plain)
+            && self.requests.waiting.is_none()
+            && piece.begin.is_none()
+            && !self.requests.over
+            && !self.plan.is_about(operation, class)
+            // It may be the retry of another.
+            && !relay.shared.retries.is_waiting()
+    }
+
+    /// One event of the client's bytes: for the meter, then for the faults.
+    fn request_part(
+        &mut self,
+        event: &Located,
+        relay: &mut Relay,
+        local: &mut Local,
+        piece: &mut Piece<'_>,
+    ) {
+        let (now, id) = (piece.now, relay.shared.id);
+        let (shard, shared) = (&mut local.shard, &relay.shared);
+        let done = relay
+            .meter
+            .on_request(event, now, shard, shared, relay.session);
+        let replies = done.is_none();
+        if let Some(done) = done {
+            shard.completed(id, &done.sent(done.first_byte, now));
+        }
+        self.request_event(event, relay, local, piece);
+        if let Event::RequestEnd = event.event {
+            let asked = (event.exchange, replies);
+            let shard = &mut local.shard;
+            self.record
+                .asked(asked, piece.bytes, event.at, now, relay, shard);
+        }
     }
 
     /// One event of the client's bytes.
@@ -307,7 +356,7 @@ impl Injector {
             self.record.begin(asked.0, &relay.shared);
         }
         if touched || relay.shared.retries.is_waiting() {
-            self.record.ask(asked, seen, at, &relay.shared);
+            self.record.ask(asked, seen, at, relay);
         }
         if !touched {
             self.up.push_bytes(&kept, 0, None);

@@ -1,7 +1,9 @@
 //! Switching faults and profiles on and off.
 
 use super::{ControlError, Server, State};
-use crate::config::{Library, ProxyConfig};
+use crate::config::{Library, Limits, ProxyConfig};
+use crate::fault::action::{DEFAULT_TTL, MAX_TTL};
+use crate::fault::glob::Glob;
 use crate::fault::spec::FieldError;
 use crate::fault::store::{Listed, StoreError};
 use crate::fault::{Fault, FaultSpec, Source};
@@ -20,6 +22,12 @@ impl Server {
         self.state().store.is_halted()
     }
 
+    /// The longest time to live that is allowed: for those who would rather say none.
+    pub fn longest_ttl(&self) -> Duration {
+        let most = self.state().config.limits.max_ttl;
+        most.map_or(MAX_TTL, |most| most.min(MAX_TTL))
+    }
+
     /// Switches one fault on.
     ///
     /// # Errors
@@ -30,10 +38,21 @@ impl Server {
         ttl: Option<Duration>,
     ) -> Result<Listed, ControlError> {
         let fault = spec.compile("").map_err(ControlError::Fault)?;
+        self.switch_on(fault, |state, fault, now| {
+            state.check_limits(&[&fault], ttl, |_| true)?;
+            Ok(state.store.add(fault, ttl, Source::AdHoc, now)?)
+        })
+    }
+
+    fn switch_on(
+        &self,
+        fault: Fault,
+        how: impl FnOnce(&mut State, Fault, Instant) -> Result<Arc<str>, ControlError>,
+    ) -> Result<Listed, ControlError> {
         let mut state = self.state();
         state.check_fault(&fault)?;
         let now = Instant::now();
-        let name = state.store.add(fault, ttl, Source::AdHoc, now)?;
+        let name = how(&mut state, fault, now)?;
         self.publish(&state);
         let listed = state.store.get(&name, now);
         drop(state);
@@ -55,18 +74,11 @@ impl Server {
         ttl: Option<Duration>,
     ) -> Result<Listed, ControlError> {
         let fault = spec.compile("").map_err(ControlError::Fault)?;
-        let mut state = self.state();
-        state.check_fault(&fault)?;
-        let now = Instant::now();
-        state.store.replace(name, fault, ttl, now)?;
-        self.publish(&state);
-        let listed = state.store.get(name, now);
-        drop(state);
-        self.emit(|| Event::FaultEnabled {
-            fault: name.into(),
-            profile: None,
-        });
-        listed.ok_or_else(|| StoreError::NotFound(name.into()).into())
+        self.switch_on(fault, |state, fault, now| {
+            state.check_limits(&[&fault], ttl, |other| other.name != name)?;
+            state.store.replace(name, fault, ttl, now)?;
+            Ok(name.into())
+        })
     }
 
     /// Switches one fault off.
@@ -117,6 +129,8 @@ impl Server {
             .check_against(&proxies)
             .map_err(ControlError::Profile)?;
         let (faults, seed) = (profile.faults.clone(), seed.or(profile.seed));
+        let all: Vec<&Fault> = faults.iter().collect();
+        state.check_limits(&all, ttl, |other| other.profile.as_deref() != Some(name))?;
         let names = state
             .store
             .enable_profile(name, faults, ttl, seed, Instant::now())?;
@@ -171,6 +185,67 @@ impl Server {
 }
 
 impl State {
+    /// Whether faults keep to what the operator allows, beside those that stay on.
+    fn check_limits(
+        &self,
+        faults: &[&Fault],
+        ttl: Option<Duration>,
+        stays: impl Fn(&Listed) -> bool,
+    ) -> Result<(), ControlError> {
+        let limits = &self.config.limits;
+        if *limits == Limits::default() {
+            return Ok(());
+        }
+        let others = self.store.list(Instant::now()).into_iter().filter(stays);
+        let others: Vec<FaultSpec> = others.map(|f| f.fault).collect();
+        let mut shares: Vec<(&str, f64)> = self
+            .proxies
+            .keys()
+            .map(|name| {
+                let on = others.iter().filter(|spec| acts_on(spec, name));
+                (
+                    name.as_str(),
+                    on.map(|spec| spec.probability.unwrap_or(1.0)).sum(),
+                )
+            })
+            .collect();
+        for fault in faults {
+            let touched = shares.iter().filter(|(name, _)| fault.acts_on(name));
+            let touched: Vec<(&str, f64)> = touched.copied().collect();
+            limits
+                .check(fault.spec(), ttl, &touched)
+                .map_err(ControlError::Limit)?;
+            for (_, share) in shares.iter_mut().filter(|(name, _)| fault.acts_on(name)) {
+                *share += fault.spec().probability.unwrap_or(1.0);
+            }
+        }
+        Ok(())
+    }
+
+    /// Switches off what is beyond limits that were made narrower.
+    pub(super) fn enforce_limits(&mut self) -> Vec<String> {
+        let limits = &self.config.limits;
+        let most = limits.max_ttl.map(|most| most.min(DEFAULT_TTL));
+        self.store.set_default_ttl(most);
+        let beyond = |f: &Listed| {
+            let touched: Vec<(&str, f64)> = self
+                .proxies
+                .keys()
+                .filter(|name| acts_on(&f.fault, name))
+                .map(|name| (name.as_str(), 0.0))
+                .collect();
+            let left = Duration::from_millis(f.left_ms);
+            limits.check(&f.fault, Some(left), &touched).is_err()
+        };
+        let listed = self.store.list(Instant::now());
+        let gone: Vec<String> = listed.into_iter().filter(beyond).map(|f| f.name).collect();
+        for name in &gone {
+            // It was there a moment ago, under the same lock.
+            let _ = self.store.remove(name);
+        }
+        gone
+    }
+
     /// A fault must fit at least one proxy, and every proxy that it names.
     fn check_fault(&self, fault: &Fault) -> Result<(), ControlError> {
         let mut named = self
@@ -193,4 +268,8 @@ impl State {
         }
         Ok(())
     }
+}
+
+fn acts_on(spec: &FaultSpec, proxy: &str) -> bool {
+    Glob::new(&spec.proxy).is_ok_and(|glob| glob.matches(proxy.as_bytes()))
 }

@@ -61,6 +61,18 @@ impl Server {
             proxies: Vec::new(),
             ..new
         };
+        let gone = {
+            let mut state = self.state();
+            let gone = state.enforce_limits();
+            self.publish(&state);
+            gone
+        };
+        for fault in gone {
+            self.emit(|| Event::FaultDisabled {
+                fault: fault.into(),
+                why: "limits",
+            });
+        }
         lost?;
         self.emit(|| Event::Reloaded);
         Ok(changes.restart)

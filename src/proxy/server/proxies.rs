@@ -230,6 +230,10 @@ impl State {
 
     /// The plan of a proxy, as it is to be in force.
     pub(super) fn plan_for(&self, name: &str, shared: &Shared) -> Arc<crate::fault::Plan> {
+        if !self.config.limits.allows_proxy(name) {
+            // A fault on `*` reaches no proxy that came after it and must not be touched.
+            return Arc::default();
+        }
         self.store.plan_for(name, &shared.catalog, Instant::now())
     }
 

@@ -46,8 +46,8 @@ class RawServer:
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
-def dial(at):
-    s = socket.create_connection((at.host, at.port), timeout=20)
+def dial(at, timeout=20):
+    s = socket.create_connection((at.host, at.port), timeout=timeout)
     s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return s
 

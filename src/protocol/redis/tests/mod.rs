@@ -49,6 +49,7 @@ fn decode(session: &Session, mut cut: impl FnMut(usize) -> usize) -> Vec<Seen> {
             assert!(out.iter().all(|located| located.at <= part.len()));
             seen.extend(
                 out.drain(..)
+                    .flat_map(Located::parts)
                     .map(|located| (*way, *offset + located.at, located.exchange, located.event)),
             );
             *offset += part.len();
@@ -160,7 +161,11 @@ fn summary(seen: &[Seen]) -> Vec<String> {
             Event::Delivered(hash) => lines.push(format!("delivered {:04x}", hash >> 48)),
             Event::Transaction(change) => lines.push(format!("{change:?}").to_lowercase()),
             Event::Lost(why) => lines.push(format!("lost {}", why.name())),
-            Event::ErrorBegin | Event::BackendKey { .. } | Event::Cancel { .. } => {
+            Event::ErrorBegin
+            | Event::BackendKey { .. }
+            | Event::Cancel { .. }
+            | Event::Request { .. }
+            | Event::Reply { .. } => {
                 panic!("not of Redis: {event:?}")
             }
         }

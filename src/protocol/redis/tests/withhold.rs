@@ -24,7 +24,7 @@ impl Shown {
     fn replies(&mut self, bytes: &[u8]) -> (Vec<u64>, Option<Lost>) {
         self.1.clear();
         self.0.reply(bytes, &mut self.1);
-        let ended = |located: &Located| match located.event {
+        let ended = |located: Located| match located.event {
             Event::ReplyEnd { .. } => Some(located.exchange),
             _ => None,
         };
@@ -32,7 +32,8 @@ impl Shown {
             Event::Lost(why) => Some(why),
             _ => None,
         });
-        (self.1.iter().filter_map(ended).collect(), lost)
+        let parts = self.1.iter().copied().flat_map(Located::parts);
+        (parts.filter_map(ended).collect(), lost)
     }
 }
 

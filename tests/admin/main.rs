@@ -1,5 +1,9 @@
 //! The admin endpoint over its socket: what it answers, what it refuses, and that Toxiproxy's clients find what they know.
 
+mod guards;
+mod hostile;
+mod proxies;
+#[path = "../support/mod.rs"]
 mod support;
 
 use serde_json::{Value, json};
@@ -202,7 +206,7 @@ fn a_toxic_of_toxiproxy_is_a_fault_here() {
     assert_eq!(reply.status, 200, "{:?}", reply.json());
     let shown = json!({
         "attributes": { "latency": 60, "jitter": 0 }, "name": "latency_downstream", "type": "latency",
-        "stream": "downstream", "toxicity": 1.0,
+        "stream": "downstream", "toxicity": 1,
     });
     assert_eq!(reply.json(), shown);
     assert_eq!(brownout.get(toxics).json(), json!([shown]));

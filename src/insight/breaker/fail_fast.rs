@@ -1,0 +1,99 @@
+//! How fast a service says no while its breaker is open.
+//!
+//! No web framework answers in under a millisecond at every percentile, so the time of a refusal says little by itself: what a
+//! breaker adds is what it takes beyond a request that needs no dependency at all.
+
+use super::super::demand::Demand;
+use super::super::finding::{Evidence, Finding};
+use super::super::millis;
+use super::super::sample::{Sample, needed};
+use super::super::silence::{Silence, requests};
+use super::super::view::View;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Latency of refusals, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct FailFast {
+    /// Median.
+    pub p50_ms: f64,
+    /// 95th percentile.
+    pub p95_ms: f64,
+    /// 99th percentile; where there are too few for it, the largest.
+    pub p99_ms: f64,
+    /// The largest.
+    pub max_ms: f64,
+    /// 95th percentile beyond that of requests that need no dependency; not below 0.
+    pub excess_p95_ms: f64,
+    /// 95th percentile of those.
+    pub floor_p95_ms: f64,
+}
+
+pub(super) fn measure(view: &View<'_>, demand: &Demand, silences: &[Silence]) -> Finding<FailFast> {
+    let mut evidence = Evidence::default();
+    let mut refusals = Vec::new();
+    for silence in silences {
+        for request in requests(view, demand, silence.span) {
+            let attempt = request.attempt;
+            if attempt.ended <= silence.span.to && attempt.outcome.is_answered() {
+                evidence.example(attempt.ended, request.record);
+                refusals.push(attempt.latency());
+            }
+        }
+    }
+    let refusals: Sample = refusals.into_iter().collect();
+    let (floor, of) = floor(view, demand);
+    evidence.figure("floor_samples", floor.len() as f64);
+    evidence.note(format!("compared with {of}"));
+    let least = needed(0.95) as usize;
+    if refusals.len() < least || floor.len() < least {
+        let (what, n) = if refusals.len() < least {
+            ("requests were answered while it was open", refusals.len())
+        } else {
+            (
+                "requests show what an answer takes without a call",
+                floor.len(),
+            )
+        };
+        return Finding::unknown(
+            format!("{n} {what}; a 95th percentile needs {least}"),
+            "a longer fault phase or a higher rate; a route without dependencies under load beside it",
+            evidence,
+        );
+    }
+    let at = |sample: &Sample, q| sample.quantile(q).unwrap_or(0);
+    let (own, bare) = (at(&refusals, 0.95), at(&floor, 0.95));
+    Finding::known(
+        FailFast {
+            p50_ms: millis(at(&refusals, 0.5)),
+            p95_ms: millis(own),
+            p99_ms: millis(at(&refusals, 0.99)),
+            max_ms: millis(at(&refusals, 1.0)),
+            excess_p95_ms: millis(own.saturating_sub(bare)),
+            floor_p95_ms: millis(bare),
+        },
+        evidence,
+    )
+}
+
+/// What an answer takes without a call: of routes that make none; else undisturbed requests less the time of their calls.
+fn floor(view: &View<'_>, demand: &Demand) -> (Sample, &'static str) {
+    let bare: Sample = view
+        .api_requests()
+        .iter()
+        .filter(|r| demand.does_without(r.attempt.operation) && r.attempt.outcome.is_answered())
+        .map(|r| r.attempt.latency())
+        .collect();
+    if bare.len() >= needed(0.95) as usize {
+        return (bare, "requests of routes that make no calls");
+    }
+    let own = requests(view, demand, view.baseline).map(|r| {
+        let request = r.attempt;
+        let calls = view.calls_within(request.begun, request.ended);
+        request.latency().saturating_sub(calls)
+    });
+    (
+        own.collect(),
+        "undisturbed requests of the same routes, less the time of their calls",
+    )
+}

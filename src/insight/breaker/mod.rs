@@ -1,0 +1,516 @@
+//! A circuit breaker as the wire shows it.
+//!
+//! After so many failures in a row the calls cease though they are due; later a few come, and if they succeed, all of them
+//! come again. What a breaker is set to is never seen, only bounded: calls that were in flight when it tripped make the count of
+//! failures an interval, and a breaker that looks at the clock only when it is called makes its open time one.
+
+mod episode;
+mod fail_fast;
+
+pub use episode::Episode;
+pub use fail_fast::FailFast;
+
+use super::calls::{Call, Calls, Reading, Who};
+use super::demand::Demand;
+use super::finding::{Evidence, Finding, Interval, Unknown};
+use super::sample::Sample;
+use super::silence::{Cause, Silence, silences};
+use super::view::View;
+use super::{MILLISECOND, SECOND, seconds};
+use crate::measure::trace::ProxyIndex;
+use episode::Episodes;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// How far what the client knows lags behind what the wire shows, at least.
+const LAG: u64 = 4 * MILLISECOND;
+
+/// The most that is believed of it.
+const MAX_LAG: u64 = 50 * MILLISECOND;
+
+/// An open time that grows by more than this from one episode to the next is meant to.
+const GROWTH: f64 = 1.3;
+
+/// Whether it opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum Opening {
+    /// It did.
+    Opened {
+        /// What the service answered meanwhile.
+        cause: Cause,
+    },
+    /// Calls went on after so many failures in a row: if there is a breaker, it takes more.
+    StayedClosed {
+        /// Failures in a row, at least; of all its processes together.
+        failures: u64,
+        /// Calls in flight at once, at most: as many may follow the failure that trips it.
+        in_flight: u64,
+    },
+}
+
+/// What was tried when its open time was over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Probes {
+    /// Calls that began before the first of them ended, at most over all episodes.
+    pub at_once: u64,
+    /// Requests that could have made one at that moment, at most.
+    pub callers: u64,
+}
+
+/// How it came back.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Closing {
+    /// Calls that succeeded before the rate was back.
+    pub successes: u64,
+    /// Seconds from the end of the fault to the first call that succeeded.
+    pub after_seconds: f64,
+}
+
+/// What is known of the breaker of one client of one dependency.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Breaker {
+    /// The dependency: a proxy's name.
+    pub dependency: String,
+    /// The client's process; `None`: all clients taken together.
+    pub process: Option<u32>,
+    /// Breakers that share what is counted here: the declared number of processes, where they cannot be told apart. `None`:
+    /// not known.
+    pub breakers: Option<u32>,
+    /// Whether it opened.
+    pub opening: Finding<Opening>,
+    /// Failures in a row that open it, of one breaker.
+    pub threshold: Finding<Interval<u64>>,
+    /// How long it stays open, in seconds.
+    pub open_seconds: Finding<Interval<f64>>,
+    /// What is tried then.
+    pub probes: Finding<Probes>,
+    /// How it closes.
+    pub closing: Finding<Closing>,
+    /// How fast the service says no while it is open.
+    pub fails_fast: Finding<FailFast>,
+    /// Its states over time.
+    pub episodes: Vec<Episode>,
+}
+
+/// What is known of the breakers of the clients of one dependency: one for each process, where they can be told apart.
+pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Vec<Breaker> {
+    let joined = Calls::of(view, proxy, Reading::Joined);
+    let apart = Calls::of(view, proxy, Reading::Apart);
+    let demand = Demand::learn(view, &joined);
+    let groups = groups(view, &joined);
+    groups
+        .into_iter()
+        .map(|group| {
+            let question = Question {
+                view,
+                proxy,
+                group,
+                joined: &joined,
+                apart: &apart,
+                demand: demand.as_ref(),
+            };
+            question.answer()
+        })
+        .collect()
+}
+
+/// Clients that are looked at together.
+#[derive(Clone, Copy, Debug)]
+struct Group {
+    /// `None`: everyone.
+    process: Option<u32>,
+    /// Their part of the undisturbed calls.
+    share: f64,
+    breakers: Option<u32>,
+}
+
+/// By process, where nearly every call has one; else everyone.
+fn groups(view: &View<'_>, calls: &Calls) -> Vec<Group> {
+    let mut by: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
+    let mut known = 0;
+    for call in &calls.calls {
+        if let Who::Process(pid) = call.who {
+            known += 1;
+            let counts = by.entry(pid).or_default();
+            counts.0 += 1;
+            counts.1 += u64::from(view.baseline.contains(call.start));
+        }
+    }
+    let all = calls.calls.len() as u64;
+    if known == 0 || known * 20 < all * 19 {
+        return vec![Group {
+            process: None,
+            share: 1.0,
+            breakers: view.workers,
+        }];
+    }
+    let undisturbed: u64 = by.values().map(|(_, baseline)| baseline).sum();
+    by.iter()
+        .filter(|(_, (calls, _))| calls * 50 >= all)
+        .map(|(pid, (calls, baseline))| Group {
+            process: Some(*pid),
+            share: if undisturbed > 0 {
+                *baseline as f64 / undisturbed as f64
+            } else {
+                *calls as f64 / all as f64
+            },
+            breakers: Some(1),
+        })
+        .collect()
+}
+
+struct Question<'q, 't> {
+    view: &'q View<'t>,
+    proxy: ProxyIndex,
+    group: Group,
+    joined: &'q Calls,
+    apart: &'q Calls,
+    demand: Result<&'q Demand, &'q Unknown>,
+}
+
+impl Question<'_, '_> {
+    fn answer(&self) -> Breaker {
+        let dependency = self.view.trace.header.name(self.proxy).to_owned();
+        let found = self.basis().and_then(|demand| self.open_at(demand));
+        let (process, breakers) = (self.group.process, self.group.breakers);
+        match found {
+            Ok(open) => Breaker {
+                dependency,
+                process,
+                breakers,
+                opening: open.opening(),
+                threshold: open.threshold(),
+                open_seconds: open.open_seconds(),
+                probes: open.episodes.probes(),
+                closing: open.episodes.closing(),
+                fails_fast: fail_fast::measure(self.view, open.demand, &open.silences),
+                episodes: open.episodes.list(),
+            },
+            Err(Closed(without)) => Breaker {
+                dependency,
+                process,
+                breakers,
+                opening: without.0,
+                threshold: unknown(&without.1),
+                open_seconds: unknown(&without.1),
+                probes: unknown(&without.1),
+                closing: unknown(&without.1),
+                fails_fast: unknown(&without.1),
+                episodes: Vec::new(),
+            },
+        }
+    }
+
+    /// What every answer needs.
+    fn basis(&self) -> Result<&Demand, Closed> {
+        let demand = self.demand.map_err(Clone::clone);
+        let affected = self.view.affected(self.proxy).ok_or_else(|| {
+            Unknown::new(
+                "no fault touched a request to this dependency",
+                "let the fault match what the service asks, and the phase last long enough for it",
+            )
+        });
+        let whole = self.view.complete(self.proxy);
+        demand
+            .and_then(|demand| affected.map(|_| demand))
+            .and_then(|demand| whole.map(|()| demand))
+            .map_err(|missing| Closed::of(unknown(&missing), missing))
+    }
+
+    fn calls<'c>(&self, calls: &'c Calls) -> Vec<&'c Call> {
+        let all = calls.calls.iter();
+        match self.group.process {
+            None => all.collect(),
+            Some(pid) => all.filter(|c| c.who == Who::Process(pid)).collect(),
+        }
+    }
+
+    /// The times in which it was open.
+    fn open_at<'d>(&self, demand: &'d Demand) -> Result<Open<'_, 'd>, Closed> {
+        let calls: Vec<Call> = self.calls(self.joined).into_iter().copied().collect();
+        let affected = self.view.affected(self.proxy).map_or(0, |span| span.from);
+        let mut silences = silences(self.view, self.proxy, &calls, demand, self.group.share);
+        silences.retain(|s| s.span.to > affected);
+        if self.group.process.is_some() {
+            self.borrow_causes(demand, &mut silences);
+        }
+        let closed = |why: &str| self.stayed_closed(demand, &calls, why);
+        let Some(first) = silences.first() else {
+            return Err(closed("calls went on"));
+        };
+        if !silences.iter().any(|s| s.cause.may_be_open()) {
+            return Err(closed(match first.cause {
+                Cause::Blocked => {
+                    "calls ceased because requests hang, not because a breaker is open"
+                }
+                Cause::Reconnecting => "between attempts the client library waits by itself",
+                Cause::Dead => "the service itself did not answer",
+                _ => "what the service did while no calls came fits no breaker",
+            }));
+        }
+        silences.retain(|s| s.cause.may_be_open());
+        let episodes = Episodes::of(self.view, self.proxy, demand, &calls, &silences);
+        Ok(Open {
+            question: self,
+            demand,
+            silences,
+            episodes,
+            lag: lag(self.view, &calls),
+        })
+    }
+
+    /// Requests cannot be told apart by process, so what they looked like is known only where every process was silent.
+    fn borrow_causes(&self, demand: &Demand, silences: &mut [Silence]) {
+        let everyone =
+            super::silence::silences(self.view, self.proxy, &self.joined.calls, demand, 1.0);
+        for silence in silences {
+            let during =
+                |s: &&Silence| s.span.from < silence.span.to && silence.span.from < s.span.to;
+            if let Some(all) = everyone.iter().find(during) {
+                silence.cause = all.cause;
+            }
+        }
+    }
+
+    /// No breaker was seen to open: how much it was given reason to.
+    fn stayed_closed(&self, demand: &Demand, calls: &[Call], why: &str) -> Closed {
+        let mut evidence = Evidence::default();
+        let run = longest_run(calls, &mut evidence);
+        let in_flight = most_in_flight(calls);
+        evidence.figure("failures_in_a_row", run as f64);
+        evidence.figure("calls_in_flight", in_flight as f64);
+        evidence.note(why);
+        let affected = self.view.affected(self.proxy);
+        let due = affected.map_or(0.0, |span| demand.expected(self.view, span));
+        evidence.figure("calls_due", due);
+        let missing = Unknown::new(
+            format!("no breaker was seen to open: {why}"),
+            "nothing, where none is meant to; else a longer fault phase or a higher rate",
+        );
+        let opening = Finding::known(
+            Opening::StayedClosed {
+                failures: run,
+                in_flight,
+            },
+            evidence,
+        );
+        Closed::of(opening, missing)
+    }
+}
+
+/// It was not seen open: what that says of its opening, and why nothing is known of the rest.
+struct Closed(Box<(Finding<Opening>, Unknown)>);
+
+impl Closed {
+    fn of(opening: Finding<Opening>, missing: Unknown) -> Self {
+        Self(Box::new((opening, missing)))
+    }
+}
+
+fn unknown<T>(missing: &Unknown) -> Finding<T> {
+    Finding {
+        answer: Err(missing.clone()),
+        evidence: Evidence::default(),
+    }
+}
+
+/// Failures with no success between them, the longest run, in the order in which calls ended.
+fn longest_run(calls: &[Call], evidence: &mut Evidence) -> u64 {
+    let mut ended: Vec<&Call> = calls.iter().collect();
+    ended.sort_by_key(|c| c.end);
+    let (mut run, mut longest) = (0, 0);
+    for call in ended {
+        if call.failed {
+            run += 1;
+            evidence.observe(call.end);
+        } else {
+            run = 0;
+        }
+        longest = longest.max(run);
+    }
+    longest
+}
+
+fn most_in_flight(calls: &[Call]) -> u64 {
+    let mut edges: Vec<(u64, i64)> = Vec::with_capacity(calls.len() * 2);
+    for call in calls {
+        edges.push((call.start, 1));
+        edges.push((call.end, -1));
+    }
+    // An end before a begin of the same moment: they are not at once.
+    edges.sort_unstable();
+    let (mut now, mut most) = (0, 0);
+    for (_, step) in edges {
+        now += step;
+        most = most.max(now);
+    }
+    u64::try_from(most).unwrap_or(0)
+}
+
+/// How long the client takes from a reply on the wire to what it does next, all but one time in a hundred.
+fn lag(view: &View<'_>, calls: &[Call]) -> u64 {
+    let requests = view.api_requests();
+    let hands: Sample = calls
+        .iter()
+        .filter_map(|call| {
+            let request = requests.get(call.api?)?.attempt;
+            request.ended.checked_sub(call.end)
+        })
+        .collect();
+    hands.quantile(0.99).unwrap_or(LAG).clamp(LAG, MAX_LAG)
+}
+
+/// It was seen open.
+struct Open<'q, 'd> {
+    question: &'q Question<'q, 'q>,
+    demand: &'d Demand,
+    silences: Vec<Silence>,
+    episodes: Episodes,
+    lag: u64,
+}
+
+impl Open<'_, '_> {
+    fn first(&self) -> &Silence {
+        // `open_at` keeps at least one.
+        &self.silences[0]
+    }
+
+    fn opening(&self) -> Finding<Opening> {
+        let mut evidence = Evidence::default();
+        for silence in &self.silences {
+            evidence.observe(silence.span.from);
+        }
+        let first = self.first();
+        evidence.figure("calls_due", first.due);
+        evidence.figure("silent_seconds", seconds(first.span.length()));
+        evidence.figure("rejected", first.rejected as f64);
+        if first.cause == Cause::FallsBack {
+            evidence.note("requests succeed without a call: a fallback, or a cache that happened to hold what was asked");
+        }
+        Finding::known(Opening::Opened { cause: first.cause }, evidence)
+    }
+
+    /// The failures in a row after which it opened.
+    fn threshold(&self) -> Finding<Interval<u64>> {
+        let mut evidence = Evidence::default();
+        let question = self.question;
+        let joined = self.failures(&question.calls(question.joined), &mut evidence);
+        let apart = self.failures(&question.calls(question.apart), &mut Evidence::default());
+        let (Some(joined), Some(apart)) = (joined, apart) else {
+            return Finding::unknown(
+                "no failed call came before the calls ceased",
+                "let the fault touch the calls of this service",
+                evidence,
+            );
+        };
+        let both = Interval::new(joined.low.min(apart.low), joined.high.max(apart.high));
+        if joined != apart {
+            evidence.note(format!(
+                "{} attempts may be retries, or other callers who asked for the same",
+                question.joined.ambiguous
+            ));
+        }
+        evidence.figure("failures_low", both.low as f64);
+        evidence.figure("failures_high", both.high as f64);
+        let breakers = u64::from(question.group.breakers.unwrap_or(1).max(1));
+        if breakers > 1 {
+            evidence.note(format!(
+                "{breakers} breakers share these failures; taken to be spread evenly"
+            ));
+        }
+        let each = Interval::new(both.low.div_ceil(breakers), both.high.div_ceil(breakers));
+        Finding::known(each, evidence)
+    }
+
+    /// The failures that had been seen by the client when it made its last call, and those that it can have seen when it first
+    /// refused one.
+    fn failures(&self, calls: &[&Call], evidence: &mut Evidence) -> Option<Interval<u64>> {
+        let silence = self.first();
+        let before: Vec<&&Call> = calls.iter().filter(|c| c.start < silence.span.to).collect();
+        let last_start = before.iter().map(|c| c.start).max()?;
+        let success = before.iter().filter(|c| !c.failed).map(|c| c.end).max();
+        let mut failures: Vec<u64> = before
+            .iter()
+            .filter(|c| c.failed && success.is_none_or(|s| c.end > s))
+            .map(|c| c.end)
+            .collect();
+        failures.sort_unstable();
+        for at in &failures {
+            evidence.observe(*at);
+        }
+        let seen = failures.partition_point(|c| *c < last_start.saturating_sub(self.lag));
+        // Processes cannot be told apart by their requests: then every failure before the silence may have been needed.
+        let refused = silence
+            .first_rejected
+            .filter(|_| self.question.group.process.is_none());
+        let possible = refused.map_or(failures.len(), |at| {
+            failures.partition_point(|c| *c <= at.saturating_add(self.lag))
+        });
+        if failures.is_empty() {
+            return None;
+        }
+        let low = (seen as u64 + 1).min(failures.len() as u64);
+        Some(Interval::new(low, (possible as u64).max(low)))
+    }
+
+    /// How long it stayed open, where every episode agrees.
+    fn open_seconds(&self) -> Finding<Interval<f64>> {
+        let mut evidence = Evidence::default();
+        let bounds: Vec<Interval<u64>> = self
+            .silences
+            .iter()
+            .enumerate()
+            .filter_map(|(at, silence)| self.open_time(at, silence))
+            .collect();
+        for silence in &self.silences {
+            evidence.observe(silence.span.from);
+        }
+        let Some(first) = bounds.first() else {
+            return Finding::unknown(
+                "it was still open when the recording ended",
+                "a recovery phase longer than its open time",
+                evidence,
+            );
+        };
+        let agreed = bounds.iter().try_fold(*first, |all, bound| all.and(bound));
+        let in_seconds = |i: Interval<u64>| Interval::new(seconds(i.low), seconds(i.high));
+        if let Some(agreed) = agreed {
+            return Finding::known(in_seconds(agreed), evidence);
+        }
+        let grew = bounds
+            .windows(2)
+            .all(|pair| pair[1].low as f64 > GROWTH * pair[0].low as f64);
+        evidence.note(if grew {
+            "it stays open longer each time"
+        } else {
+            "it does not stay open for the same time each time"
+        });
+        let low = bounds.iter().map(|b| b.low).min().unwrap_or(first.low);
+        let high = bounds.iter().map(|b| b.high).max().unwrap_or(first.high);
+        Finding::known(in_seconds(Interval::new(low, high)), evidence)
+    }
+
+    /// From the trip to the first call after it: bounded by the last refusal from below, by that call from above.
+    fn open_time(&self, at: usize, silence: &Silence) -> Option<Interval<u64>> {
+        if silence.open_ended {
+            return None;
+        }
+        let trip = self.episodes.trip(at, self.lag)?;
+        let high = silence.span.to.saturating_sub(trip.low);
+        let low = silence.last_rejected.map_or(0, |last| {
+            last.saturating_sub(trip.high.saturating_add(self.lag))
+        });
+        Some(Interval::new(low.min(high), high))
+    }
+}
+
+/// Calls are back when as many come as are due, over this time.
+pub(super) const BACK_WINDOW: u64 = SECOND;
+
+/// Share of the calls due that counts as all of them.
+pub(super) const BACK_SHARE: f64 = 0.9;
+
+#[cfg(test)]
+mod tests;

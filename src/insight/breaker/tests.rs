@@ -1,0 +1,213 @@
+use super::*;
+use crate::insight::Topology;
+use crate::insight::simulation::{CACHE, MS, Service};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+
+fn seen(service: &Service) -> Breaker {
+    let topology = Topology {
+        workers: u32::try_from(service.workers).ok(),
+        ..Topology::default()
+    };
+    let trace = service.run();
+    let view = View::new(&trace, &topology);
+    let mut found = infer(&view, CACHE);
+    assert_eq!(found.len(), 1);
+    found.remove(0)
+}
+
+fn threshold(breaker: &Breaker) -> Interval<u64> {
+    *breaker.threshold.value().expect("it opened")
+}
+
+#[test]
+fn one_caller_shows_the_threshold_exactly() {
+    for wanted in [1, 3, 5, 8] {
+        let breaker = seen(&Service {
+            threshold: Some(wanted),
+            ..Service::default()
+        });
+        assert_eq!(threshold(&breaker), Interval::new(wanted, wanted));
+        assert!(matches!(
+            breaker.opening.value(),
+            Some(Opening::Opened {
+                cause: Cause::FailsFast
+            })
+        ));
+    }
+}
+
+#[test]
+fn the_open_time_is_bounded_from_both_sides() {
+    let breaker = seen(&Service::default());
+    let open = breaker.open_seconds.value().expect("it closed");
+    assert!(open.contains(0.6), "{open:?}");
+    assert!(open.high - open.low < 0.05, "{open:?}");
+}
+
+#[test]
+fn it_closes_by_itself_and_says_no_quickly() {
+    let breaker = seen(&Service::default());
+    let closing = breaker.closing.value().expect("it closed");
+    assert!(closing.after_seconds < 0.7, "{closing:?}");
+    let fast = breaker.fails_fast.value().expect("many refusals");
+    assert!(fast.excess_p95_ms < 1.0, "{fast:?}");
+    assert_eq!(breaker.probes.value().expect("probes").at_once, 1);
+}
+
+#[test]
+fn several_callers_leave_an_interval() {
+    let breaker = seen(&Service {
+        callers: 10,
+        latency: 20 * MS,
+        failure: 20 * MS,
+        ..Service::default()
+    });
+    let threshold = threshold(&breaker);
+    assert!(threshold.contains(5) && threshold.high > threshold.low);
+    // Without a gate all of them come through when the time is over.
+    assert!(breaker.probes.value().expect("probes").at_once > 1);
+}
+
+#[test]
+fn retries_are_one_call() {
+    let breaker = seen(&Service {
+        attempts: 4,
+        ..Service::default()
+    });
+    assert_eq!(threshold(&breaker), Interval::new(5, 5));
+}
+
+#[test]
+fn no_breaker_is_not_taken_for_one() {
+    let breaker = seen(&Service {
+        threshold: None,
+        ..Service::default()
+    });
+    let Some(Opening::StayedClosed { failures, .. }) = breaker.opening.value() else {
+        panic!("{:?}", breaker.opening);
+    };
+    assert!(*failures > 100, "{failures}");
+    assert!(breaker.threshold.answer.is_err());
+}
+
+#[test]
+fn too_little_load_is_no_evidence() {
+    let breaker = seen(&Service {
+        think: 300 * MS,
+        ..Service::default()
+    });
+    assert!(
+        !matches!(breaker.opening.value(), Some(Opening::Opened { .. })),
+        "{:?}",
+        breaker.opening
+    );
+}
+
+#[test]
+fn a_fault_that_touched_nothing_tells_nothing() {
+    let breaker = seen(&Service {
+        fault: (20_000 * MS, 21_000 * MS),
+        ..Service::default()
+    });
+    let missing = breaker.opening.answer.expect_err("nothing was touched");
+    assert!(missing.reason.contains("no fault touched"), "{missing:?}");
+}
+
+#[test]
+fn several_breakers_share_the_failures() {
+    for workers in [2, 4] {
+        let breaker = seen(&Service {
+            workers,
+            callers: workers,
+            ..Service::default()
+        });
+        assert!(threshold(&breaker).contains(5), "{breaker:?}");
+    }
+}
+
+prop_compose! {
+    fn services()(
+        seed in any::<u64>(),
+        callers in 1_usize..12,
+        threshold in 1_u64..12,
+        open_ms in 300_u64..2_500,
+        gate in any::<bool>(),
+        attempts in 1_u32..5,
+        backoff_ms in 1_u64..40,
+        think_ms in 1_u64..25,
+        latency_ms in 1_u64..40,
+        failure_ms in 1_u64..80,
+        abandons in any::<bool>(),
+    ) -> Service {
+        Service {
+            seed,
+            callers,
+            threshold: Some(threshold),
+            open_for: open_ms * MS,
+            gate,
+            attempts,
+            backoff: backoff_ms * MS,
+            think: think_ms * MS,
+            latency: latency_ms * MS,
+            failure: failure_ms * MS,
+            abandons,
+            ..Service::default()
+        }
+    }
+}
+
+fn cases() -> u32 {
+    let asked = std::env::var("PROPTEST_CASES").ok();
+    asked.and_then(|n| n.parse().ok()).unwrap_or(60)
+}
+
+proptest! {
+    // PROPTEST_CASES raises it: thousands are tried before a release.
+    #![proptest_config(ProptestConfig::with_cases(cases()))]
+
+    /// Whatever the service is set to: what is stated holds.
+    #[test]
+    fn what_is_stated_holds(service in services()) {
+        let breaker = seen(&service);
+        if let Ok(threshold) = &breaker.threshold.answer {
+            prop_assert!(threshold.contains(service.threshold.expect("it has one")), "{threshold:?}");
+        }
+        if let Ok(open) = &breaker.open_seconds.answer {
+            prop_assert!(open.contains(seconds(service.open_for)), "{open:?}");
+        }
+        if let Ok(probes) = &breaker.probes.answer {
+            prop_assert!(!service.gate || probes.at_once <= 1, "{probes:?}");
+        }
+        if let Ok(Opening::StayedClosed { failures, in_flight }) = &breaker.opening.answer {
+            let threshold = service.threshold.expect("it has one");
+            prop_assert!(*failures <= threshold + in_flight, "{:?}", breaker.opening);
+        }
+    }
+
+    /// Without a breaker none is seen.
+    #[test]
+    fn none_is_invented(mut service in services()) {
+        service.threshold = None;
+        let breaker = seen(&service);
+        prop_assert!(!matches!(breaker.opening.answer, Ok(Opening::Opened { .. })), "{:?}", breaker.opening);
+    }
+}
+
+/// What never says anything is never wrong: with this much load, everything can be said.
+#[test]
+fn enough_load_leaves_nothing_open() {
+    let mut runner = TestRunner::deterministic();
+    for _ in 0..40 {
+        let drawn = services().new_tree(&mut runner).expect("no filter");
+        let service = drawn.current();
+        let breaker = seen(&service);
+        let said = breaker.threshold.answer.is_ok()
+            && breaker.open_seconds.answer.is_ok()
+            && breaker.probes.answer.is_ok()
+            && breaker.closing.answer.is_ok()
+            && breaker.fails_fast.answer.is_ok();
+        assert!(said, "{service:?}: {breaker:?}");
+    }
+}

@@ -1,0 +1,183 @@
+//! Whether a client cleans up behind a fault: connections closed or used again, transactions ended.
+
+use super::finding::{Evidence, Finding};
+use super::view::{Session, View};
+use super::{SECOND, seconds};
+use crate::measure::trace::{Outcome, ProxyIndex, Record};
+use crate::protocol::Transaction;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+
+/// A request that was given up must have freed its connection within this time.
+const PROMPT: u64 = 5 * SECOND;
+
+/// A transaction that nobody works in for longer than this is forgotten.
+const FORGOTTEN: u64 = 5 * SECOND;
+
+/// Time after the fault that pools are given to settle.
+const SETTLE: u64 = 5 * SECOND;
+
+/// What was left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Leftovers {
+    /// Connections open at the end, beyond those before the fault and what a pool may grow to.
+    pub extra_connections: u64,
+    /// Connections open before the fault.
+    pub connections_before: u64,
+    /// Connections open at the end.
+    pub connections_after: u64,
+    /// Connections that carried a touched request and were neither closed nor used again.
+    pub stuck_connections: u64,
+    /// Transactions that nobody ended or worked in for 5 s.
+    pub forgotten_transactions: u64,
+}
+
+impl Leftovers {
+    /// Whether nothing was left.
+    pub const fn is_clean(&self) -> bool {
+        self.extra_connections == 0
+            && self.stuck_connections == 0
+            && self.forgotten_transactions == 0
+    }
+}
+
+/// What the clients of a proxy left behind.
+pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Leftovers> {
+    let mut evidence = Evidence::default();
+    let Some(affected) = view.affected(proxy) else {
+        return Finding::unknown(
+            "no fault touched a request to this dependency",
+            "let the fault match what the service asks, and the phase last long enough for it",
+            evidence,
+        );
+    };
+    if let Err(missing) = view.complete(proxy) {
+        return Finding {
+            answer: Err(missing),
+            evidence,
+        };
+    }
+    let left = view.span.to.saturating_sub(affected.to);
+    if left < SETTLE {
+        return Finding::unknown(
+            format!(
+                "{:.1} s were watched after the fault; pools are given {:.0} s to settle",
+                seconds(left),
+                seconds(SETTLE)
+            ),
+            "a longer recovery phase",
+            evidence,
+        );
+    }
+    let stuck = stuck(view, proxy, &mut evidence);
+    let forgotten = forgotten(view, proxy, &mut evidence);
+    let sessions = &view.passed(proxy).sessions;
+    let before = open_at(sessions.values(), affected.from);
+    // A little before the end: whoever ends the recording also ends the load.
+    let after = open_at(sessions.values(), view.span.to.saturating_sub(SECOND / 10));
+    let declared = view.trace.header.get(proxy).and_then(|p| p.pool);
+    let allowed = declared.map_or(before + (before / 10).max(2), u64::from);
+    evidence.figure("connections_allowed", allowed.max(before) as f64);
+    evidence.samples += before;
+    Finding::known(
+        Leftovers {
+            extra_connections: after.saturating_sub(allowed.max(before)),
+            connections_before: before,
+            connections_after: after,
+            stuck_connections: stuck,
+            forgotten_transactions: forgotten,
+        },
+        evidence,
+    )
+}
+
+fn open_at<'s>(sessions: impl Iterator<Item = &'s Session>, at: u64) -> u64 {
+    let open = |s: &&Session| {
+        s.opened <= at && s.turned_away.is_none() && s.closed.is_none_or(|(closed, _)| closed > at)
+    };
+    sessions.filter(open).count() as u64
+}
+
+/// Connections of requests that were given up, but neither closed nor used again in time.
+fn stuck(view: &View<'_>, proxy: ProxyIndex, evidence: &mut Evidence) -> u64 {
+    let passed = view.passed(proxy);
+    let mut last_touched: HashMap<u64, (u64, usize)> = HashMap::new();
+    let mut last_answer: HashMap<u64, u64> = HashMap::new();
+    for seen in passed.work.iter().chain(&passed.other) {
+        let a = seen.attempt;
+        if a.fault.is_some() && !a.outcome.is_answered() {
+            let at = if a.outcome == Outcome::Outstanding {
+                a.asked
+            } else {
+                a.ended
+            };
+            last_touched.insert(a.session, (at, seen.record));
+        } else if a.outcome.is_answered() {
+            let last = last_answer.entry(a.session).or_default();
+            *last = (*last).max(a.ended);
+        }
+    }
+    let mut stuck = 0;
+    for (session, (at, record)) in last_touched {
+        evidence.observe(at);
+        let closed = passed.sessions.get(&session).and_then(|s| s.closed);
+        let freed = closed.is_some_and(|(closed, _)| closed <= at + PROMPT)
+            || last_answer.get(&session).is_some_and(|answer| *answer > at);
+        if !freed && view.span.to > at + PROMPT {
+            evidence.example(at, record);
+            stuck += 1;
+        }
+    }
+    evidence.records.sort_unstable();
+    stuck
+}
+
+/// Transactions that stayed open without anyone working in them.
+fn forgotten(view: &View<'_>, proxy: ProxyIndex, evidence: &mut Evidence) -> u64 {
+    let mut open: HashMap<u64, u64> = HashMap::new();
+    let mut active: HashMap<u64, u64> = HashMap::new();
+    let mut forgotten = 0;
+    let mut end = |since: Option<u64>, last: Option<&u64>, now: u64, evidence: &mut Evidence| {
+        if let Some(since) = since {
+            let idle_from = last.map_or(since, |last| since.max(*last));
+            if now.saturating_sub(idle_from) > FORGOTTEN {
+                evidence.observe(idle_from);
+                forgotten += 1;
+            }
+        }
+    };
+    for record in &view.trace.records {
+        match *record {
+            Record::Transaction {
+                at,
+                proxy: p,
+                session,
+                state,
+            } if p == proxy => match state {
+                Transaction::Begin => {
+                    open.insert(session, at);
+                }
+                Transaction::Failed => {}
+                Transaction::Commit | Transaction::Rollback => {
+                    end(open.remove(&session), active.get(&session), at, evidence);
+                }
+            },
+            Record::Attempt(ref a) if a.proxy == proxy => {
+                // Idle time ends with the next request, so what was idle before counts.
+                if let (Some(since), Some(last)) = (open.get(&a.session), active.get(&a.session)) {
+                    let idle_from = (*since).max(*last);
+                    end(Some(idle_from), None, a.begun, evidence);
+                }
+                active.insert(a.session, a.ended);
+            }
+            _ => {}
+        }
+    }
+    let mut rest: Vec<(u64, u64)> = open.into_iter().collect();
+    rest.sort_unstable();
+    for (session, since) in rest {
+        end(Some(since), active.get(&session), view.span.to, evidence);
+    }
+    forgotten
+}

@@ -1,0 +1,199 @@
+//! Whether the damage stays where it belongs: routes that need a dependency may suffer, the others must not.
+
+use super::calls::{Calls, Reading};
+use super::demand::Demand;
+use super::finding::{Evidence, Finding};
+use super::millis;
+use super::sample::needed;
+use super::view::View;
+use super::window::Window;
+use crate::measure::trace::{Name, ProxyIndex};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// Errors of a route that needs nothing of the dependency may be more than before by this share.
+const MORE_ERRORS: f64 = 0.001;
+
+/// Its 95th percentile may be more than before by this factor,
+const SLOWER: f64 = 1.2;
+
+/// or by as much as this, where it is small.
+const SMALL: u64 = 5 * super::MILLISECOND;
+
+/// One route, before and during the fault.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Route {
+    /// Its operation.
+    pub route: String,
+    /// Whether its requests call the dependency; `None`: not known.
+    pub needs_it: Option<bool>,
+    /// Requests before and during.
+    pub requests: [u64; 2],
+    /// Share of failures before and during; `None`: no requests.
+    pub error_rate: [Option<f64>; 2],
+    /// 95th percentiles in milliseconds, before and during.
+    pub p95_ms: [Option<f64>; 2],
+    /// Whether it suffered.
+    pub suffered: bool,
+}
+
+/// A dependency other than the one that the fault is about.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Spill {
+    /// Its proxy.
+    pub proxy: String,
+    /// Share of failures before and during.
+    pub error_rate: [Option<f64>; 2],
+    /// Its calls for each request of the service, during over before; `None`: not known. Well above 1: what a cache held is
+    /// asked of it.
+    pub rate: Option<f64>,
+}
+
+/// Where the damage went.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Containment {
+    /// Whether every route that does without the dependency, and every other dependency, stayed as before.
+    pub contained: bool,
+    /// By route.
+    pub routes: Vec<Route>,
+    /// Other dependencies.
+    pub others: Vec<Spill>,
+}
+
+/// Where the damage of a fault on this dependency went.
+pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Containment> {
+    let mut evidence = Evidence::default();
+    let Some(affected) = view.affected(proxy) else {
+        return Finding::unknown(
+            "no fault touched a request to this dependency",
+            "let the fault match what the service asks, and the phase last long enough for it",
+            evidence,
+        );
+    };
+    if let Err(missing) = view.complete(proxy) {
+        return Finding {
+            answer: Err(missing),
+            evidence,
+        };
+    }
+    let Some(api) = view.api else {
+        return Finding::unknown(
+            "no proxy carries the requests of the service's own API",
+            "put an HTTP proxy before the service, or name it by `api`",
+            evidence,
+        );
+    };
+    let calls = Calls::of(view, proxy, Reading::Joined);
+    let demand = Demand::learn(view, &calls).unwrap_or_default();
+    let names: BTreeSet<Name> = view
+        .api_requests()
+        .iter()
+        .map(|r| r.attempt.operation)
+        .collect();
+    let compare = |route: Name| {
+        let passed = view.passed(api);
+        let before = Window::of(passed, view.baseline, Some(route));
+        let during = Window::of(passed, affected, Some(route));
+        route_of(view, &demand, route, &before, &during)
+    };
+    let mut routes: Vec<Route> = names.into_iter().map(compare).collect();
+    routes.sort_by(|a, b| a.route.cmp(&b.route));
+    let without: Vec<&Route> = routes
+        .iter()
+        .filter(|r| r.needs_it == Some(false))
+        .collect();
+    evidence.samples = without.iter().map(|r| r.requests[1]).sum();
+    evidence.first = Some(affected.from);
+    evidence.last = Some(affected.to);
+    let least = needed(0.95);
+    if without.is_empty()
+        || without
+            .iter()
+            .any(|r| r.requests.iter().any(|n| *n < least))
+    {
+        return Finding::unknown(
+            format!(
+                "no route that does without this dependency has {least} requests before and {least} during the fault"
+            ),
+            "load on such a route (a health check will do) beside the others, one request at a time in the baseline phase",
+            evidence,
+        );
+    }
+    let others = spills(view, proxy, api, affected);
+    let spilled = others.iter().any(|other| match other.error_rate {
+        [before, Some(during)] => during > before.unwrap_or(0.0) + MORE_ERRORS,
+        _ => false,
+    });
+    let contained = !spilled && without.iter().all(|r| !r.suffered);
+    Finding::known(
+        Containment {
+            contained,
+            routes,
+            others,
+        },
+        evidence,
+    )
+}
+
+fn route_of(
+    view: &View<'_>,
+    demand: &Demand,
+    route: Name,
+    before: &Window,
+    during: &Window,
+) -> Route {
+    let p95 = |w: &Window| {
+        let enough = w.latency.len() as u64 >= needed(0.95);
+        w.latency.quantile(0.95).filter(|_| enough)
+    };
+    let (calm, hit) = (p95(before), p95(during));
+    let slower = match (calm, hit) {
+        (Some(calm), Some(hit)) => hit > ((calm as f64 * SLOWER) as u64).max(calm + SMALL),
+        _ => false,
+    };
+    let errors = [before.error_rate(), during.error_rate()];
+    let failing = errors[1].is_some_and(|during| during > errors[0].unwrap_or(0.0) + MORE_ERRORS);
+    let needs_it = if demand.needs(route) {
+        Some(true)
+    } else {
+        demand.does_without(route).then_some(false)
+    };
+    Route {
+        route: view.trace.names.get(route).to_owned(),
+        needs_it,
+        requests: [before.ended as u64, during.ended as u64],
+        error_rate: errors,
+        p95_ms: [calm.map(millis), hit.map(millis)],
+        suffered: slower || failing,
+    }
+}
+
+fn spills(
+    view: &View<'_>,
+    proxy: ProxyIndex,
+    api: ProxyIndex,
+    affected: super::view::Span,
+) -> Vec<Spill> {
+    let requests = view.passed(api);
+    let requests = [view.baseline, affected].map(|span| Window::of(requests, span, None).begun);
+    let all = (0..).map(ProxyIndex).zip(&view.trace.header.proxies);
+    all.filter(|(other, _)| *other != proxy && *other != api)
+        .map(|(other, meta)| {
+            let passed = view.passed(other);
+            let [before, during] = [view.baseline, affected].map(|s| Window::of(passed, s, None));
+            let per = |window: &Window, requests: usize| {
+                (requests > 0).then(|| window.begun as f64 / requests as f64)
+            };
+            let rate = match (per(&before, requests[0]), per(&during, requests[1])) {
+                (Some(calm), Some(hit)) if calm > 0.0 => Some(hit / calm),
+                _ => None,
+            };
+            Spill {
+                proxy: meta.name.clone(),
+                error_rate: [before.error_rate(), during.error_rate()],
+                rate,
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,211 @@
+//! Retries: how many attempts a call takes, how far apart, and whether many clients do it in step.
+
+use super::calls::{Call, Calls, Reading};
+use super::demand::Demand;
+use super::finding::{Evidence, Finding, Interval};
+use super::sample::Sample;
+use super::view::{Span, View};
+use super::{MILLISECOND, SECOND, millis};
+use crate::measure::trace::ProxyIndex;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Retried calls that the spread of gaps is read from, at least.
+const LEAST: usize = 20;
+
+/// Coefficient of variation of a gap below which nothing varies it.
+const NO_JITTER: f64 = 0.05;
+
+/// ... from which on it is spread well.
+const JITTER: f64 = 0.25;
+
+/// Ratio of one gap to the one before from which on they grow.
+const GROWS: f64 = 1.4;
+
+/// How gaps develop from one attempt to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Backoff {
+    /// At once.
+    None,
+    /// Always as long.
+    Fixed,
+    /// Longer each time.
+    Growing,
+}
+
+/// Whether gaps are spread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Jitter {
+    /// All clients come back in step.
+    None,
+    /// A little.
+    Weak,
+    /// Well.
+    Spread,
+}
+
+/// What is known of retries.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Retries {
+    /// Attempts of one call, at most: an interval where some attempts could be retries or other callers.
+    pub most_attempts: Interval<u64>,
+    /// Attempts on the wire for each request of the service's own, in the fault over before; `None`: the demand is not known.
+    pub amplification: Option<f64>,
+    /// The same in the worst second.
+    pub peak_amplification: Option<f64>,
+    /// How gaps develop; `None`: too few retries.
+    pub backoff: Option<Backoff>,
+    /// Whether they are spread; `None`: too few retries.
+    pub jitter: Option<Jitter>,
+    /// Medians of the gaps by attempt, in milliseconds.
+    pub gaps_ms: Vec<f64>,
+}
+
+/// How the clients of a proxy retry.
+pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Retries> {
+    let mut evidence = Evidence::default();
+    let Some(affected) = view.affected(proxy) else {
+        return Finding::unknown(
+            "no fault touched a request to this dependency",
+            "let the fault match what the service asks, and the phase last long enough for it",
+            evidence,
+        );
+    };
+    if let Err(missing) = view.complete(proxy) {
+        return Finding {
+            answer: Err(missing),
+            evidence,
+        };
+    }
+    let joined = Calls::of(view, proxy, Reading::Joined);
+    let apart = Calls::of(view, proxy, Reading::Apart);
+    let failed = |c: &&Call| c.affected;
+    for call in joined.calls.iter().filter(failed) {
+        evidence.observe(call.start);
+    }
+    let most = |calls: &Calls| {
+        let tries = calls
+            .calls
+            .iter()
+            .filter(failed)
+            .map(|c| u64::from(c.tries));
+        tries.max().unwrap_or(0)
+    };
+    if joined.ambiguous > 0 {
+        evidence.figure("ambiguous_attempts", joined.ambiguous as f64);
+    }
+    let gaps = Gaps::of(&joined);
+    let amplification = Amplification::of(view, &joined, affected);
+    Finding::known(
+        Retries {
+            most_attempts: Interval::new(most(&apart), most(&joined)),
+            amplification: amplification.as_ref().map(|a| a.mean),
+            peak_amplification: amplification.as_ref().map(|a| a.peak),
+            backoff: gaps.backoff(),
+            jitter: gaps.jitter(),
+            gaps_ms: gaps.medians().into_iter().map(millis).collect(),
+        },
+        evidence,
+    )
+}
+
+/// Attempts for each one that was due.
+struct Amplification {
+    mean: f64,
+    peak: f64,
+}
+
+impl Amplification {
+    fn of(view: &View<'_>, calls: &Calls, affected: Span) -> Option<Self> {
+        let demand = Demand::learn(view, calls).ok()?;
+        let count = |span: Span| {
+            let tries = calls.tries();
+            let first = tries.partition_point(|t| t.start < span.from);
+            let last = tries.partition_point(|t| t.start < span.to);
+            (last - first) as f64
+        };
+        let ratio = |span: Span| {
+            let due = demand.expected(view, span);
+            (due >= 1.0).then(|| count(span) / due)
+        };
+        let mean = ratio(affected)?;
+        let seconds = (affected.from..affected.to).step_by(SECOND as usize);
+        let peaks = seconds.filter_map(|from| {
+            ratio(Span {
+                from,
+                to: (from + SECOND).min(affected.to),
+            })
+        });
+        Some(Self {
+            mean,
+            peak: peaks.fold(mean, f64::max),
+        })
+    }
+}
+
+/// Gaps between a failure and the attempt that follows it, by the number of the attempt.
+struct Gaps(Vec<Sample>);
+
+impl Gaps {
+    fn of(calls: &Calls) -> Self {
+        let mut gaps: Vec<Vec<u64>> = Vec::new();
+        for call in calls.calls.iter().filter(|c| c.tries > 1) {
+            let mut before = None;
+            for (at, tried) in calls.tries_of(call).enumerate() {
+                if let Some(ended) = before.replace(tried.end) {
+                    if gaps.len() < at {
+                        gaps.push(Vec::new());
+                    }
+                    gaps[at - 1].push(tried.start.saturating_sub(ended));
+                }
+            }
+        }
+        Self(gaps.into_iter().map(Sample::from_iter).collect())
+    }
+
+    /// Where enough calls got as far.
+    fn enough(&self) -> impl Iterator<Item = &Sample> {
+        self.0.iter().filter(|gap| gap.len() >= LEAST)
+    }
+
+    fn medians(&self) -> Vec<u64> {
+        self.0.iter().filter_map(Sample::median).collect()
+    }
+
+    fn backoff(&self) -> Option<Backoff> {
+        let medians: Vec<u64> = self.enough().filter_map(Sample::median).collect();
+        let first = *medians.first()?;
+        if medians.iter().all(|gap| *gap < 2 * MILLISECOND) {
+            return Some(Backoff::None);
+        }
+        if medians.len() < 2 {
+            return (self.0.len() < 2).then_some(Backoff::Fixed);
+        }
+        // A cap makes the last ones equal: the first steps decide.
+        let last = medians[medians.len().min(4) - 1];
+        let steps = (medians.len().min(4) - 1) as f64;
+        let ratio = (last.max(1) as f64 / first.max(1) as f64).powf(1.0 / steps);
+        Some(if ratio >= GROWS {
+            Backoff::Growing
+        } else {
+            Backoff::Fixed
+        })
+    }
+
+    /// The most even gap decides: one that is in step is enough for a herd.
+    fn jitter(&self) -> Option<Jitter> {
+        let long = self
+            .enough()
+            .filter(|gap| gap.median() >= Some(2 * MILLISECOND));
+        let least = long.filter_map(Sample::variation).reduce(f64::min)?;
+        Some(if least < NO_JITTER {
+            Jitter::None
+        } else if least < JITTER {
+            Jitter::Weak
+        } else {
+            Jitter::Spread
+        })
+    }
+}

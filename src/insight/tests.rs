@@ -1,0 +1,374 @@
+//! What is inferred of services that are known to the last setting.
+
+use super::simulation::{CACHE, MS, Service};
+use super::timeout::{Manner, Waiting};
+use super::*;
+use crate::measure::trace::{Attempt, Header, Outcome, Proxy, Trace, VERSION};
+use crate::measure::trace::{ProxyIndex, Record};
+use crate::protocol::{Class, Protocol, Transaction};
+use proptest::prelude::*;
+
+fn of(service: &Service) -> Trace {
+    service.run()
+}
+
+fn view(trace: &Trace) -> View<'_> {
+    View::new(trace, &Topology::default())
+}
+
+/// A service that waits for a silent dependency until its own timeout.
+fn hanging(timeout: u64) -> Service {
+    Service {
+        threshold: None,
+        callers: 3,
+        failure: timeout,
+        abandons: true,
+        exact: true,
+        ..Service::default()
+    }
+}
+
+#[test]
+fn a_timeout_shows_as_the_age_at_which_it_gives_up() {
+    let trace = of(&hanging(200 * MS));
+    let found = timeout::infer(&view(&trace), CACHE);
+    let Some(Waiting::GivesUp(timeout)) = found.value() else {
+        panic!("{found:?}");
+    };
+    assert!((timeout.ms - 200.0).abs() <= 5.0, "{timeout:?}");
+    assert_eq!(timeout.manner, Manner::Closes);
+}
+
+#[test]
+fn who_never_gives_up_has_no_timeout_that_was_reached() {
+    // The errors come after 300 ms each: requests hang as long, and nobody gives up.
+    let trace = of(&Service {
+        abandons: false,
+        ..hanging(300 * MS)
+    });
+    let found = timeout::infer(&view(&trace), CACHE);
+    assert!(
+        matches!(found.value(), Some(Waiting::Without { longest_ms }) if *longest_ms >= 290.0),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn noticing_takes_as_long_as_the_timeout() {
+    let trace = of(&hanging(500 * MS));
+    let found = detection::infer(&view(&trace), CACHE);
+    let detection = found.value().expect("it gave up");
+    assert_eq!(detection.reaction, detection::Reaction::GaveUp);
+    assert!(
+        (detection.first_seconds - 0.5).abs() < 0.02,
+        "{detection:?}"
+    );
+}
+
+#[test]
+fn a_service_without_timeout_is_never_said_to_notice() {
+    // Longer than the recording lasts after the fault began.
+    let trace = of(&hanging(60_000 * MS));
+    let found = detection::infer(&view(&trace), CACHE);
+    assert!(found.answer.is_err(), "{found:?}");
+}
+
+#[test]
+fn recovery_is_when_everything_is_as_before() {
+    let trace = of(&Service {
+        open_for: 1_500 * MS,
+        ..Service::default()
+    });
+    let found = recovery::infer(&view(&trace), CACHE, 2 * SECOND);
+    let recovery = found.value().expect("it recovers");
+    // The breaker may be open for as long as that when the fault ends, and not longer.
+    assert!(recovery.seconds <= 1.7, "{recovery:?}");
+    assert!(recovery.first_success_seconds <= Some(1.7), "{recovery:?}");
+}
+
+#[test]
+fn who_stays_broken_is_not_recovered() {
+    // The breaker stays open beyond the end of the recording.
+    let trace = of(&Service {
+        open_for: 60_000 * MS,
+        ..Service::default()
+    });
+    let found = recovery::infer(&view(&trace), CACHE, 2 * SECOND);
+    let missing = found.answer.expect_err("it never recovers");
+    assert!(missing.reason.contains("not itself again"), "{missing:?}");
+}
+
+#[test]
+fn a_recovery_that_nobody_watched_is_not_known() {
+    let trace = of(&Service {
+        end: 9_500 * MS,
+        ..Service::default()
+    });
+    let found = recovery::infer(&view(&trace), CACHE, 3 * SECOND);
+    assert!(found.answer.is_err(), "{found:?}");
+}
+
+#[test]
+fn retries_amplify() {
+    let trace = of(&Service {
+        threshold: None,
+        attempts: 4,
+        ..Service::default()
+    });
+    let found = retries::infer(&view(&trace), CACHE);
+    let retries = found.value().expect("a fault touched it");
+    assert!(retries.most_attempts.contains(4), "{retries:?}");
+    let amplification = retries.amplification.expect("the demand is known");
+    assert!((amplification - 4.0).abs() < 0.2, "{retries:?}");
+    assert_eq!(retries.backoff, Some(retries::Backoff::Fixed));
+}
+
+#[test]
+fn gaps_in_step_have_no_jitter() {
+    let service = Service {
+        threshold: None,
+        attempts: 3,
+        exact: true,
+        backoff: 50 * MS,
+        ..Service::default()
+    };
+    let even = of(&service);
+    let jitter = |trace: &Trace| {
+        let found = retries::infer(&view(trace), CACHE);
+        found.value().and_then(|r| r.jitter)
+    };
+    assert_eq!(jitter(&even), Some(retries::Jitter::None));
+    let spread = of(&Service {
+        exact: false,
+        ..service
+    });
+    assert_ne!(jitter(&spread), Some(retries::Jitter::None));
+}
+
+#[test]
+fn damage_that_stays_in_is_contained() {
+    let trace = of(&Service::default());
+    let found = containment::infer(&view(&trace), CACHE);
+    let containment = found.value().expect("a route without the dependency");
+    assert!(containment.contained, "{containment:?}");
+    let needs: Vec<_> = containment
+        .routes
+        .iter()
+        .map(|r| (r.route.as_str(), r.needs_it, r.suffered))
+        .collect();
+    assert_eq!(
+        needs,
+        [
+            ("GET /health", Some(false), false),
+            ("GET /items", Some(true), true)
+        ]
+    );
+}
+
+#[test]
+fn damage_that_spreads_is_seen() {
+    let trace = of(&Service {
+        threshold: None,
+        spreads: true,
+        ..Service::default()
+    });
+    let found = containment::infer(&view(&trace), CACHE);
+    let containment = found.value().expect("a route without the dependency");
+    assert!(!containment.contained, "{containment:?}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Timers fire late by what the service takes, never early.
+    #[test]
+    fn timeouts_are_found_within_three_percent(ms in 60_u64..1_500, callers in 1_usize..8, seed in any::<u64>()) {
+        let trace = of(&Service { callers, seed, end: 20_000 * MS, fault: (4_000 * MS, 16_000 * MS), ..hanging(ms * MS) });
+        let found = timeout::infer(&view(&trace), CACHE);
+        let Some(Waiting::GivesUp(timeout)) = found.value() else {
+            return Err(TestCaseError::fail(format!("{found:?}")));
+        };
+        let off = (timeout.ms - ms as f64).abs();
+        prop_assert!(off <= 5.0 || off <= 0.03 * ms as f64, "{timeout:?}");
+    }
+}
+
+/// A recording made by hand, of one Postgres proxy.
+struct ByHand(Trace);
+
+const DB: ProxyIndex = ProxyIndex(0);
+
+impl ByHand {
+    fn new() -> Self {
+        Self(Trace::new(Header {
+            version: VERSION,
+            started_us: 0,
+            proxies: vec![Proxy {
+                name: "db".into(),
+                protocol: Protocol::Postgres,
+                pool: Some(2),
+            }],
+        }))
+    }
+
+    fn statement(&mut self, session: u64, (from, to): (u64, u64), outcome: Outcome, fault: bool) {
+        let name = self.0.names.intern("UPDATE");
+        let status = self.0.names.intern("ok");
+        let fault = fault.then(|| self.0.names.intern("lost"));
+        self.0.records.push(Record::Attempt(Attempt {
+            proxy: DB,
+            session,
+            exchange: from,
+            operation: name,
+            class: Class::Write,
+            fingerprint: 42,
+            begun: from,
+            asked: from,
+            first_byte: None,
+            ended: to,
+            upstream: Some(to - from),
+            status,
+            outcome,
+            fault,
+        }));
+    }
+
+    fn opened(&mut self, session: u64, at: u64) {
+        let client = self.0.names.intern("127.0.0.1");
+        self.0.records.push(Record::Opened {
+            at,
+            proxy: DB,
+            session,
+            client,
+            port: 1,
+        });
+    }
+
+    fn sorted(mut self) -> Trace {
+        self.0.sort();
+        self.0
+    }
+}
+
+#[test]
+fn what_was_done_twice_is_counted() {
+    let mut hand = ByHand::new();
+    for session in 1..=3 {
+        hand.opened(session, session);
+    }
+    hand.statement(1, (10, 20), Outcome::Cut, true);
+    let alone = hand.0.clone();
+    hand.statement(2, (30, 40), Outcome::Ok, false);
+    let found = duplicates::infer(&view(&hand.sorted()), DB);
+    let expected = duplicates::Duplicates {
+        untold: 1,
+        repeated: 1,
+        done_twice: 1,
+    };
+    assert_eq!(found.value(), Some(&expected));
+    let found = duplicates::infer(&view(&alone), DB);
+    assert_eq!(
+        found.value().map(|d| (d.untold, d.done_twice)),
+        Some((1, 0))
+    );
+}
+
+#[test]
+fn no_duplicates_are_only_said_where_there_could_have_been() {
+    let mut hand = ByHand::new();
+    hand.statement(1, (10, 20), Outcome::Ok, false);
+    assert!(duplicates::infer(&view(&hand.sorted()), DB).answer.is_err());
+}
+
+#[test]
+fn a_transaction_that_nobody_ends_is_found() {
+    let mut hand = ByHand::new();
+    hand.opened(1, 0);
+    hand.statement(1, (SECOND, 2 * SECOND), Outcome::Failed, true);
+    hand.0.records.push(Record::Transaction {
+        at: SECOND,
+        proxy: DB,
+        session: 1,
+        state: Transaction::Begin,
+    });
+    hand.statement(2, (20 * SECOND, 21 * SECOND), Outcome::Ok, false);
+    let found = cleanup::infer(&view(&hand.sorted()), DB);
+    let leftovers = found.value().expect("long enough");
+    assert_eq!(leftovers.forgotten_transactions, 1);
+    assert!(!leftovers.is_clean());
+}
+
+#[test]
+fn a_pool_is_used_as_far_as_its_connections_are_busy() {
+    let mut hand = ByHand::new();
+    hand.opened(1, 0);
+    hand.opened(2, 0);
+    hand.statement(1, (0, 10), Outcome::Ok, false);
+    hand.statement(2, (5, 10), Outcome::Ok, false);
+    hand.statement(1, (15, 20), Outcome::Ok, false);
+    let trace = hand.sorted();
+    let found = pool::infer(&view(&trace), DB, view::Span { from: 0, to: 20 });
+    let used = found.value().expect("something passed");
+    assert_eq!((used.most_busy, used.size, used.declared), (2, 2, true));
+    assert!((used.utilisation - 0.5).abs() < 1e-9, "{used:?}");
+    assert!((used.exhausted - 0.25).abs() < 1e-9, "{used:?}");
+}
+
+#[test]
+fn memory_that_grows_is_told_from_memory_that_varies() {
+    let watched = |grow: u64| {
+        let mut hand = ByHand::new();
+        let target = hand.0.names.intern("api");
+        for second in 0..180_u64 {
+            hand.0.records.push(Record::Watched {
+                at: second * SECOND,
+                target,
+                pid: 7,
+                memory: 100_000_000 + second * grow + (second * 7919 % 13) * 100_000,
+                cpu: second * SECOND / 4,
+                descriptors: 20,
+                threads: 4,
+            });
+        }
+        hand.sorted()
+    };
+    let span = view::Span {
+        from: 0,
+        to: 200 * SECOND,
+    };
+    let steady = watched(0);
+    let found = growth::memory(&view(&steady), "api", span, 0);
+    let growth = *found.value().expect("three minutes");
+    assert!(growth.bytes.abs() < 1_000_000, "{growth:?}");
+    assert!(growth.slope_low <= 0.0 && 0.0 <= growth.slope_high);
+    let leaking = watched(500_000);
+    let found = growth::memory(&view(&leaking), "api", span, 0);
+    let growth = *found.value().expect("three minutes");
+    assert!(
+        growth.bytes > 60_000_000 && growth.slope_low > 0.0,
+        "{growth:?}"
+    );
+    let cpu = growth::cpu(&view(&leaking), "api", span);
+    assert!((cpu.value().expect("looks").mean - 0.25).abs() < 1e-6);
+    assert!(
+        growth::memory(&view(&leaking), "other", span, 0)
+            .answer
+            .is_err()
+    );
+}
+
+#[test]
+fn the_same_recording_gives_the_same_bytes() {
+    let trace = of(&Service {
+        callers: 4,
+        ..Service::default()
+    });
+    let said = |trace: &Trace| {
+        let insights = infer(trace, &Topology::default(), 2 * SECOND);
+        serde_json::to_string(&insights).expect("JSON")
+    };
+    let mut file = Vec::new();
+    crate::measure::trace::jsonl::write(&mut file, &trace).expect("a vector takes everything");
+    let again = crate::measure::trace::jsonl::read(&file[..]).expect("what was written");
+    assert_eq!(said(&trace), said(&again));
+}

@@ -1,0 +1,207 @@
+//! The timeouts that a client is set to, from the ages at which it gave up.
+//!
+//! Timers fire late and never early, so a setting shows as the lower edge of a narrow heap of ages. Ages that are spread wide
+//! come from something else: a user who left, a pool that was recycled.
+
+use super::calls::{Calls, Reading};
+use super::finding::{Evidence, Finding};
+use super::sample::Sample;
+use super::view::View;
+use super::{MILLISECOND, millis};
+use crate::measure::trace::{Outcome, ProxyIndex, Record};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+
+/// Ages that a setting is read from, at least.
+const LEAST: usize = 5;
+
+/// The most that one heap of ages is wide, as a share of its middle.
+const NARROW: f64 = 0.15;
+
+/// ... and in any case so much: timers of busy event loops fire late.
+const SLACK: u64 = 15 * MILLISECOND;
+
+/// How it gives up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Manner {
+    /// It closes the connection.
+    Closes,
+    /// It asks the server to cancel, on a connection of its own.
+    Cancels,
+}
+
+/// A timeout, in milliseconds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Timeout {
+    /// What it is set to, as far as can be seen.
+    pub ms: f64,
+    /// The most that a request was waited for.
+    pub longest_ms: f64,
+    /// How it gives up.
+    pub manner: Manner,
+    /// Other ages around which it gave up, in milliseconds.
+    pub also_ms: Vec<f64>,
+}
+
+/// What is known of waiting.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "waits", rename_all = "snake_case")]
+pub enum Waiting {
+    /// It gives up.
+    GivesUp(Timeout),
+    /// It never did, though requests hung as long as this, in milliseconds.
+    Without {
+        /// The longest that a request hung.
+        longest_ms: f64,
+    },
+}
+
+/// The timeout of the clients of a proxy.
+pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Waiting> {
+    let mut evidence = Evidence::default();
+    if let Err(missing) = view.complete(proxy) {
+        return Finding {
+            answer: Err(missing),
+            evidence,
+        };
+    }
+    let (closed, longest_hang) = closed_ages(view, proxy, &mut evidence);
+    let cancelled = cancel_ages(view, proxy, &mut evidence);
+    let (ages, manner) = if cancelled.len() > closed.len() {
+        (cancelled, Manner::Cancels)
+    } else {
+        (closed, Manner::Closes)
+    };
+    evidence.figure("longest_hang_ms", millis(longest_hang));
+    if ages.is_empty() && longest_hang > 0 {
+        let longest_ms = millis(longest_hang);
+        return Finding::known(Waiting::Without { longest_ms }, evidence);
+    }
+    if ages.len() < LEAST {
+        return Finding::unknown(
+            format!(
+                "the client gave up on {} requests; {LEAST} are needed",
+                ages.len()
+            ),
+            "a fault that makes requests hang (`stall`, or `latency` above the timeout), for longer",
+            evidence,
+        );
+    }
+    let heaps = heaps(&ages);
+    let Some((first, others)) = heaps.split_first() else {
+        return Finding::unknown(
+            "the ages at which the client gave up are spread too wide for one setting",
+            "load without users who leave early; a fault that hangs longer",
+            evidence,
+        );
+    };
+    Finding::known(
+        Waiting::GivesUp(Timeout {
+            ms: millis(*first),
+            longest_ms: ages.max().map_or(0.0, millis),
+            manner,
+            also_ms: others.iter().copied().map(millis).collect(),
+        }),
+        evidence,
+    )
+}
+
+/// Ages of requests whose connection the client closed; and the longest that any request was left without a reply.
+fn closed_ages(view: &View<'_>, proxy: ProxyIndex, evidence: &mut Evidence) -> (Sample, u64) {
+    let cascades = cascades(view, proxy);
+    let mut longest = 0;
+    let mut ages = Vec::new();
+    for seen in &view.passed(proxy).work {
+        let attempt = seen.attempt;
+        let age = attempt.ended.saturating_sub(attempt.asked);
+        match attempt.outcome {
+            Outcome::ClientGone if !cascades.contains_key(&seen.record) => {
+                evidence.example(attempt.ended, seen.record);
+                ages.push(age);
+            }
+            Outcome::Outstanding => longest = longest.max(age),
+            _ if attempt.fault.is_some() => longest = longest.max(age),
+            _ => {}
+        }
+    }
+    if !cascades.is_empty() {
+        evidence.figure("callers_who_left", cascades.len() as f64);
+    }
+    (ages.into_iter().collect(), longest)
+}
+
+/// Requests given up because the service's own caller had left before: not a timeout of this client.
+fn cascades(view: &View<'_>, proxy: ProxyIndex) -> HashMap<usize, u64> {
+    let requests = view.api_requests();
+    let calls = Calls::of(view, proxy, Reading::Apart);
+    let mut found = HashMap::new();
+    for call in &calls.calls {
+        let Some(request) = call.api.and_then(|r| requests.get(r)) else {
+            continue;
+        };
+        let request = request.attempt;
+        if request.outcome == Outcome::ClientGone && request.ended <= call.end {
+            let records = calls.tries_of(call).filter(|t| t.abandoned);
+            found.extend(records.filter_map(|t| t.record).map(|r| (r, request.ended)));
+        }
+    }
+    found
+}
+
+/// Ages of statements at the moment at which the client asked to cancel them.
+fn cancel_ages(view: &View<'_>, proxy: ProxyIndex, evidence: &mut Evidence) -> Sample {
+    let work = &view.passed(proxy).work;
+    let mut by_session: HashMap<u64, Vec<(u64, u64)>> = HashMap::new();
+    for seen in work {
+        let a = seen.attempt;
+        by_session
+            .entry(a.session)
+            .or_default()
+            .push((a.asked, a.ended));
+    }
+    let mut ages = Vec::new();
+    for record in &view.trace.records {
+        if let Record::Cancel {
+            at,
+            proxy: p,
+            target: Some(target),
+        } = *record
+            && p == proxy
+            && let Some(statements) = by_session.get(&target)
+        {
+            let running = statements
+                .iter()
+                .find(|(asked, ended)| *asked <= at && at <= *ended);
+            if let Some((asked, _)) = running {
+                evidence.observe(at);
+                ages.push(at - asked);
+            }
+        }
+    }
+    ages.into_iter().collect()
+}
+
+/// The lower edges of narrow heaps of ages, the fullest first.
+fn heaps(ages: &Sample) -> Vec<u64> {
+    let mut heaps: Vec<(usize, u64)> = Vec::new();
+    let values = ages.values();
+    let mut from = 0;
+    while from < values.len() {
+        let edge = values[from];
+        let width = ((edge as f64 * NARROW) as u64).max(SLACK);
+        let to = values.partition_point(|v| *v <= edge.saturating_add(width));
+        if to - from >= LEAST {
+            heaps.push((to - from, edge));
+        }
+        from = to;
+    }
+    let all: usize = heaps.iter().map(|(n, _)| n).sum();
+    // A heap or two among ages that lie everywhere are chance.
+    if all * 5 < values.len() * 4 {
+        return Vec::new();
+    }
+    heaps.sort_by_key(|(n, edge)| (std::cmp::Reverse(*n), *edge));
+    heaps.into_iter().map(|(_, edge)| edge).collect()
+}

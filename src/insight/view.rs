@@ -1,0 +1,350 @@
+//! A recording sorted for questions: by proxy, by session, by phase.
+
+use super::finding::Unknown;
+use crate::measure::trace::{Attempt, CloseSide, Name, ProxyIndex, Record, Trace};
+use crate::protocol::{Class, Protocol};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What is known of the service beside the recording.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Topology {
+    /// The proxy before the service's own API; its requests cause the calls to the others. Default: the only HTTP proxy.
+    pub api: Option<String>,
+    /// Processes of the service, each with a breaker and pool of its own. Default: as many as the recording names owners, else
+    /// unknown.
+    pub workers: Option<u32>,
+    /// Names of phases that are left out of every comparison.
+    pub warm_up: Vec<String>,
+}
+
+/// One client connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Session {
+    /// Its ordinal on the proxy.
+    pub session: u64,
+    /// When it was accepted; 0 where that was before the recording.
+    pub opened: u64,
+    /// When its upstream connection stood.
+    pub connected: Option<u64>,
+    /// When and by whom it was ended; `None`: open at the end of the recording.
+    pub closed: Option<(u64, CloseSide)>,
+    /// The fault that turned it away.
+    pub turned_away: Option<Name>,
+    /// The client's address.
+    pub client: Option<Name>,
+    /// The client's process, where somebody looked.
+    pub pid: Option<u32>,
+    /// When the decoder gave it up.
+    pub lost: Option<u64>,
+}
+
+/// An exchange and its place in the recording.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'t> {
+    /// Place in [`Trace::records`].
+    pub record: usize,
+    /// The exchange.
+    pub attempt: &'t Attempt,
+}
+
+/// What passed one proxy.
+#[derive(Clone, Debug, Default)]
+pub struct Passed<'t> {
+    /// Exchanges that are work, by the first byte of the request.
+    pub work: Vec<Seen<'t>>,
+    /// Handshakes, pings and commands that wait by design, likewise.
+    pub other: Vec<Seen<'t>>,
+    /// Connections, by ordinal.
+    pub sessions: BTreeMap<u64, Session>,
+    /// Records of this proxy that are missing.
+    pub dropped: u64,
+}
+
+/// A time, its end excluded. Nanoseconds since the recording began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Span {
+    /// Its first moment.
+    pub from: u64,
+    /// The first moment after it.
+    pub to: u64,
+}
+
+impl Span {
+    /// Whether a moment is in it.
+    pub const fn contains(&self, at: u64) -> bool {
+        self.from <= at && at < self.to
+    }
+
+    /// How long, in nanoseconds.
+    pub const fn length(&self) -> u64 {
+        self.to.saturating_sub(self.from)
+    }
+}
+
+/// A recording sorted for questions.
+#[derive(Clone, Debug)]
+pub struct View<'t> {
+    /// The recording.
+    pub trace: &'t Trace,
+    /// What passed each proxy, in the order of the header.
+    passed: Vec<Passed<'t>>,
+    /// The proxy before the service.
+    pub api: Option<ProxyIndex>,
+    /// Processes of the service, where that is known.
+    pub workers: Option<u32>,
+    /// Phases, in their order.
+    pub phases: Vec<(Name, Span)>,
+    /// All of it.
+    pub span: Span,
+    /// What nothing disturbed before the first fault, without warm-up.
+    pub baseline: Span,
+}
+
+impl<'t> View<'t> {
+    /// Sorts a recording.
+    pub fn new(trace: &'t Trace, topology: &Topology) -> Self {
+        let mut passed: Vec<Passed<'t>> = Vec::new();
+        passed.resize_with(trace.header.proxies.len(), Passed::default);
+        let mut phases: Vec<(Name, Span)> = Vec::new();
+        let end = trace.records.iter().map(Record::at).max().unwrap_or(0);
+        for (place, record) in trace.records.iter().enumerate() {
+            if let Record::Phase { at, phase } = *record {
+                if let Some((_, last)) = phases.last_mut() {
+                    last.to = at;
+                }
+                phases.push((phase, Span { from: at, to: end }));
+            } else {
+                sort_in(&mut passed, place, record);
+            }
+        }
+        for proxy in &mut passed {
+            proxy.work.sort_by_key(|seen| seen.attempt.begun);
+            proxy.other.sort_by_key(|seen| seen.attempt.begun);
+        }
+        let span = Span { from: 0, to: end };
+        Self {
+            api: api(trace, topology),
+            workers: topology.workers,
+            baseline: baseline(trace, topology, &phases, span),
+            trace,
+            passed,
+            phases,
+            span,
+        }
+    }
+
+    /// What passed a proxy.
+    pub fn passed(&self, proxy: ProxyIndex) -> &Passed<'t> {
+        &self.passed[usize::from(proxy.0)]
+    }
+
+    /// Requests of the service's own API, by their first byte.
+    pub fn api_requests(&self) -> &[Seen<'t>] {
+        self.api.map_or(&[], |api| &self.passed(api).work)
+    }
+
+    /// From the first request that a fault touched on this proxy to the last reply that one touched. This, not the switching
+    /// of the fault, is when the client could notice.
+    pub fn affected(&self, proxy: ProxyIndex) -> Option<Span> {
+        let passed = self.passed(proxy);
+        let touched = passed.work.iter().chain(&passed.other);
+        let touched = touched.filter(|seen| seen.attempt.fault.is_some());
+        let exchanges = touched.map(|seen| (seen.attempt.begun, seen.attempt.ended));
+        let away = passed.sessions.values();
+        let away = away.filter(|s| s.turned_away.is_some());
+        let away = away.map(|s| (s.opened, s.closed.map_or(s.opened, |(at, _)| at)));
+        let all = exchanges.chain(away);
+        all.fold(None, |span: Option<Span>, (from, to)| {
+            let to = to.saturating_add(1);
+            Some(span.map_or(Span { from, to }, |s| Span {
+                from: s.from.min(from),
+                to: s.to.max(to),
+            }))
+        })
+    }
+
+    /// Time in which calls to any dependency were in flight inside a time, in nanoseconds.
+    pub fn calls_within(&self, from: u64, to: u64) -> u64 {
+        let others = (0..).map(ProxyIndex).zip(&self.passed);
+        let mut busy: Vec<(u64, u64)> = others
+            .filter(|(proxy, _)| Some(*proxy) != self.api)
+            .flat_map(|(_, passed)| {
+                let last = passed.work.partition_point(|s| s.attempt.begun < to);
+                // Calls that began long before are not of a request that began here.
+                let first = passed.work[..last].partition_point(|s| s.attempt.begun < from);
+                &passed.work[first..last]
+            })
+            .map(|s| (s.attempt.begun, s.attempt.ended.min(to)))
+            .collect();
+        busy.sort_unstable();
+        let (mut sum, mut until) = (0, from);
+        for (begin, end) in busy {
+            sum += end.saturating_sub(begin.max(until));
+            until = until.max(end);
+        }
+        sum
+    }
+
+    /// Whether the recording lost something of this proxy or of the service's own.
+    ///
+    /// # Errors
+    /// It did.
+    pub fn complete(&self, proxy: ProxyIndex) -> Result<(), Unknown> {
+        let lost = self.passed(proxy).dropped + self.api.map_or(0, |api| self.passed(api).dropped);
+        if lost == 0 {
+            return Ok(());
+        }
+        Err(Unknown::new(
+            format!("{lost} records are missing: the recording reached its bound"),
+            "lower the load, shorten the phases, or raise `--record-limit`",
+        ))
+    }
+}
+
+fn session<'p>(
+    passed: &'p mut [Passed<'_>],
+    proxy: ProxyIndex,
+    session: u64,
+) -> Option<&'p mut Session> {
+    let passed = passed.get_mut(usize::from(proxy.0))?;
+    Some(passed.sessions.entry(session).or_insert(Session {
+        session,
+        opened: 0,
+        connected: None,
+        closed: None,
+        turned_away: None,
+        client: None,
+        pid: None,
+        lost: None,
+    }))
+}
+
+fn sort_in<'t>(passed: &mut [Passed<'t>], place: usize, record: &'t Record) {
+    match *record {
+        Record::Attempt(ref attempt) => {
+            session(passed, attempt.proxy, attempt.session);
+            if let Some(passed) = passed.get_mut(usize::from(attempt.proxy.0)) {
+                let seen = Seen {
+                    record: place,
+                    attempt,
+                };
+                if is_work(attempt.class) {
+                    passed.work.push(seen);
+                } else {
+                    passed.other.push(seen);
+                }
+            }
+        }
+        Record::Opened {
+            at,
+            proxy,
+            session: s,
+            client,
+            ..
+        } => {
+            if let Some(session) = session(passed, proxy, s) {
+                session.opened = at;
+                session.client = Some(client);
+            }
+        }
+        Record::Connected {
+            at,
+            proxy,
+            session: s,
+        } => {
+            if let Some(session) = session(passed, proxy, s) {
+                session.connected = Some(at);
+            }
+        }
+        Record::Closed {
+            at,
+            proxy,
+            session: s,
+            by,
+        } => {
+            if let Some(session) = session(passed, proxy, s) {
+                session.closed = Some((at, by));
+            }
+        }
+        Record::TurnedAway {
+            at,
+            proxy,
+            session: s,
+            fault,
+        } => {
+            if let Some(session) = session(passed, proxy, s) {
+                session.turned_away = Some(fault);
+                if session.opened == 0 {
+                    session.opened = at;
+                }
+            }
+        }
+        Record::Owner {
+            proxy,
+            session: s,
+            pid,
+            ..
+        } => {
+            if let Some(session) = session(passed, proxy, s) {
+                session.pid = Some(pid);
+            }
+        }
+        Record::TapLost {
+            at,
+            proxy,
+            session: s,
+            ..
+        } => {
+            if let Some(session) = session(passed, proxy, s) {
+                session.lost = Some(at);
+            }
+        }
+        Record::Dropped { proxy, count, .. } => {
+            if let Some(passed) = passed.get_mut(usize::from(proxy.0)) {
+                passed.dropped += count;
+            }
+        }
+        _ => {}
+    }
+}
+
+/// What a breaker could be about: handshakes, pings and waiting are not.
+const fn is_work(class: Class) -> bool {
+    class.is_work()
+}
+
+fn api(trace: &Trace, topology: &Topology) -> Option<ProxyIndex> {
+    if let Some(name) = &topology.api {
+        return trace.header.proxy(name);
+    }
+    let mut http = (0..)
+        .map(ProxyIndex)
+        .zip(&trace.header.proxies)
+        .filter(|(_, p)| p.protocol == Protocol::Http);
+    match (http.next(), http.next()) {
+        (Some((only, _)), None) => Some(only),
+        _ => None,
+    }
+}
+
+/// Up to the first fault, without warm-up.
+fn baseline(trace: &Trace, topology: &Topology, phases: &[(Name, Span)], span: Span) -> Span {
+    let first_fault = trace.records.iter().find_map(|record| match record {
+        Record::FaultOn { at, .. } | Record::TurnedAway { at, .. } => Some(*at),
+        Record::Attempt(a) if a.fault.is_some() => Some(a.begun),
+        _ => None,
+    });
+    let warm = |name: &Name| {
+        let name = trace.names.get(*name);
+        topology.warm_up.iter().any(|warm| warm == name)
+    };
+    let warm_until = phases
+        .iter()
+        .filter(|(name, _)| warm(name))
+        .map(|(_, span)| span.to);
+    let from = warm_until.max().unwrap_or(span.from);
+    let to = first_fault.unwrap_or(span.to.saturating_add(1)).max(from);
+    Span { from, to }
+}
