@@ -41,6 +41,11 @@ impl Timers {
         self.arm(now);
     }
 
+    /// Whether a deadline has come for which the alarm was set.
+    pub(crate) fn is_due(&self, now: u64) -> bool {
+        self.armed <= now
+    }
+
     /// Takes one slot whose deadline has come. `None`: no more; the alarm is set for the next.
     pub(crate) fn pop_due(&mut self, now: u64) -> Option<usize> {
         if let Some(&Reverse((deadline, slot))) = self.heap.peek()

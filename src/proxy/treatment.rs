@@ -141,10 +141,10 @@ fn redis_error(
             early: false,
         };
     }
-    let request = if redis::operation_name(operation) == "EXEC" {
-        redis::inject::discard()
-    } else {
-        redis::inject::unknown_command()
+    // What ends the transaction ends it: commands behind it may be on their way already, as outside of one.
+    let request = match redis::operation_name(operation) {
+        "EXEC" | "DISCARD" => redis::inject::discard(),
+        _ => redis::inject::unknown_command(),
     };
     Treatment::Substitute {
         request,

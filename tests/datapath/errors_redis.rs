@@ -41,6 +41,31 @@ fn skipped(events: &mut Events) -> &'static str {
 const OOM: &str = "-OOM command not allowed when used memory > 'maxmemory'.\r\n";
 
 #[test]
+fn a_command_that_is_queued_piece_by_piece_fails_when_it_is_complete() {
+    let (redis, proxied, mut client) = start();
+    fail(&proxied, "SET");
+    ask(&client, &[&["MULTI"]], "+OK\r\n");
+    for lapses in [false, true] {
+        client.write_all(b"*3\r\n$3\r\nSET\r\n$1\r\n").unwrap();
+        expect_silence(&client, Duration::from_millis(100));
+        if lapses {
+            // Its request is on its way in another form: it fails all the same.
+            proxied.server.remove_fault("e").unwrap();
+        }
+        client.write_all(b"a\r\n$1\r\n1\r\n").unwrap();
+        expect(&client, OOM.as_bytes());
+    }
+    let aborted = "-EXECABORT Transaction discarded because of previous errors.\r\n";
+    ask(
+        &client,
+        &[&["EXEC"], &["PING"]],
+        &[aborted, "+PONG\r\n"].concat(),
+    );
+    assert_eq!(redis.command(&["DBSIZE"]), ":0\r\n");
+    assert!(proxied.figures().tap_lost.is_empty());
+}
+
+#[test]
 fn queued_in_multi_the_server_knows_and_exec_aborts() {
     let (redis, proxied, client) = start();
     fail(&proxied, "SET");

@@ -29,6 +29,7 @@ mod integrity;
 mod ledger;
 mod lifecycle;
 mod limits;
+mod model;
 mod numbered;
 mod peers;
 mod proxies;

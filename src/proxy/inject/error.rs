@@ -1,6 +1,7 @@
 //! Carries an injected error out: answers in the server's place, or lets the server err and exchanges what it says.
 
 use super::super::clock;
+use super::super::lane::{Cargo, Item};
 use super::super::relay::Relay;
 use super::super::treatment::Treatment;
 use super::Injector;
@@ -29,8 +30,10 @@ impl Injector {
                 return Some(reason);
             }
             Treatment::Substitute { request, swap } => {
-                self.up
-                    .push_bytes(&request, due(now, delay), Some(decision));
+                // Not before the client has said all: the reply to it would come to a request that is not complete.
+                let request = Cargo::Bytes(request.to_vec());
+                let request = Item::new(due(now, delay), request, Some(decision));
+                self.requests.after = Some(request);
                 self.requests.asking = Asking::Drop;
                 self.replies
                     .expect(exchange, decision, Reply::swap(swap, decision));

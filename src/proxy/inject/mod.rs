@@ -217,6 +217,10 @@ impl Injector {
             self.armed = wake;
             local.timers.schedule(wake, slot, now);
         }
+        // The runtime looks at the alarm only now and then while many sessions are ready; each of them looks, too.
+        if local.timers.is_due(now) {
+            local.wake_due();
+        }
     }
 
     /// No request is forwarded. The client is still read, up to the bound, to see it give up: then the session ends, as a

@@ -297,6 +297,9 @@ impl Injector {
             relay
                 .meter
                 .reply(length, now, local, &relay.shared, relay.session);
+            if relay.meter.lost {
+                self.give_up(relay, local);
+            }
             return true;
         }
         local

@@ -49,7 +49,7 @@ pub(super) struct Requests {
     /// It is identified, and its arguments are awaited.
     waiting: Option<Asked>,
     /// Comes after the request that is passing.
-    after: Option<Item>,
+    pub(super) after: Option<Item>,
     /// The answer to the request that is being taken out, which must be read to its end first.
     pub(super) drained_answer: Option<Answer>,
     /// The server waits for COPY data, and is to be told that there will be none.
@@ -92,8 +92,13 @@ impl Requests {
         {
             self.asking = Asking::Plain;
         }
-        self.after
-            .take_if(|i| i.cause.as_deref().is_some_and(|d| !in_force(d)));
+        let lapsed = |i: &Item| i.cause.as_deref().is_some_and(|d| !in_force(d));
+        if let Some(item) = self.after.take_if(|i| lapsed(i))
+            && let Cargo::Bytes(_) = item.cargo
+        {
+            // What stands in for a request comes all the same: its reply is waited for.
+            self.after = Some(Item::new(0, item.cargo, None));
+        }
         if let Some(answer) = &mut self.drained_answer
             && !in_force(&answer.cause)
         {

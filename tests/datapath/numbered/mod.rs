@@ -18,6 +18,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 
+/// What a client of Postgres says first, and how the server's answer ends.
+pub(crate) fn postgres_opening() -> (Vec<u8>, &'static [u8]) {
+    Speech(Protocol::Postgres).opening().unwrap()
+}
+
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().expect("a number"))
 }
@@ -37,8 +42,12 @@ fn prove(protocol: Protocol, trouble: Trouble, real: Option<(&str, SocketAddr)>,
     let (speech, tally) = (Speech(protocol), Arc::new(Tally::default()));
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
+    // All sessions connect at once, to a server that has much to do.
+    rustix::net::listen(&listener, 4096).unwrap();
     let target = real.map_or(listener.local_addr().unwrap(), |(_, address)| address);
-    let proxied = Proxied::start(config([proxy("p", protocol, target)]));
+    let mut proxy = proxy("p", protocol, target);
+    proxy.connect_timeout = Duration::from_secs(60);
+    let proxied = Proxied::start(config([proxy]));
     let done = AtomicBool::new(false);
     let began = Instant::now();
     std::thread::scope(|scope| {
