@@ -6,10 +6,13 @@
 use super::calls::{Calls, Reading};
 use super::finding::{Evidence, Finding};
 use super::view::{Span, View};
-use super::{SECOND, seconds};
+use super::{MILLISECOND, SECOND, seconds};
 use crate::measure::trace::{Outcome, ProxyIndex, Record};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+/// Two things that one decision causes are not further apart.
+const MOMENT: u64 = 10 * MILLISECOND;
 
 /// What the service did first.
 #[derive(
@@ -126,7 +129,8 @@ fn early_answers(view: &View<'_>, proxy: ProxyIndex) -> Vec<(u64, Reaction)> {
     let calls = Calls::of(view, proxy, Reading::Joined);
     let answered = calls.calls.iter().filter(|c| c.affected).filter_map(|c| {
         let request = requests.get(c.api?)?.attempt;
-        let early = request.outcome.is_answered() && request.ended < c.end;
+        // A client that gives up closes its connection and answers at the same moment, in either order.
+        let early = request.outcome.is_answered() && request.ended + MOMENT < c.end;
         early.then_some((request.ended, Reaction::Answered))
     });
     answered.collect()

@@ -22,6 +22,9 @@ const NARROW: f64 = 0.15;
 /// ... and in any case so much: timers of busy event loops fire late.
 const SLACK: u64 = 15 * MILLISECOND;
 
+/// A request that had its reply earlier did not hang.
+const HANG: u64 = 50 * MILLISECOND;
+
 /// How it gives up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -75,7 +78,7 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Waiting> {
         (closed, Manner::Closes)
     };
     evidence.figure("longest_hang_ms", millis(longest_hang));
-    if ages.is_empty() && longest_hang > 0 {
+    if ages.is_empty() && longest_hang >= HANG {
         let longest_ms = millis(longest_hang);
         return Finding::known(Waiting::Without { longest_ms }, evidence);
     }

@@ -33,6 +33,7 @@ mod model;
 mod numbered;
 mod peers;
 mod proxies;
+mod recording;
 mod release;
 mod scripted;
 mod upstream;

@@ -382,7 +382,7 @@ impl PostgresModel {
     }
 }
 
-/// Reads the reply to one simple query, up to ReadyForQuery.
+/// Reads the reply to one simple query, up to `ReadyForQuery`.
 fn read_outcome(stream: &mut TcpStream) -> (Outcome, bool) {
     let (mut row, mut end, mut marked) = (None, String::new(), false);
     loop {
@@ -398,7 +398,7 @@ fn read_outcome(stream: &mut TcpStream) -> (Outcome, bool) {
             b'E' => {
                 let fields = text();
                 let code = fields.split('\0').find_map(|field| field.strip_prefix('C'));
-                end = code.unwrap().to_owned();
+                code.unwrap().clone_into(&mut end);
                 marked = fields.contains(MARK);
             }
             b'Z' => {
