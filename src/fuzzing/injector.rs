@@ -113,7 +113,7 @@ const FAULTS: [(Harm, &str); 34] = [
 ];
 
 /// What happens next.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum Step<'a> {
     /// Two bytes of length, and so many that a peer sends.
     Send(Peer, &'a [u8]),
@@ -243,18 +243,20 @@ impl Story {
         }
     }
 
-    /// Everything that is owed comes: by waiting, or by a halt.
+    /// Everything that is owed comes: by a halt, and what is only late by waiting.
     fn finish(&mut self, halt: bool) {
         self.rig.make_room(Peer::Client, usize::MAX);
         self.rig.make_room(Peer::Server, usize::MAX);
-        if halt {
-            self.rig.halt();
-        } else {
+        if !halt {
             self.rig.pass(Duration::from_secs(24 * 3600));
+            self.check();
+            let waits = self.harm > Harm::Late || self.was_reset;
+            assert!(waits || self.rig.held() == 0, "nobody was woken");
         }
+        // What is kept of a request that is not identified yet goes on by this.
+        self.rig.halt();
         self.check();
-        let waits = self.harm == Harm::Held && !halt;
-        if self.harm > Harm::Held || waits || self.was_reset {
+        if self.harm > Harm::Held || self.was_reset {
             return;
         }
         for (from, to) in [(Peer::Client, Peer::Server), (Peer::Server, Peer::Client)] {
@@ -286,6 +288,8 @@ pub fn injector(input: &[u8]) {
     };
     COMPILED.with(|faults| {
         while let Some(step) = next(&mut rest) {
+            #[cfg(test)]
+            println!("{step:?}");
             story.step(step, faults);
         }
     });

@@ -298,6 +298,10 @@ impl Replies {
     /// Takes one byte, or a run of bytes that are all text; returns where it stopped.
     fn step(&mut self, bytes: &[u8], at: usize, context: &mut Context<'_>) -> Result<usize, Stop> {
         let stop = |why| Stop { at, why };
+        let malformed = |at| Stop {
+            at,
+            why: Lost::Malformed,
+        };
         let byte = bytes[at];
         match &mut self.state {
             State::Type => self.element_begin(byte, at, context)?,
@@ -310,7 +314,7 @@ impl Replies {
                 });
                 *carriage_return = before;
                 let next = end.map_or(bytes.len(), |end| at + end + 1);
-                self.text(&bytes[at..next]).map_err(stop)?;
+                self.text(&bytes[at..next]).map_err(|i| malformed(at + i))?;
                 if end.is_some() {
                     self.element_end(next, context)?;
                 }
@@ -329,7 +333,8 @@ impl Replies {
                 if *left == 0 {
                     self.state = State::Return;
                 }
-                self.text(&bytes[at..at + run]).map_err(stop)?;
+                self.text(&bytes[at..at + run])
+                    .map_err(|i| malformed(at + i))?;
                 return Ok(at + run);
             }
             State::Return if byte == b'\r' => self.state = State::Newline,
@@ -450,8 +455,8 @@ impl Replies {
         }
     }
 
-    /// Text of the current element; of a line, its CRLF too.
-    fn text(&mut self, bytes: &[u8]) -> Result<(), Lost> {
+    /// Text of the current element; of a line, its CRLF too. An error says which byte is malformed.
+    fn text(&mut self, bytes: &[u8]) -> Result<(), usize> {
         if self.capture == Capture::Nothing {
             return Ok(());
         }
@@ -469,7 +474,7 @@ impl Replies {
                 }
             }
             Capture::Count => {
-                for byte in bytes {
+                for (index, byte) in bytes.iter().enumerate() {
                     let count = details.count.unwrap_or(0);
                     details.count = match byte {
                         b'0'..=b'9' => count
@@ -479,7 +484,7 @@ impl Replies {
                         _ => None,
                     };
                     if details.count.is_none() {
-                        return Err(Lost::Malformed);
+                        return Err(index);
                     }
                 }
             }

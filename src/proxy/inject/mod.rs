@@ -122,6 +122,11 @@ impl Injector {
             self.closing
                 .get_or_insert((stall.how, stall.before.unwrap_or(0)));
         }
+        if plan.is_empty() {
+            // Nobody will decide about what was kept for a decision.
+            let kept = self.requests.take_kept();
+            self.up.push_bytes(&kept, 0, None);
+        }
         self.armed = u64::MAX;
         let kept = self.pushes.watch(plan.has_push_faults());
         self.down.push_bytes(&kept, 0, None);

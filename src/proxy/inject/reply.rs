@@ -282,6 +282,10 @@ impl Injector {
             local
                 .shard
                 .count(relay.shared.id, Counter::BytesDown, length as u64);
+            if self.replies.is_cut() {
+                // Behind what was lost the client would see a hole.
+                return false;
+            }
             return self.burst(Way::Down, length, now, relay, local);
         }
         if self.replies.is_idle()

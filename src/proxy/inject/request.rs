@@ -501,6 +501,8 @@ impl Injector {
         if !self.requests.over {
             self.requests.asking = Asking::Plain;
         }
+        // A reply that is being lost has no end any more that could be waited for.
+        self.reply_lost(clock::now());
         let mut kept = self.replies.give_up();
         kept.extend(self.pushes.take_kept());
         self.down.push_bytes(&kept, 0, None);

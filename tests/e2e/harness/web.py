@@ -3,8 +3,14 @@
 import http.server
 import socket
 import sys
+import threading
 import time
 import urllib.parse
+
+
+# What was posted, counted by path.
+APPENDED = {}
+LOCK = threading.Lock()
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -32,6 +38,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.reply(413, b"too large\n", {"Connection": "close"})
             return
         body = self.body()
+        if self.path.startswith("/append/"):
+            with LOCK:
+                APPENDED[self.path] = APPENDED.get(self.path, 0) + 1
+            self.reply(201, b"appended\n")
+            return
         if self.path == "/echo":
             self.reply(200, body, {"X-Length": str(len(body))})
         elif self.path == "/echo-chunked":
@@ -46,6 +57,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def get_items(self, argument, _parameters):
         self.reply(200, f"item {argument}\n".encode())
+
+    def get_appended(self, argument, _parameters):
+        """How often something was posted to /append/NAME."""
+        self.reply(200, str(APPENDED.get(f"/append/{argument}", 0)).encode())
 
     def get_bytes(self, argument, _parameters):
         self.reply(200, pattern(int(argument)))
