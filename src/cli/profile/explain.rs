@@ -134,9 +134,10 @@ fn usage(error: impl std::fmt::Display) -> RemoteError {
 
 /// Answers. Returns the exit code.
 pub(super) async fn run(of: &Explain, remote: &Remote) -> Result<u8, RemoteError> {
-    let config = match of.config.exists() {
-        true => Some(Config::load(&of.config).map_err(usage)?),
-        false => None,
+    let config = if of.config.exists() {
+        Some(Config::load(&of.config).map_err(usage)?)
+    } else {
+        None
     };
     let protocol = of.protocol(config.as_ref(), remote).await?;
     let loaded = if of.live {

@@ -3,6 +3,7 @@
 use super::Matcher;
 use crate::fault::explain::{Case, Step};
 use crate::fault::glob::Glob;
+use crate::protocol::postgres::Table;
 
 /// One of these is wanted.
 fn wanted<'a>(all: impl Iterator<Item = &'a str>) -> String {
@@ -22,20 +23,41 @@ fn found<'a>(all: impl Iterator<Item = &'a [u8]>) -> String {
     }
 }
 
+/// The names of globs.
+fn names(globs: &[Glob]) -> String {
+    wanted(globs.iter().map(Glob::as_str))
+}
+
+/// A condition that is given, and whether it is met.
+fn add(
+    steps: &mut Vec<Step>,
+    field: &str,
+    given: bool,
+    holds: bool,
+    wanted: impl std::fmt::Display,
+    found: impl std::fmt::Display,
+) {
+    if given {
+        steps.push(Step {
+            asked: format!("match.{field}"),
+            holds,
+            because: format!("wants {wanted}, found {found}"),
+        });
+    }
+}
+
 impl Matcher {
     /// Each condition that is given, and whether this exchange meets it.
     pub(in crate::fault) fn conditions(&self, case: &mut Case<'_>) -> Vec<Step> {
         let mut steps = Vec::new();
-        let mut add = |field: &str, given: bool, holds: bool, wanted: String, found: String| {
-            if given {
-                steps.push(Step {
-                    asked: format!("match.{field}"),
-                    holds,
-                    because: format!("wants {wanted}, found {found}"),
-                });
-            }
-        };
-        let names = |globs: &[Glob]| wanted(globs.iter().map(Glob::as_str));
+        self.of_operation(case, &mut steps);
+        self.of_session(case, &mut steps);
+        self.of_request(case, &mut steps);
+        steps
+    }
+
+    /// What depends on the operation alone.
+    fn of_operation(&self, case: &Case<'_>, steps: &mut Vec<Step>) {
         let only = |of: Self, holds: &dyn Fn(&Self) -> bool| holds(&of);
         let (operation, class) = (case.operation, case.class);
         let (method, route) = operation.split_once(' ').unwrap_or((operation, ""));
@@ -48,6 +70,7 @@ impl Matcher {
         };
         let holds = only(part, &covers);
         add(
+            steps,
             "operation",
             !self.operations.is_empty(),
             holds,
@@ -60,6 +83,7 @@ impl Matcher {
         };
         let classes = wanted(self.classes.iter().map(|class| class.name()));
         add(
+            steps,
             "class",
             !self.classes.is_empty(),
             only(part, &covers),
@@ -71,6 +95,7 @@ impl Matcher {
             ..Self::default()
         };
         add(
+            steps,
             "route",
             !self.routes.is_empty(),
             only(part, &covers),
@@ -83,18 +108,23 @@ impl Matcher {
         };
         let methods = wanted(self.methods.iter().map(String::as_str));
         add(
+            steps,
             "method",
             !self.methods.is_empty(),
             only(part, &covers),
             methods,
             text(method),
         );
+    }
 
+    /// What depends on the session.
+    fn of_session(&self, case: &mut Case<'_>, steps: &mut Vec<Step>) {
         let clients: Vec<String> = self.clients.iter().map(ToString::to_string).collect();
         let client = case
             .client
             .map_or_else(|| "no address".into(), |address| format!("`{address}`"));
         add(
+            steps,
             "client",
             !self.clients.is_empty(),
             self.takes_client(case.client),
@@ -114,6 +144,7 @@ impl Matcher {
         ] {
             let holds = super::any(globs, value);
             add(
+                steps,
                 field,
                 !globs.is_empty(),
                 holds,
@@ -121,8 +152,14 @@ impl Matcher {
                 found(std::iter::once(value)),
             );
         }
+    }
+
+    /// What depends on the request.
+    fn of_request(&self, case: &mut Case<'_>, steps: &mut Vec<Step>) {
+        let request = &mut case.request;
         let keys = found(request.keys().iter().copied());
         add(
+            steps,
             "key",
             !self.keys.is_empty(),
             self.takes_key(request),
@@ -140,6 +177,7 @@ impl Matcher {
             .map(|line| format!("{}: {}", line.name, String::from_utf8_lossy(line.value)))
             .collect();
         add(
+            steps,
             "header",
             !self.headers.is_empty(),
             self.takes_header(request),
@@ -151,6 +189,7 @@ impl Matcher {
         let takes = statement.is_some() && self.sql.iter().any(|re| re.is_match(sql));
         let patterns = wanted(self.sql.iter().map(regex::bytes::Regex::as_str));
         add(
+            steps,
             "sql",
             !self.sql.is_empty(),
             takes,
@@ -159,14 +198,14 @@ impl Matcher {
         );
         let tables = statement.map_or(&[][..], |s| s.tables());
         let takes = tables.iter().any(|table| self.takes_table(table));
-        let tables = found(tables.iter().map(|table| table.full()));
+        let tables = found(tables.iter().map(Table::full));
         add(
+            steps,
             "table",
             !self.tables.is_empty(),
             takes,
             names(&self.tables),
             tables,
         );
-        steps
     }
 }
