@@ -90,7 +90,8 @@ fn what_the_guide_names_is_there() {
     let mut paths = 0;
     for name in quoted(&prose) {
         let is_path = name.starts_with("src/") || name.starts_with("tests/");
-        let is_page = name.starts_with("docs/") || name.ends_with(".md");
+        let is_page =
+            name.starts_with("docs/") || Path::new(name).extension().is_some_and(|e| e == "md");
         if (is_path || is_page) && !name.contains("NAME") {
             paths += 1;
             assert!(Path::new(ROOT).join(name).exists(), "there is no {name}");

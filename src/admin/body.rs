@@ -75,12 +75,23 @@ pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     } else {
         bytes
     };
-    serde_json::from_slice(bytes).map_err(|e| {
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let told = |e: &serde_json::Error| {
         Problem::new(
             StatusCode::BAD_REQUEST,
             format!("the body is not as expected: {e}"),
         )
-    })
+    };
+    let parsed = serde_path_to_error::deserialize(&mut reader).map_err(|e| {
+        let path = e.path().to_string();
+        let problem = told(e.inner());
+        match path.as_str() {
+            "." => problem,
+            path => problem.field(path),
+        }
+    })?;
+    reader.end().map_err(|e| told(&e))?;
+    Ok(parsed)
 }
 
 /// The members of a JSON object. An empty body is an empty object.

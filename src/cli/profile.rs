@@ -1,5 +1,7 @@
 //! `brownout profile`: sets of faults, switched on and off by name.
 
+mod explain;
+
 use super::fault::{Faults, left};
 use super::remote::{Output, Remote, RemoteError, block_on, write_json, write_text};
 use super::say;
@@ -12,7 +14,7 @@ use serde_json::{Map, Value};
 use std::fmt;
 use std::time::Duration;
 
-/// List profiles, read them, and switch them on and off.
+/// List profiles, read them, switch them on and off, and explain what they hit.
 ///
 /// A profile is a file with faults in it that belong together: Redis is slow, the API fails in part. Profiles come from the
 /// folder `profiles` beside the configuration file, or are built in.
@@ -23,6 +25,8 @@ Examples:
   brownout profile show redis-slow                   what it does, and what to look for
   brownout profile enable redis-slow --ttl 5m        on, for five minutes at most
   brownout profile disable redis-slow                off
+  brownout profile explain redis-slow --proxy redis --operation GET
+                                                     why a GET is hit, or is not
 
 Exit codes: 0; 2: wrong usage, no such profile; 4: no brownout could be reached,
 or faults are halted.")]
@@ -41,6 +45,7 @@ enum Command {
     Show(Show),
     Enable(Enable),
     Disable(Disable),
+    Explain(Box<explain::Explain>),
 }
 
 /// Print a profile as it is written.
@@ -128,6 +133,7 @@ pub fn run(args: &Args) -> u8 {
             Command::Show(of) => show(of, remote).await,
             Command::Enable(of) => enable(of, remote).await,
             Command::Disable(of) => disable(of, remote).await,
+            Command::Explain(of) => explain::run(of, remote).await,
         }
     })
 }

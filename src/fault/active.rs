@@ -29,6 +29,8 @@ pub struct ActiveFault {
     enabled: Instant,
     expires: Instant,
     dice: Dice,
+    /// What the dice are made of: the seed, and the name under which it draws.
+    seed: (u64, Arc<str>),
     counts: Counts,
     /// The queues of `capacity`, by proxy.
     queues: Mutex<BTreeMap<Dice, Arc<Mutex<Queue>>>>,
@@ -51,7 +53,7 @@ impl ActiveFault {
         fault: Fault,
         enabled: Instant,
         expires: Instant,
-        dice: Dice,
+        seed: (u64, Arc<str>),
     ) -> Self {
         Self {
             name,
@@ -59,7 +61,8 @@ impl ActiveFault {
             fault,
             enabled,
             expires,
-            dice,
+            dice: Dice::new(seed.0, &seed.1),
+            seed,
             counts: Counts::default(),
             queues: Mutex::default(),
             tally: Tally::default(),
@@ -111,6 +114,10 @@ impl ActiveFault {
         }
         let scheduled = self.fault.schedule().next_change(self.enabled, now);
         Some(scheduled.map_or(self.expires, |at| at.min(self.expires)))
+    }
+
+    pub(super) fn seed(&self) -> &(u64, Arc<str>) {
+        &self.seed
     }
 
     pub(super) fn dice(&self) -> Dice {

@@ -44,6 +44,19 @@ impl<'a> Request<'a> {
         }
     }
 
+    /// A request that is told of, and not there.
+    pub fn described(
+        protocol: Protocol,
+        keys: Vec<&'a [u8]>,
+        headers: Vec<httparse::Header<'a>>,
+    ) -> Self {
+        Self {
+            keys: Some(keys),
+            headers: Some(headers),
+            ..Self::new(protocol, b"")
+        }
+    }
+
     /// The same, and what the decoder knows of it: of its session as it is for the exchange of this number.
     #[must_use]
     pub const fn knowing(mut self, said: Said<'a>, exchange: u64) -> Self {

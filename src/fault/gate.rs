@@ -180,6 +180,16 @@ impl Gates {
 }
 
 impl Counts {
+    /// Exchanges that `after` and `every` have counted.
+    pub fn offered(&self) -> u64 {
+        self.offered.load(Ordering::Relaxed)
+    }
+
+    /// Hits that `first` has counted.
+    pub fn hits(&self) -> u64 {
+        self.hits.load(Ordering::Relaxed)
+    }
+
     /// Forgets the answer given for a session that has ended.
     pub fn forget(&self, dice: Dice, session: u64) {
         self.sessions().remove(&(session, dice));

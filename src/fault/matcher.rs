@@ -16,6 +16,7 @@ use super::spec::{HeaderMatch, Many, MatchSpec};
 use crate::protocol::postgres::Table;
 use crate::protocol::{Class, Protocol, tcp};
 
+mod conditions;
 mod sql;
 
 /// The compiled `match` of a fault. An empty list matches everything; of a list one has to match.

@@ -19,6 +19,7 @@ pub mod active;
 pub mod arguments;
 pub mod compile;
 pub mod dice;
+pub mod explain;
 pub mod flow;
 pub mod gate;
 pub mod glob;

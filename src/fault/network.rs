@@ -23,6 +23,12 @@ pub enum NetworkError {
     HostBits(String),
 }
 
+impl std::fmt::Display for Network {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.base, self.prefix)
+    }
+}
+
 impl Network {
     /// Reads `10.1.2.3`, `10.0.0.0/8`, `::1` or `fd00::/8`.
     ///

@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 use super::action::{DEFAULT_TTL, MAX_TTL};
 use super::active::{ActiveFault, Source};
 use super::compile::Fault;
-use super::dice::Dice;
 use super::plan::Plan;
 use super::schedule::State;
 use super::spec::FaultSpec;
@@ -80,6 +79,18 @@ pub struct Listed {
     pub injected: u64,
     /// Those that it would have acted on if the state of the session had allowed it.
     pub skipped: u64,
+    /// The seed of its draws, and the name under which it draws.
+    #[serde(default)]
+    pub seed: u64,
+    /// See `seed`.
+    #[serde(default)]
+    pub draws_as: String,
+    /// Exchanges that its gates `after` and `every` have counted.
+    #[serde(default)]
+    pub offered: u64,
+    /// Hits that its gate `first` has counted.
+    #[serde(default)]
+    pub hits: u64,
     /// As it was written.
     pub fault: FaultSpec,
 }
@@ -316,8 +327,8 @@ impl Enabling {
         }
         let expires = self.now.checked_add(ttl).filter(|_| ttl <= MAX_TTL);
         let expires = expires.ok_or(StoreError::TtlTooLong(ttl))?;
-        let dice = Dice::new(self.seed, drawn_as);
-        let active = ActiveFault::new(name, self.source, fault, self.now, expires, dice);
+        let seed = (self.seed, drawn_as.into());
+        let active = ActiveFault::new(name, self.source, fault, self.now, expires, seed);
         Ok(Arc::new(active))
     }
 }
@@ -377,6 +388,10 @@ fn listed(active: &ActiveFault, now: Instant) -> Listed {
         injected: tally.injected(),
         skipped: tally.skips(),
         matched: tally.matches(),
+        seed: active.seed().0,
+        draws_as: active.seed().1.to_string(),
+        offered: active.counts().offered(),
+        hits: active.counts().hits(),
         fault: (**active.fault().spec()).clone(),
     }
 }

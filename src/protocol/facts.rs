@@ -48,6 +48,19 @@ impl Facts {
             .map_or(&self.settled[fact as usize], |change| &change.value)
     }
 
+    /// What a session would have said.
+    pub fn told(user: Option<&str>, database: Option<&str>, name: Option<&str>) -> Self {
+        let mut facts = Self::default();
+        for (fact, value) in [
+            (Fact::User, user),
+            (Fact::Database, database),
+            (Fact::Name, name),
+        ] {
+            facts.settle(fact, value.unwrap_or_default().as_bytes());
+        }
+        facts
+    }
+
     /// The server said so, or the session has only begun.
     pub(crate) fn settle(&mut self, fact: Fact, value: &[u8]) {
         self.settled[fact as usize] = cut(value);

@@ -42,6 +42,7 @@ fn help() {
         &["profile", "show"],
         &["profile", "enable"],
         &["profile", "disable"],
+        &["profile", "explain"],
         &["fault"],
         &["fault", "list"],
         &["fault", "add"],

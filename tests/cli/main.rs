@@ -1,6 +1,8 @@
 //! The command line as people and scripts meet it: what each command prints, where, and how it ends. Against the built binary
 //! and a real redis-server.
 
+mod bad_input;
+mod explain;
 mod help;
 #[path = "../support/mod.rs"]
 mod support;

@@ -320,6 +320,10 @@ fn the_list_is_written_with_units_in_its_keys() {
             "matched": 0,
             "injected": 0,
             "skipped": 0,
+            "seed": 0,
+            "draws_as": "a",
+            "offered": 0,
+            "hits": 0,
             "fault": { "name": "a", "proxy": "*", "action": "stall", "schedule": { "start": "1s" } },
         }])
     );
