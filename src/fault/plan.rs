@@ -109,6 +109,8 @@ pub enum Ending {
     LoseRequest(Loss),
     /// The complete reply is withheld, and all behind it.
     LoseReply(Loss),
+    /// The request goes on twice, and one reply comes back.
+    Duplicate,
 }
 
 /// The compiled faults of one proxy. Immutable but for the counters of gates, which are atomics.
@@ -289,6 +291,13 @@ impl Plan {
         Some(entry.active.fault().spec().action.name())
     }
 
+    /// Whether some fault in it sends requests twice: the data path then needs them whole.
+    pub fn has_duplicates(&self) -> bool {
+        self.entries
+            .iter()
+            .any(|entry| matches!(entry.effect, Effect::End(Ending::Duplicate)))
+    }
+
     /// Whether some fault in it answers with errors: the data path may then need requests whole.
     pub fn has_errors(&self) -> bool {
         self.entries
@@ -424,6 +433,13 @@ impl Entry {
                 let throttles = &mut decision.flow_mut(throttle.on).throttles;
                 throttles.push((Arc::clone(self.active.name()), *throttle));
             }
+            Effect::Corrupt(corrupt) => {
+                let draw = self
+                    .dice
+                    .exchange(subject.session, subject.exchange, Purpose::Corrupt);
+                let corruptions = &mut decision.flow_mut(corrupt.on).corruptions;
+                corruptions.push((*corrupt, draw));
+            }
             Effect::Slice(slice) => {
                 let draw = self
                     .dice
@@ -448,6 +464,7 @@ impl Entry {
             Effect::Delay(latency) => latency.on == side,
             Effect::Throttle(throttle) => throttle.on == side,
             Effect::Slice(slice) => slice.on == side,
+            Effect::Corrupt(corrupt) => corrupt.on == side,
             // A burst of TCP is served on its way to the upstream.
             Effect::Capacity(..) => side == Side::Request,
             Effect::End(Ending::Truncate(_)) => side == Side::Reply,

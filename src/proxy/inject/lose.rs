@@ -101,14 +101,15 @@ pub(super) struct Ready {
 const HEADER: usize = 5;
 
 impl Ready {
-    /// Takes the next bytes. Whether it has ended among them.
-    pub(super) fn feed(&mut self, mut bytes: &[u8]) -> bool {
+    /// Takes the next bytes. Where it has ended among them, if it has.
+    pub(super) fn feed(&mut self, all: &[u8]) -> Option<usize> {
+        let mut bytes = all;
         loop {
             let missing = (HEADER - self.header.len()).min(bytes.len());
             self.header.extend_from_slice(&bytes[..missing]);
             bytes = &bytes[missing..];
             let [kind, a, b, c, d] = self.header[..] else {
-                return false;
+                return None;
             };
             if missing > 0 {
                 // The length counts itself, and not the type.
@@ -118,11 +119,11 @@ impl Ready {
             self.left -= body;
             bytes = &bytes[body..];
             if self.left > 0 {
-                return false;
+                return None;
             }
             self.header.clear();
             if kind == b'Z' {
-                return true;
+                return Some(all.len() - bytes.len());
             }
         }
     }
@@ -139,9 +140,11 @@ mod tests {
         for first in 0..reply.len() {
             for second in first..reply.len() {
                 let mut ready = Ready::default();
-                assert!(!ready.feed(&reply[..first]));
-                assert!(!ready.feed(&reply[first..second]));
-                assert!(ready.feed(&reply[second..]), "{first} {second}");
+                assert_eq!(ready.feed(&reply[..first]), None);
+                assert_eq!(ready.feed(&reply[first..second]), None);
+                let rest = [&reply[second..], b"behind"].concat();
+                let end = Some(reply.len() - second);
+                assert_eq!(ready.feed(&rest), end, "{first} {second}");
             }
         }
     }
