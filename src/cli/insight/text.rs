@@ -175,8 +175,9 @@ fn breaker_lines(text: &mut String, breaker: &Breaker) {
     finding(text, "  stays open", &breaker.open_seconds, |o| {
         format!("{:.2} to {:.2} s", o.low, o.high)
     });
-    finding(text, "  then tries", &breaker.probes, |p| {
-        format!("{} calls at once", p.at_once)
+    finding(text, "  then tries", &breaker.probes, |p| match p.at_once {
+        1 => "one call".into(),
+        n => format!("{n} calls at once"),
     });
     finding(text, "  closes", &breaker.closing, |c| {
         format!("by itself, {:.2} s after the fault", c.after_seconds)
