@@ -29,6 +29,7 @@ pub mod network;
 pub mod plan;
 pub mod preset;
 mod problems;
+pub mod recorded;
 pub mod schedule;
 pub mod skip;
 pub mod spec;
