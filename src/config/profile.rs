@@ -12,6 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 mod against;
+mod recorded;
 
 /// The most faults of one profile.
 const MAX_FAULTS: usize = 256;
@@ -36,7 +37,9 @@ pub struct Profile {
 }
 
 /// Sections that belong to `brownout test`; nothing else reads them.
-const TEST_SECTIONS: [&str; 5] = ["load", "phase", "expect", "guard", "watch"];
+const TEST_SECTIONS: [&str; 7] = [
+    "service", "proxy", "load", "phase", "expect", "guard", "watch",
+];
 
 /// What may stand at the top of a profile. Faults are read one by one, so that a broken one hides no other.
 #[derive(Debug, Default, Deserialize)]
@@ -46,6 +49,10 @@ struct Head {
     seed: Option<u64>,
     #[serde(rename = "fault")]
     _fault: Option<IgnoredAny>,
+    #[serde(rename = "service")]
+    _service: Option<IgnoredAny>,
+    #[serde(rename = "proxy")]
+    _proxy: Option<IgnoredAny>,
     #[serde(rename = "load")]
     _load: Option<IgnoredAny>,
     #[serde(rename = "phase")]
@@ -66,14 +73,24 @@ impl Profile {
     pub fn load(path: &Path) -> Result<Self, Problems> {
         let text = read::text(path)?;
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-        Self::parse(&stem, &text, &path.display().to_string())
+        let folder = path.parent().unwrap_or(Path::new(""));
+        Self::parse_in(&stem, &text, &path.display().to_string(), Some(folder))
     }
 
     /// Checks a text. `origin` is how problems name it.
     ///
     /// # Errors
-    /// Everything that is wrong with it.
+    /// Everything that is wrong with it; that it names files is, too.
     pub fn parse(name: &str, text: &str, origin: &str) -> Result<Self, Problems> {
+        Self::parse_in(name, text, origin, None)
+    }
+
+    fn parse_in(
+        name: &str,
+        text: &str,
+        origin: &str,
+        folder: Option<&Path>,
+    ) -> Result<Self, Problems> {
         let mut document = Document::parse(text, origin)?;
         if document.keys().is_empty() {
             return Err(Problems::of_file(
@@ -88,7 +105,7 @@ impl Profile {
             .into_iter()
             .filter(|section| keys.iter().any(|k| k == section))
             .collect();
-        let faults = faults(&mut document, ignored.is_empty());
+        let faults = faults(&mut document, ignored.is_empty(), folder);
         if !document.is_clean() {
             return Err(document.into_problems());
         }
@@ -131,7 +148,7 @@ impl Profile {
 }
 
 /// The faults as far as they are valid; everything else is reported.
-fn faults(document: &mut Document<'_>, required: bool) -> Vec<Fault> {
+fn faults(document: &mut Document<'_>, required: bool, folder: Option<&Path>) -> Vec<Fault> {
     let has_key = document.keys().iter().any(|k| k == "fault");
     let Some(count) = document.len_of("fault") else {
         if has_key {
@@ -158,9 +175,10 @@ fn faults(document: &mut Document<'_>, required: bool) -> Vec<Fault> {
     for index in 0..count.min(MAX_FAULTS) {
         let path = format!("fault[{index}]");
         let at = [Step::Key("fault".into()), Step::Index(index)];
-        let Some(spec) = document.read::<FaultSpec>(&at) else {
+        let Some(mut spec) = document.read::<FaultSpec>(&at) else {
             continue;
         };
+        recorded::read_files(&mut spec, &path, folder, document);
         match spec.compile(&path) {
             Ok(fault) => faults.push(fault),
             Err(errors) => {

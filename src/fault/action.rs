@@ -11,7 +11,9 @@ use std::time::Duration;
 
 mod blackhole;
 mod capacity;
+mod corrupt;
 mod disconnect;
+mod duplicate_request;
 mod error;
 mod latency;
 mod limit_connections;
@@ -30,6 +32,7 @@ mod truncate;
 
 pub use capacity::Capacity;
 pub(in crate::fault) use capacity::{Queue, Turn};
+pub use corrupt::{Corrupt, Which};
 pub use disconnect::{CloseHow, Disconnect, When};
 pub use error::{ErrorAction, ErrorReply};
 pub use latency::{Distribution, Latency};
@@ -89,6 +92,10 @@ pub enum Action {
     LimitConnections(Limit),
     /// Stops the bytes of one direction, and closes.
     StreamCut(StreamCut),
+    /// Sends a request twice.
+    DuplicateRequest,
+    /// Changes bytes.
+    Corrupt(Corrupt),
 }
 
 /// What an action comes to on a session of one protocol.
@@ -102,6 +109,8 @@ pub enum Effect {
     Throttle(Throttle),
     /// Bytes go in pieces; other faults may act on the exchange too.
     Slice(Slice),
+    /// Bytes are changed; other faults may act on the exchange too.
+    Corrupt(Corrupt),
     /// An exchange waits its turn and is served, or ends so.
     Capacity(Capacity, Ending),
     /// A published message is dropped or held.
@@ -152,6 +161,8 @@ impl Action {
             ActionKind::Blackhole => blackhole::PARAMETERS,
             ActionKind::ResetPeer => reset_peer::PARAMETERS,
             ActionKind::LimitData => limit_data::PARAMETERS,
+            ActionKind::DuplicateRequest => duplicate_request::PARAMETERS,
+            ActionKind::Corrupt => corrupt::PARAMETERS,
         }
     }
 
@@ -179,6 +190,8 @@ impl Action {
             ActionKind::Blackhole => Some(Self::StreamCut(blackhole::compile(spec, problems))),
             ActionKind::ResetPeer => Some(Self::StreamCut(reset_peer::compile(spec, problems))),
             ActionKind::LimitData => limit_data::compile(spec, problems).map(Self::StreamCut),
+            ActionKind::DuplicateRequest => Some(Self::DuplicateRequest),
+            ActionKind::Corrupt => Corrupt::compile(spec, problems).map(Self::Corrupt),
         }
     }
 
@@ -209,6 +222,8 @@ impl Action {
             }
             Self::Truncate(truncate) => Effect::End(Ending::Truncate(*truncate)),
             Self::StreamCut(cut) => Effect::StreamCut(*cut),
+            Self::DuplicateRequest => Effect::End(duplicate_request::on(protocol)?),
+            Self::Corrupt(corrupt) => Effect::Corrupt(*corrupt),
         })
     }
 }
@@ -261,6 +276,10 @@ pub(super) fn given(spec: &FaultSpec) -> impl Iterator<Item = &'static str> {
         ("service", spec.service.is_some()),
         ("queue", spec.queue.is_some()),
         ("in_service", spec.in_service.is_some()),
+        ("rate", spec.rate.is_some()),
+        ("count", spec.count.is_some()),
+        ("from", spec.from.is_some()),
+        ("to", spec.to.is_some()),
         ("gap", spec.gap.is_some()),
         ("variation", spec.variation.is_some()),
         ("size", spec.size.is_some()),

@@ -33,6 +33,8 @@ pub enum Purpose {
     Service = 12,
     /// How late the end of a connection is passed on.
     Close = 13,
+    /// Which bytes are changed, and how.
+    Corrupt = 14,
 }
 
 /// The dice of one fault on one proxy.
@@ -75,6 +77,13 @@ impl Draw {
     pub fn uniform(self) -> f64 {
         const STEP: f64 = 1.0 / (1_u64 << 53) as f64;
         (self.0 >> 11) as f64 * STEP
+    }
+
+    /// Another draw for each number, of the same draw.
+    #[inline]
+    #[must_use]
+    pub fn at(self, number: u64) -> Self {
+        Self(absorb(self.0, number))
     }
 
     /// True with this probability: always at 1, never at 0.

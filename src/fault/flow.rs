@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::action::{Slice, Throttle};
+use super::action::{Corrupt, Slice, Throttle};
 use super::dice::Draw;
 
 /// How the bytes of one direction go. The default: as they come.
@@ -12,11 +12,18 @@ pub struct Flow {
     pub throttles: Vec<(Arc<str>, Throttle)>,
     /// In which pieces; of several the first in the plan's order. The draw is that of the first piece's size.
     pub slices: Option<(Slice, Draw)>,
+    /// What is changed in them, by each fault in its turn.
+    pub corruptions: Vec<(Corrupt, Draw)>,
 }
 
 impl Flow {
     /// Whether the bytes go as they come.
     pub fn is_plain(&self) -> bool {
+        self.is_unpaced() && self.corruptions.is_empty()
+    }
+
+    /// Whether nothing holds them up.
+    pub fn is_unpaced(&self) -> bool {
         self.throttles.is_empty() && self.slices.is_none()
     }
 }

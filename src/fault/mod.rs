@@ -29,7 +29,9 @@ pub mod network;
 pub mod plan;
 pub mod preset;
 mod problems;
+pub mod recorded;
 pub mod schedule;
+pub mod skip;
 pub mod spec;
 pub mod store;
 
@@ -37,5 +39,6 @@ pub use action::Action;
 pub use active::{ActiveFault, Source};
 pub use compile::Fault;
 pub use plan::{Decision, Plan, Subject};
+pub use skip::Skip;
 pub use spec::{FaultSpec, FieldError};
 pub use store::{Store, StoreError};

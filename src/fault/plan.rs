@@ -28,6 +28,7 @@ use super::flow::Flow;
 use super::gate::Asked;
 use super::index::{Candidates, OperationIndex};
 use super::schedule::State;
+use super::skip::Skip;
 use super::spec::{Existing, Scope, Side};
 use crate::protocol::{Catalog, Class, Operation, Protocol};
 
@@ -109,6 +110,8 @@ pub enum Ending {
     LoseRequest(Loss),
     /// The complete reply is withheld, and all behind it.
     LoseReply(Loss),
+    /// The request goes on twice, and one reply comes back.
+    Duplicate,
 }
 
 /// The compiled faults of one proxy. Immutable but for the counters of gates, which are atomics.
@@ -289,6 +292,13 @@ impl Plan {
         Some(entry.active.fault().spec().action.name())
     }
 
+    /// Whether some fault in it sends requests twice: the data path then needs them whole.
+    pub fn has_duplicates(&self) -> bool {
+        self.entries
+            .iter()
+            .any(|entry| matches!(entry.effect, Effect::End(Ending::Duplicate)))
+    }
+
     /// Whether some fault in it answers with errors: the data path may then need requests whole.
     pub fn has_errors(&self) -> bool {
         self.entries
@@ -318,9 +328,9 @@ impl Plan {
     }
 
     /// The data path could not carry out a decision of this fault in the state in which the session is.
-    pub fn skipped(&self, fault: &str) {
+    pub fn skipped(&self, fault: &str, why: Skip) {
         if let Some(entry) = self.entries.iter().find(|e| &**e.active.name() == fault) {
-            entry.active.tally().skip();
+            entry.active.tally().skip(why);
         }
     }
 
@@ -424,6 +434,13 @@ impl Entry {
                 let throttles = &mut decision.flow_mut(throttle.on).throttles;
                 throttles.push((Arc::clone(self.active.name()), *throttle));
             }
+            Effect::Corrupt(corrupt) => {
+                let draw = self
+                    .dice
+                    .exchange(subject.session, subject.exchange, Purpose::Corrupt);
+                let corruptions = &mut decision.flow_mut(corrupt.on).corruptions;
+                corruptions.push((*corrupt, draw));
+            }
             Effect::Slice(slice) => {
                 let draw = self
                     .dice
@@ -448,6 +465,7 @@ impl Entry {
             Effect::Delay(latency) => latency.on == side,
             Effect::Throttle(throttle) => throttle.on == side,
             Effect::Slice(slice) => slice.on == side,
+            Effect::Corrupt(corrupt) => corrupt.on == side,
             // A burst of TCP is served on its way to the upstream.
             Effect::Capacity(..) => side == Side::Request,
             Effect::End(Ending::Truncate(_)) => side == Side::Reply,

@@ -32,7 +32,7 @@ pub struct FaultSpec {
     /// What it does.
     pub action: ActionKind,
 
-    /// `latency`, `throttle`, `slice`: which side of the exchange; default `reply`. `blackhole`, `reset_peer`, `limit_data`: which
+    /// `latency`, `throttle`, `slice`, `corrupt`: which side of the exchange; default `reply`. `blackhole`, `reset_peer`, `limit_data`: which
     /// direction of the connection; default `reply`. `slow_close`: whose end, that of the client
     /// (`request`) or of the upstream (`reply`); default both.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -97,6 +97,18 @@ pub struct FaultSpec {
     /// `throttle`: how many bytes may go at once after a pause. Default: those of 20 ms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub burst: Option<u64>,
+    /// `corrupt`: the share of the bytes that are changed, above 0, at most 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<f64>,
+    /// `corrupt`: how many bytes of the range are changed. Default: 1; needs `to`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u32>,
+    /// `corrupt`: the first byte of the message that may be changed, from 0. Default: 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<u64>,
+    /// `corrupt`: the first byte behind those that may be changed. Default: the end of the message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<u64>,
     /// `slice`: bytes of a piece, on average.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u32>,
@@ -194,6 +206,10 @@ impl FaultSpec {
             burst: None,
             size: None,
             variation: None,
+            rate: None,
+            count: None,
+            from: None,
+            to: None,
             gap: None,
             in_service: None,
             queue: None,
@@ -261,11 +277,15 @@ pub enum ActionKind {
     ResetPeer,
     /// So many bytes of one direction go, then the session is closed.
     LimitData,
+    /// Sends a request twice; the client gets one reply.
+    DuplicateRequest,
+    /// Changes bytes of a message.
+    Corrupt,
 }
 
 impl ActionKind {
     /// All actions.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::Latency,
         Self::Stall,
         Self::Timeout,
@@ -285,6 +305,8 @@ impl ActionKind {
         Self::Blackhole,
         Self::ResetPeer,
         Self::LimitData,
+        Self::DuplicateRequest,
+        Self::Corrupt,
     ];
 
     /// The name used in configuration, metrics and reports.
@@ -309,6 +331,8 @@ impl ActionKind {
             Self::Blackhole => "blackhole",
             Self::ResetPeer => "reset_peer",
             Self::LimitData => "limit_data",
+            Self::DuplicateRequest => "duplicate_request",
+            Self::Corrupt => "corrupt",
         }
     }
 }

@@ -4,6 +4,7 @@
 
 use super::tape;
 use crate::fault::{Fault, FaultSpec};
+use crate::protocol::Protocol;
 use crate::proxy::rig::{PROTOCOLS, Peer, Rig};
 use std::time::Duration;
 
@@ -190,6 +191,8 @@ struct Story {
     was_reset: bool,
     on: Vec<usize>,
     harm: Harm,
+    /// Its protocol is one that is decoded.
+    spoken: bool,
 }
 
 impl Story {
@@ -256,7 +259,9 @@ impl Story {
         // What is kept of a request that is not identified yet goes on by this.
         self.rig.halt();
         self.check();
-        if self.harm > Harm::Held || self.was_reset {
+        // A client that leaves a stalled session has given up: what was held for it ends with the session.
+        let gave_up = self.harm == Harm::Held && self.closed[Peer::Client as usize] && self.spoken;
+        if self.harm > Harm::Held || self.was_reset || gave_up {
             return;
         }
         for (from, to) in [(Peer::Client, Peer::Server), (Peer::Server, Peer::Client)] {
@@ -278,13 +283,15 @@ pub fn injector(input: &[u8]) {
     };
     let (seed, _) = tape::read(rest);
     let mut rest = rest.get(1..).unwrap_or_default();
+    let protocol = PROTOCOLS[usize::from(protocol % 4)];
     let mut story = Story {
-        rig: Rig::new(PROTOCOLS[usize::from(protocol % 4)], u64::from(seed)),
+        rig: Rig::new(protocol, u64::from(seed)),
         sent: [Vec::new(), Vec::new()],
         closed: [false; 2],
         was_reset: false,
         on: Vec::new(),
         harm: Harm::Late,
+        spoken: protocol != Protocol::Tcp,
     };
     COMPILED.with(|faults| {
         while let Some(step) = next(&mut rest) {

@@ -102,6 +102,8 @@ pub(crate) struct Lane {
     process: Arc<Process>,
     /// Reading stopped at the bound, and that was counted.
     pub(crate) throttled: bool,
+    /// The message whose bytes are being changed, and how many of them came.
+    corrupting: Option<(Arc<Decision>, u64)>,
     /// A close was put in: what comes behind it never goes, since the receiver would get it with a hole before it.
     ended: bool,
 }
@@ -117,6 +119,7 @@ impl Lane {
             sent: 0,
             process,
             throttled: false,
+            corrupting: None,
             ended: false,
         }
     }
@@ -137,6 +140,14 @@ impl Lane {
             return;
         }
         self.hold(bytes.len());
+        let changed;
+        let bytes = match cause {
+            Some(decision) if !decision.flow(self.side).corruptions.is_empty() => {
+                changed = self.corrupted(bytes, decision);
+                &changed
+            }
+            _ => bytes,
+        };
         if let Some(Item {
             due: d,
             cargo: Cargo::Bytes(buffer),
@@ -155,6 +166,20 @@ impl Lane {
         }
         self.items
             .push_back(Item::new(due, Cargo::Bytes(bytes.to_vec()), cause));
+    }
+
+    /// The next bytes of the message that this decision is about, as they go on.
+    fn corrupted(&mut self, bytes: &[u8], decision: &Arc<Decision>) -> Vec<u8> {
+        let offset = match &self.corrupting {
+            Some((of, offset)) if Arc::ptr_eq(of, decision) => *offset,
+            _ => 0,
+        };
+        let mut bytes = bytes.to_vec();
+        for (corrupt, draw) in &decision.flow(self.side).corruptions {
+            corrupt.apply(*draw, offset, &mut bytes);
+        }
+        self.corrupting = Some((Arc::clone(decision), offset + bytes.len() as u64));
+        bytes
     }
 
     pub(crate) fn push(&mut self, item: Item) {
@@ -246,7 +271,7 @@ impl Lane {
             while item.sent < bytes.len() {
                 let mut piece = &bytes[item.sent..];
                 let cause = item.cause.as_ref();
-                let paced = cause.filter(|d| !d.flow(self.side).is_plain());
+                let paced = cause.filter(|d| !d.flow(self.side).is_unpaced());
                 if let Some(decision) = paced {
                     match self.pace.ask(decision, self.side, piece.len(), now) {
                         Pass::Now(n) => piece = &piece[..n],

@@ -568,6 +568,12 @@ impl Meter {
         self.exchanges.get(index)
     }
 
+    /// The exchange that began last, while it is not complete.
+    pub(crate) fn newest(&self) -> Option<u64> {
+        let last = self.exchanges.len().checked_sub(1)?;
+        Some(self.base + last as u64)
+    }
+
     /// The oldest exchange whose reply is not complete; the next one to come where all are.
     pub(crate) fn oldest_unanswered(&self) -> u64 {
         let done = self.exchanges.iter().take_while(|e| e.replied).count();

@@ -1,5 +1,6 @@
 use super::*;
 use crate::config::Config;
+use std::time::Duration;
 
 fn problems(text: &str) -> Vec<String> {
     match Profile::parse("p", text, "p.toml") {
@@ -93,7 +94,7 @@ fn one_wrong_thing_each() {
         ),
         (
             "[[fault]]\naction = 'stal'",
-            "2:10: fault[0].action: unknown action \"stal\"; expected latency, stall, timeout, disconnect, refuse, error, lose_request, lose_reply, throttle, slice, truncate, push_loss, push_delay, slow_close, capacity, limit_connections, blackhole, reset_peer or limit_data (did you mean \"stall\"?)",
+            "2:10: fault[0].action: unknown action \"stal\"; expected latency, stall, timeout, disconnect, refuse, error, lose_request, lose_reply, throttle, slice, truncate, push_loss, push_delay, slow_close, capacity, limit_connections, blackhole, reset_peer, limit_data, duplicate_request or corrupt (did you mean \"stall\"?)",
         ),
         (
             "[[fault]]\naction = 'stall'\nprobabilty = 1",
@@ -105,7 +106,7 @@ fn one_wrong_thing_each() {
         ),
         (
             "[[fault]]\naction = 'latency'\ndelay = { distribution = 'gauss', mean = '1ms' }",
-            "3:26: fault[0].delay.distribution: unknown distribution \"gauss\"; expected fixed, uniform, normal, lognormal or pareto",
+            "3:26: fault[0].delay.distribution: unknown distribution \"gauss\"; expected fixed, uniform, normal, lognormal, pareto or recorded",
         ),
         (
             "[[fault]]\naction = 'latency'\ndelay = { distribution = 'uniform', mim = '1ms', max = '2ms' }",
@@ -237,5 +238,72 @@ fn without_proxies_nothing_can_act() {
     assert_eq!(
         profile.check_against(&[]).unwrap_err().0[0].to_string(),
         "p.toml:1:1: fault[0].proxy: no proxy is called \"*\"; there are no proxies"
+    );
+}
+
+/// A folder with a profile that names a file of measured delays.
+fn recorded(file: &str, log: Option<&[u8]>) -> Result<Profile, String> {
+    let dir = std::env::temp_dir().join(format!(
+        "brownout-recorded-{}-{}",
+        std::process::id(),
+        file.len()
+    ));
+    std::fs::create_dir_all(&dir).unwrap();
+    if let Some(log) = log {
+        std::fs::write(dir.join("measured.hlog"), log).unwrap();
+    }
+    let text = format!(
+        "[[fault]]\naction = \"latency\"\n\ndelay = {{ distribution = \"recorded\", file = \"{file}\" }}\n"
+    );
+    let path = dir.join("p.toml");
+    std::fs::write(&path, text).unwrap();
+    let loaded = Profile::load(&path);
+    std::fs::remove_dir_all(&dir).unwrap();
+    loaded.map_err(|problems| problems.to_string())
+}
+
+#[test]
+fn measured_delays_are_read_from_the_profiles_folder() {
+    use hdrhistogram::Histogram;
+    use hdrhistogram::serialization::V2Serializer;
+    use hdrhistogram::serialization::interval_log::IntervalLogWriterBuilder;
+    let mut log = Vec::new();
+    let mut serializer = V2Serializer::new();
+    let mut writer = IntervalLogWriterBuilder::new()
+        .begin_log_with(&mut log, &mut serializer)
+        .unwrap();
+    let mut histogram = Histogram::<u64>::new(3).unwrap();
+    histogram.record_n(3_000, 10).unwrap();
+    let second = Duration::from_secs(1);
+    writer
+        .write_histogram(&histogram, second, second, None)
+        .unwrap();
+    let profile = recorded("measured.hlog", Some(&log)).expect("a log");
+    assert_eq!(profile.faults.len(), 1);
+    let missing = recorded("absent.hlog", None).expect_err("no such file");
+    for part in [
+        "p.toml:4:",
+        "fault[0].delay.file",
+        "absent.hlog",
+        "relative to the folder",
+    ] {
+        assert!(missing.contains(part), "{part} in {missing}");
+    }
+    let nonsense = recorded("measured.hlog", Some(b"#\nnonsense\n")).expect_err("no log");
+    assert!(
+        nonsense.contains("line 2 is not one of an HdrHistogram log"),
+        "{nonsense}"
+    );
+}
+
+#[test]
+fn a_text_without_a_folder_names_no_files() {
+    let text = "[[fault]]\naction = \"latency\"\ndelay = { distribution = \"recorded\", file = \"/etc/passwd\" }\n";
+    let problems = Profile::parse("p", text, "p.toml").expect_err("no folder");
+    assert!(
+        problems
+            .to_string()
+            .contains("a file can be named in a profile only"),
+        "{problems}"
     );
 }

@@ -1,5 +1,6 @@
 //! `latency`: the request or the reply is held for a while.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand_distr::{Distribution as _, LogNormal, Normal, Pareto};
@@ -7,6 +8,7 @@ use rand_distr::{Distribution as _, LogNormal, Normal, Pareto};
 use crate::fault::dice::Draw;
 use crate::fault::plan::Decision;
 use crate::fault::problems::{Problems, listed};
+use crate::fault::recorded::Recorded;
 use crate::fault::spec::{Delay, DelayTable, DistributionKind, FaultSpec, Side};
 
 use super::MAX_DELAY;
@@ -29,7 +31,7 @@ pub struct Latency {
 }
 
 /// How long something is held. The parameters of the drawn ones are nanoseconds.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Distribution {
     /// Always the same.
     Fixed(Duration),
@@ -41,6 +43,8 @@ pub enum Distribution {
     Lognormal(LogNormal<f64>),
     /// Never below its scale, with a power law's tail.
     Pareto(Pareto<f64>),
+    /// As it was measured.
+    Recorded(Arc<Recorded>),
 }
 
 impl Distribution {
@@ -55,6 +59,7 @@ impl Distribution {
             Self::Normal(normal) => clamped(normal.sample(&mut draw.generator())),
             Self::Lognormal(lognormal) => clamped(lognormal.sample(&mut draw.generator())),
             Self::Pareto(pareto) => clamped(pareto.sample(&mut draw.generator())),
+            Self::Recorded(recorded) => recorded.sample(draw).min(MAX_DELAY),
         }
     }
 }
@@ -176,6 +181,7 @@ impl Distribution {
                 }
                 pareto(scale?, table.shape?, field, problems)
             }
+            DistributionKind::Recorded => recorded(table, field, problems),
         }
     }
 }
@@ -269,6 +275,27 @@ fn pareto(
         .map(Distribution::Pareto)
 }
 
+fn recorded(table: &DelayTable, field: &str, problems: &mut Problems<'_>) -> Option<Distribution> {
+    if let Some(recorded) = &table.recorded {
+        return Some(Distribution::Recorded(Arc::clone(recorded)));
+    }
+    let field = format!("{field}.file");
+    if table.file.is_some() {
+        problems.add(
+            &field,
+            "a file can be named in a profile only",
+            "put the fault into a file in the folder of profiles, and enable that",
+        );
+    } else {
+        problems.add(
+            &field,
+            "`recorded` needs `file`",
+            "add file = \"measured.hlog\"",
+        );
+    }
+    None
+}
+
 fn durations(table: &DelayTable) -> [(&'static str, Option<Duration>); 8] {
     [
         ("value", table.value),
@@ -286,7 +313,11 @@ fn durations(table: &DelayTable) -> [(&'static str, Option<Duration>); 8] {
 fn reject_foreign(table: &DelayTable, field: &str, problems: &mut Problems<'_>) {
     let kind = table.distribution;
     let given = durations(table).map(|(name, value)| (name, value.is_some()));
-    let given = given.into_iter().chain([("shape", table.shape.is_some())]);
+    let given = given.into_iter().chain([
+        ("shape", table.shape.is_some()),
+        ("file", table.file.is_some()),
+        ("tag", table.tag.is_some()),
+    ]);
     for (name, _) in given.filter(|(_, given)| *given) {
         if !kind.parameters().contains(&name) {
             problems.add(

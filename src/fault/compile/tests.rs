@@ -64,6 +64,8 @@ fn every_action_compiles_in_its_shortest_form() {
         "action = 'blackhole'",
         "action = 'reset_peer'",
         "action = 'limit_data'\nbytes = 10",
+        "action = 'duplicate_request'",
+        "action = 'corrupt'\nto = 64",
     ] {
         let fault = compile(toml);
         assert!(fault.acts_on("anything"));
@@ -71,7 +73,22 @@ fn every_action_compiles_in_its_shortest_form() {
         assert_eq!(fault.gates(), &Gates::default());
         assert_eq!(fault.schedule(), &Schedule::default());
     }
-    assert_eq!(ActionKind::ALL.len(), 19, "an action without a short form");
+    assert_eq!(ActionKind::ALL.len(), 21, "an action without a short form");
+}
+
+#[test]
+fn what_corrupt_is_to_change_must_be_sayable() {
+    for (toml, path) in [
+        ("action = 'corrupt'", "to"),
+        ("action = 'corrupt'\nrate = 1.5", "rate"),
+        ("action = 'corrupt'\nrate = 0.0", "rate"),
+        ("action = 'corrupt'\nrate = 0.1\ncount = 1", "count"),
+        ("action = 'corrupt'\ncount = 0\nto = 9", "count"),
+        ("action = 'corrupt'\nfrom = 9\nto = 9", "to"),
+        ("action = 'corrupt'\nto = 64\nsize = 3", "size"),
+    ] {
+        assert_eq!(wrong_paths(toml), [path], "{toml}");
+    }
 }
 
 #[test]

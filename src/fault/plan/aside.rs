@@ -108,7 +108,7 @@ impl Plan {
             }
             let draw = entry.dice.exchange(session, side as u64, Purpose::Close);
             let latency = Latency {
-                delay: close.delay,
+                delay: close.delay.clone(),
                 on: side,
                 floor: false,
             };

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -10,6 +11,7 @@ use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::config::duration;
+use crate::fault::recorded::Recorded;
 
 /// How long a fault holds something: `"5ms"`, or a table.
 #[derive(Debug, Clone, PartialEq)]
@@ -93,6 +95,15 @@ pub struct DelayTable {
     /// `pareto`: the tail index; the smaller, the heavier the tail (2 to 3 is typical of networks).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shape: Option<f64>,
+    /// `recorded`: an HdrHistogram log with values in microseconds, as `--hlog` writes it; relative to the profile's folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// `recorded`: only intervals with this tag. Default: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    /// What the file holds, once it was read.
+    #[serde(skip)]
+    pub recorded: Option<Arc<Recorded>>,
 }
 
 impl DelayTable {
@@ -109,6 +120,9 @@ impl DelayTable {
             p99: None,
             scale: None,
             shape: None,
+            file: None,
+            tag: None,
+            recorded: None,
         }
     }
 }
@@ -127,6 +141,8 @@ pub enum DistributionKind {
     Lognormal,
     /// A heavy tail: never below `scale`, the rarer the longer by `shape`.
     Pareto,
+    /// As it was measured once: a `file`, in a profile only.
+    Recorded,
 }
 
 impl DistributionKind {
@@ -138,6 +154,7 @@ impl DistributionKind {
             Self::Normal => "normal",
             Self::Lognormal => "lognormal",
             Self::Pareto => "pareto",
+            Self::Recorded => "recorded",
         }
     }
 
@@ -149,6 +166,7 @@ impl DistributionKind {
             Self::Normal => &["mean", "stddev"],
             Self::Lognormal => &["p50", "p99"],
             Self::Pareto => &["scale", "shape"],
+            Self::Recorded => &["file", "tag"],
         }
     }
 }

@@ -105,6 +105,18 @@ pub fn terminate() -> Bytes {
     frame.freeze()
 }
 
+/// Whether messages of a batch prepare a statement under a name, which could be done once only.
+pub fn names_a_statement(mut messages: &[u8]) -> bool {
+    while let [kind, a, b, c, d, body @ ..] = messages {
+        if *kind == b'P' && body.first().is_some_and(|first| *first != 0) {
+            return true;
+        }
+        let length = (u32::from_be_bytes([*a, *b, *c, *d]) as usize).saturating_sub(4);
+        messages = body.get(length..).unwrap_or_default();
+    }
+    false
+}
+
 /// Whether a COPY ... FROM takes its data from the client. Where a file is called so too, the server never asks for data, and
 /// nothing comes of it.
 pub fn copies_from_client(request: &[u8]) -> bool {

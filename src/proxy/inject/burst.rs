@@ -108,7 +108,13 @@ impl Injector {
                 return false;
             }
             // These are about exchanges, and are in no plan of plain TCP.
-            Some(Ending::Error(_) | Ending::LoseRequest(_) | Ending::LoseReply(_)) | None => {}
+            Some(
+                Ending::Error(_)
+                | Ending::LoseRequest(_)
+                | Ending::LoseReply(_)
+                | Ending::Duplicate,
+            )
+            | None => {}
         }
         lane.push_bytes(bytes, at, Some(&decision));
         false

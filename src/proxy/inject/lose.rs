@@ -6,8 +6,8 @@ use super::super::relay::Relay;
 use super::Injector;
 use super::reply::{Reply, Replying};
 use super::request::{Asking, due};
-use crate::fault::Decision;
 use crate::fault::action::Loss;
+use crate::fault::{Decision, Skip};
 use crate::protocol::{Decoder, Protocol};
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +37,7 @@ impl Injector {
         now: u64,
         decision: &Arc<Decision>,
         relay: &Relay,
-    ) -> Option<&'static str> {
+    ) -> Option<Skip> {
         let delay = clock::nanos(decision.request_delay);
         self.pass(seen, delay, now, decision);
         let answered = match &relay.meter.decoder {
@@ -45,7 +45,7 @@ impl Injector {
             _ => relay.meter.get(exchange).is_some_and(|e| e.replies),
         };
         if !answered {
-            return Some("no reply is expected");
+            return Some(Skip::NoReply);
         }
         let ready = (relay.shared.protocol() == Protocol::Postgres).then(Ready::default);
         self.replies
@@ -101,14 +101,15 @@ pub(super) struct Ready {
 const HEADER: usize = 5;
 
 impl Ready {
-    /// Takes the next bytes. Whether it has ended among them.
-    pub(super) fn feed(&mut self, mut bytes: &[u8]) -> bool {
+    /// Takes the next bytes. Where it has ended among them, if it has.
+    pub(super) fn feed(&mut self, all: &[u8]) -> Option<usize> {
+        let mut bytes = all;
         loop {
             let missing = (HEADER - self.header.len()).min(bytes.len());
             self.header.extend_from_slice(&bytes[..missing]);
             bytes = &bytes[missing..];
             let [kind, a, b, c, d] = self.header[..] else {
-                return false;
+                return None;
             };
             if missing > 0 {
                 // The length counts itself, and not the type.
@@ -118,11 +119,11 @@ impl Ready {
             self.left -= body;
             bytes = &bytes[body..];
             if self.left > 0 {
-                return false;
+                return None;
             }
             self.header.clear();
             if kind == b'Z' {
-                return true;
+                return Some(all.len() - bytes.len());
             }
         }
     }
@@ -139,9 +140,11 @@ mod tests {
         for first in 0..reply.len() {
             for second in first..reply.len() {
                 let mut ready = Ready::default();
-                assert!(!ready.feed(&reply[..first]));
-                assert!(!ready.feed(&reply[first..second]));
-                assert!(ready.feed(&reply[second..]), "{first} {second}");
+                assert_eq!(ready.feed(&reply[..first]), None);
+                assert_eq!(ready.feed(&reply[first..second]), None);
+                let rest = [&reply[second..], b"behind"].concat();
+                let end = Some(reply.len() - second);
+                assert_eq!(ready.feed(&rest), end, "{first} {second}");
             }
         }
     }

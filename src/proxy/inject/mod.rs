@@ -14,6 +14,7 @@ mod record;
 mod reply;
 mod request;
 mod swap;
+mod twice;
 
 use super::clock;
 use super::event::Event as Happening;

@@ -35,6 +35,8 @@ pub(super) enum Reply {
     Lose { loss: Loss, ready: Option<Ready> },
     /// Cut short, so that something is missing.
     Truncate(Truncate),
+    /// The reply to a second sending: none of it goes to the client.
+    Swallow { ready: Option<Ready> },
 }
 
 impl Reply {
@@ -111,6 +113,8 @@ pub(super) enum Replying {
         kept: Vec<u8>,
         cause: Arc<Decision>,
     },
+    /// None of it goes on, and what comes behind it does.
+    Swallowed { ready: Option<Ready> },
     /// Nothing more goes to the client.
     Cutoff,
 }
@@ -147,8 +151,9 @@ impl Replies {
             answer.due = 0;
         }
         // What was asked of the server in another form must be answered so; everything else may lapse.
-        self.expected
-            .retain(|(_, d, reply)| in_force(d) || matches!(reply, Reply::Swap { .. }));
+        self.expected.retain(|(_, d, reply)| {
+            in_force(d) || matches!(reply, Reply::Swap { .. } | Reply::Swallow { .. })
+        });
         if let Replying::Swapping {
             delay,
             floor,
@@ -189,10 +194,16 @@ impl Replies {
     pub(super) fn give_up(&mut self) -> Vec<u8> {
         let kept = self.take_kept();
         self.expected.clear();
-        if !self.is_cut() {
+        if !self.is_cut() && !self.is_swallowing() {
             self.replying = Replying::Plain;
         }
         kept
+    }
+
+    /// Whether the reply to a second sending is still to come, or to end.
+    pub(super) fn is_swallowing(&self) -> bool {
+        let expected = |e: &(u64, Arc<Decision>, Reply)| matches!(e.2, Reply::Swallow { .. });
+        matches!(self.replying, Replying::Swallowed { .. }) || self.expected.iter().any(expected)
     }
 
     /// Whether nothing that the server still says reaches the client.
@@ -251,6 +262,7 @@ impl Replying {
                 cause,
                 lapsed: false,
             },
+            Reply::Swallow { ready } => Self::Swallowed { ready },
             Reply::Truncate(truncate) => Self::Truncate {
                 truncate,
                 kept: Vec::new(),
@@ -418,8 +430,16 @@ impl Injector {
                 kept.extend_from_slice(bytes);
                 self.truncate(false);
             }
+            Replying::Swallowed { ready } => {
+                let ended = ready.as_mut().and_then(|ready| ready.feed(bytes));
+                if let Some(end) = ended {
+                    self.replies.replying = Replying::Plain;
+                    self.down.push_bytes(&bytes[end..], 0, None);
+                }
+            }
             Replying::Losing { ready, .. } => {
-                if ready.as_mut().is_some_and(|ready| ready.feed(bytes)) {
+                let ended = ready.as_mut().and_then(|ready| ready.feed(bytes));
+                if ended.is_some() {
                     self.reply_lost(now);
                 }
             }
@@ -511,7 +531,8 @@ impl Injector {
                 self.cut_if_due();
             }
             Replying::Losing { ready: None, .. } => self.reply_lost(now),
-            Replying::Losing { .. } | Replying::Cutoff => {}
+            Replying::Losing { .. } | Replying::Swallowed { ready: Some(_) } | Replying::Cutoff => {
+            }
             _ => self.replies.replying = Replying::Plain,
         }
     }

@@ -9,10 +9,11 @@ use super::super::row::Begun;
 use super::super::treatment;
 use super::Injector;
 use super::reply::{Answer, Reply};
+use super::twice::Twice;
 use crate::fault::action::{CloseHow, Disconnect, When};
 use crate::fault::arguments::Said;
 use crate::fault::plan::Ending;
-use crate::fault::{Decision, Subject};
+use crate::fault::{Decision, Skip, Subject};
 use crate::measure::Counter;
 use crate::protocol::{Class, Decoder, Event, Located, Operation, Protocol};
 use std::sync::Arc;
@@ -54,6 +55,8 @@ pub(super) struct Requests {
     pub(super) drained_answer: Option<Answer>,
     /// The server waits for COPY data, and is to be told that there will be none.
     pub(super) fail_copy: bool,
+    /// The request that is to go once more.
+    pub(super) twice: Option<Twice>,
     /// Nothing more goes to the server.
     pub(super) over: bool,
     /// Bursts so far, where they stand in for exchanges.
@@ -76,6 +79,7 @@ impl Requests {
             && self.undecided.is_empty()
             && self.after.is_none()
             && self.drained_answer.is_none()
+            && self.twice.is_none()
             && !self.fail_copy
     }
 
@@ -99,6 +103,7 @@ impl Requests {
             // What stands in for a request comes all the same: its reply is waited for.
             self.after = Some(Item::new(0, item.cargo, None));
         }
+        self.twice.take_if(|twice| !in_force(&twice.decision));
         if let Some(answer) = &mut self.drained_answer
             && !in_force(&answer.cause)
         {
@@ -134,13 +139,40 @@ impl Injector {
         if relay.meter.lost {
             return self.burst(Way::Up, length, now, relay, local);
         }
-        // Both are put back below: they are taken so that the rest of the local state can be borrowed beside them.
+        // Put back below, like the events: taken so that the rest of the local state can be borrowed beside them.
         let scratch = std::mem::take(&mut local.scratch);
+        let bytes = &scratch[..length];
+        let whole = if relay.shared.protocol() == Protocol::Redis && self.plan.has_duplicates() {
+            // What goes twice goes right behind itself: no command that is decoded may be behind it.
+            for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+                if self.request_bytes(part, now, relay, local) {
+                    self.up.push_bytes(part, 0, None);
+                }
+            }
+            false
+        } else {
+            self.request_bytes(bytes, now, relay, local)
+        };
+        local.scratch = scratch;
+        whole
+    }
+
+    /// Bytes from the client. `true`: they go on whole and at once.
+    fn request_bytes(
+        &mut self,
+        bytes: &[u8],
+        now: u64,
+        relay: &mut Relay,
+        local: &mut Local,
+    ) -> bool {
+        if relay.meter.lost {
+            return true;
+        }
         let mut events = std::mem::take(&mut local.events);
         events.clear();
-        relay.meter.decoder.request(&scratch[..length], &mut events);
+        relay.meter.decoder.request(bytes, &mut events);
         let mut piece = Piece {
-            bytes: &scratch[..length],
+            bytes,
             now,
             taken: 0,
             begin: None,
@@ -171,13 +203,12 @@ impl Injector {
         self.record.end_of_piece(piece.bytes);
         relay
             .meter
-            .pass_over(length, 0, now, &mut local.shard, &relay.shared);
+            .pass_over(bytes.len(), 0, now, &mut local.shard, &relay.shared);
         let whole = self.end_of_request_piece(&mut piece, relay, local);
         if relay.meter.lost {
             self.give_up(relay, local);
         }
         local.events = events;
-        local.scratch = scratch;
         whole
     }
 
@@ -259,9 +290,11 @@ impl Injector {
         }
     }
 
-    /// A Postgres statement that may be answered with an error is exchanged message by message: it must be there whole.
+    /// A Postgres statement that may be answered with an error is exchanged message by message, and what is to go twice must be
+    /// known: it must be there whole.
     fn needs_whole(&self, relay: &Relay) -> bool {
-        relay.shared.protocol() == Protocol::Postgres && self.plan.has_errors()
+        let exchanged = relay.shared.protocol() == Protocol::Postgres && self.plan.has_errors();
+        exchanged || self.plan.has_duplicates()
     }
 
     /// Nothing of the piece is left to look at: keeps what is undecided, and says whether the piece goes on whole.
@@ -279,6 +312,7 @@ impl Injector {
         if piece.taken == 0
             && plain
             && !self.requests.fail_copy
+            && self.requests.twice.is_none()
             && self.up.is_empty()
             && self.closing.is_none()
             && self.stalled.is_none()
@@ -286,14 +320,17 @@ impl Injector {
             return true;
         }
         self.advance(piece, piece.bytes.len());
+        self.send_twice(piece.bytes, piece.now, relay, local);
         self.fail_copy(relay);
         if self.requests.undecided.len() >= ARGUMENTS {
             if let Some(asked) = self.requests.waiting.take() {
                 self.decide(asked, piece.bytes.len(), relay, local, piece);
             } else if self.requests.undecided.len() >= UNDECIDED {
-                local
-                    .shard
-                    .count(relay.shared.id, Counter::FaultsSkipped, 1);
+                local.shard.count(
+                    relay.shared.id,
+                    Counter::FaultsSkipped(Skip::Unidentified),
+                    1,
+                );
                 let kept = self.requests.take_kept();
                 self.up.push_bytes(&kept, 0, None);
             }
@@ -415,6 +452,9 @@ impl Injector {
                 let treatment = treatment::of(error, decoder, asked, seen);
                 skipped = self.error(treatment, asked, decision, seen, now, relay);
             }
+            Some(Ending::Duplicate) => {
+                skipped = self.duplicate(asked, seen, now, decision, relay);
+            }
             Some(Ending::LoseRequest(loss)) => self.lose_request(*loss, asked.0, now, decision),
             Some(Ending::LoseReply(loss)) => {
                 skipped = self.lose_reply(*loss, asked.0, seen, now, decision, relay);
@@ -425,11 +465,13 @@ impl Injector {
             floor: clock::nanos(decision.reply_floor),
         };
         if (hold.is_some() || !decision.reply_flow.is_plain())
-            && (decision.end.is_none() || skipped.is_some())
+            && (matches!(decision.end, None | Some(Ending::Duplicate)) || skipped.is_some())
         {
             self.replies.expect(asked.0, decision, hold);
         }
-        self.note(asked, decision, skipped, relay, local);
+        if self.requests.twice.is_none() {
+            self.note(asked, decision, skipped, relay, local);
+        }
     }
 
     /// Sends a request on after `delay` nanoseconds.
@@ -506,7 +548,7 @@ impl Injector {
         &mut self,
         (exchange, operation, class): Asked,
         decision: &Decision,
-        skipped: Option<&'static str>,
+        skipped: Option<Skip>,
         relay: &mut Relay,
         local: &mut Local,
     ) {
@@ -521,16 +563,18 @@ impl Injector {
             ..
         } = relay;
         let (proxy, session) = (&shared.name, *session);
-        if let Some(reason) = skipped {
-            local.shard.count(shared.id, Counter::FaultsSkipped, 1);
+        if let Some(skip) = skipped {
+            local
+                .shard
+                .count(shared.id, Counter::FaultsSkipped(skip), 1);
             for fault in &decision.faults {
-                self.plan.skipped(fault);
+                self.plan.skipped(fault, skip);
             }
             shared.emit(|| Happening::Skipped {
                 proxy: proxy.clone(),
                 session,
                 exchange,
-                reason,
+                reason: skip.reason(),
             });
             return;
         }
@@ -553,8 +597,14 @@ impl Injector {
         self.record.give_up(self.down.sent, shared, shard);
         let kept = self.requests.take_kept();
         self.up.push_bytes(&kept, 0, None);
+        self.requests.twice = None;
         if !self.requests.over {
             self.requests.asking = Asking::Plain;
+        }
+        if self.replies.is_swallowing() {
+            // Where a reply ends that the client must not see is not known any more.
+            self.down
+                .push(Item::new(0, Cargo::Close(CloseHow::Rst, 0), None));
         }
         // A reply that is being lost has no end any more that could be waited for.
         self.reply_lost(clock::now());

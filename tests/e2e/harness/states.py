@@ -528,3 +528,65 @@ def lost_notification(c):
 def late_message(c):
     outcome = loads.timed(loads.redis_messages(3), c)
     assert outcome.found == 3 and outcome.seconds >= 0.3
+
+
+# --- what is done twice, or changed ---
+
+
+def twice(c):
+    c.redis_server.command("SET", "twice", "0")
+    with c.redis() as r:
+        assert [r.execute_command("INCR", "twice") for _ in range(2)] == [1, 3]
+        assert r.get("twice") == b"4"
+
+
+def not_twice(c):
+    c.redis_server.command("SET", "twice", "0")
+    with c.redis() as r:
+        assert r.pipeline(transaction=True).execute_command("INCR", "twice").execute() == [1]
+        assert r.get("twice") == b"1"
+
+
+def twice_stored(c):
+    with fresh_table(c) as simple, psycopg.connect(simple.info.dsn, autocommit=True) as extended:
+        yield
+        for connection in (simple, extended):
+            assert connection.execute("insert into states values (%s)", [1]).rowcount == 1
+            # The connection goes on.
+            assert connection.execute("select 7").fetchone() == (7,)
+        assert rows(c) == "4"
+        yield
+
+
+def not_twice_stored(c):
+    with fresh_table(c) as p:
+        yield
+        with p.transaction():
+            p.execute("insert into states values (1)")
+        assert rows(c) == "1"
+        yield
+
+
+def twice_posted(c):
+    with pytest.raises(OSError, match="status 201"):
+        c.http("/append/twice", "POST", b"x")
+    assert c.http("/appended/twice") == b"2"
+
+
+def garbled(c):
+    sent = bytes(range(65, 75)) * 10
+    c.redis_server.command("SET", "garbled", sent.decode())
+    with c.redis() as r:
+        got = r.get("garbled")
+        assert r.ping()
+    changed = [at for at in range(100) if got[at] != sent[at]]
+    assert len(got) == 100 and 1 <= len(changed) <= 3
+
+
+def garbled_bytes(c):
+    s = dial(c.at["tcp"])
+    with contextlib.closing(s):
+        s.sendall(b"*3\r\n$3\r\nSET\r\n$3\r\nkey\r\n$3\r\nabc\r\n")
+        assert read_exactly(s, 5) == b"+OK\r\n"
+    stored = c.redis_server.command("GET", "key")
+    assert stored.startswith("$3") and not stored.endswith("abc")

@@ -167,7 +167,9 @@ impl Reader<'_> {
 
     /// The next place, from here on, whose byte is such a one; else the end.
     fn find(&self, such: impl Fn(u8) -> bool) -> usize {
-        let rest = self.sql[self.at..].iter().position(|byte| such(*byte));
+        // An escape may be the last byte there is, and what it escapes lie behind the end.
+        let rest = self.sql.get(self.at..).unwrap_or_default();
+        let rest = rest.iter().position(|byte| such(*byte));
         rest.map_or(self.sql.len(), |n| self.at + n)
     }
 

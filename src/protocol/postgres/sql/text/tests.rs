@@ -223,3 +223,11 @@ proptest! {
         prop_assert!(once.tables().len() <= super::super::tables::LIMIT);
     }
 }
+
+#[test]
+fn an_escape_at_the_very_end_ends_the_string() {
+    for sql in ["select E'\\", "select E'a\\", "E'\\\\\\"] {
+        let statement = Statement::of(sql.as_bytes(), true);
+        assert!(!statement.text().contains(&b'\\'), "{sql}");
+    }
+}
