@@ -10,6 +10,7 @@ use super::compile::Fault;
 use super::dice::Dice;
 use super::gate::Counts;
 use super::schedule::State;
+use super::skip::Skip;
 
 /// Who switched a fault on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -42,7 +43,8 @@ pub struct ActiveFault {
 pub struct Tally {
     matched: AtomicU64,
     hits: AtomicU64,
-    skipped: AtomicU64,
+    /// By [`Skip`].
+    skipped: [AtomicU64; Skip::ALL.len()],
 }
 
 impl ActiveFault {
@@ -151,7 +153,16 @@ impl Tally {
 
     /// Those that it would have acted on if the state of the session had allowed it.
     pub fn skips(&self) -> u64 {
-        self.skipped.load(Ordering::Relaxed)
+        self.skipped.iter().map(|n| n.load(Ordering::Relaxed)).sum()
+    }
+
+    /// The same by reason, of those that occurred.
+    pub fn skips_by_reason(&self) -> BTreeMap<String, u64> {
+        let counted = Skip::ALL.into_iter().map(|skip| {
+            let n = self.skipped[skip as usize].load(Ordering::Relaxed);
+            (skip.reason().to_owned(), n)
+        });
+        counted.filter(|(_, n)| *n > 0).collect()
     }
 
     pub(super) fn matched(&self) {
@@ -162,7 +173,7 @@ impl Tally {
         self.hits.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn skip(&self) {
-        self.skipped.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn skip(&self, why: Skip) {
+        self.skipped[why as usize].fetch_add(1, Ordering::Relaxed);
     }
 }

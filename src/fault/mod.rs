@@ -31,6 +31,7 @@ pub mod preset;
 mod problems;
 pub mod recorded;
 pub mod schedule;
+pub mod skip;
 pub mod spec;
 pub mod store;
 
@@ -38,5 +39,6 @@ pub use action::Action;
 pub use active::{ActiveFault, Source};
 pub use compile::Fault;
 pub use plan::{Decision, Plan, Subject};
+pub use skip::Skip;
 pub use spec::{FaultSpec, FieldError};
 pub use store::{Store, StoreError};

@@ -28,6 +28,7 @@ use super::flow::Flow;
 use super::gate::Asked;
 use super::index::{Candidates, OperationIndex};
 use super::schedule::State;
+use super::skip::Skip;
 use super::spec::{Existing, Scope, Side};
 use crate::protocol::{Catalog, Class, Operation, Protocol};
 
@@ -327,9 +328,9 @@ impl Plan {
     }
 
     /// The data path could not carry out a decision of this fault in the state in which the session is.
-    pub fn skipped(&self, fault: &str) {
+    pub fn skipped(&self, fault: &str, why: Skip) {
         if let Some(entry) = self.entries.iter().find(|e| &**e.active.name() == fault) {
-            entry.active.tally().skip();
+            entry.active.tally().skip(why);
         }
     }
 

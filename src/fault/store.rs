@@ -2,7 +2,7 @@
 //!
 //! Every fault has an end. [`Store::halt`] ends them all at once, and keeps everything off until [`Store::resume`].
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -79,6 +79,9 @@ pub struct Listed {
     pub injected: u64,
     /// Those that it would have acted on if the state of the session had allowed it.
     pub skipped: u64,
+    /// The same by reason: those that occurred. The reasons are those of the events and of the ledger.
+    #[serde(default)]
+    pub skipped_by_reason: BTreeMap<String, u64>,
     /// The seed of its draws, and the name under which it draws.
     #[serde(default)]
     pub seed: u64,
@@ -376,6 +379,9 @@ fn listed(active: &ActiveFault, now: Instant) -> Listed {
         Source::Profile(name) => Some(name.to_string()),
     };
     let tally = active.tally();
+    // In this order: counts only grow, and what is injected has matched.
+    let injected = tally.injected();
+    let skipped_by_reason = tally.skips_by_reason();
     Listed {
         name: active.name().to_string(),
         profile,
@@ -384,9 +390,9 @@ fn listed(active: &ActiveFault, now: Instant) -> Listed {
         left_ms: millis(active.expires().saturating_duration_since(now)),
         // `now` cancels out.
         ttl_ms: millis(active.elapsed(now) + active.expires().saturating_duration_since(now)),
-        // In this order: counts only grow, and what is injected has matched.
-        injected: tally.injected(),
-        skipped: tally.skips(),
+        injected,
+        skipped: skipped_by_reason.values().sum(),
+        skipped_by_reason,
         matched: tally.matches(),
         seed: active.seed().0,
         draws_as: active.seed().1.to_string(),

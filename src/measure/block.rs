@@ -3,6 +3,7 @@
 use super::buckets::{Buckets, HIGHEST, micros};
 use super::operations::Operations;
 use super::{Counter, Timing};
+use crate::fault::Skip;
 use crate::protocol::Lost;
 
 /// The counters of one proxy.
@@ -10,8 +11,9 @@ use crate::protocol::Lost;
 pub(super) struct Counters([u64; Self::LEN]);
 
 impl Counters {
-    const PLAIN: usize = 26;
-    const LEN: usize = Self::PLAIN + Lost::ALL.len();
+    const PLAIN: usize = 25;
+    const SKIPPED: usize = Self::PLAIN + Lost::ALL.len();
+    const LEN: usize = Self::SKIPPED + Skip::ALL.len();
 
     const fn index(counter: Counter) -> usize {
         match counter {
@@ -36,12 +38,12 @@ impl Counters {
             Counter::TransactionsFailed => 18,
             Counter::Cancels => 19,
             Counter::FaultsInjected => 20,
-            Counter::FaultsSkipped => 21,
-            Counter::HeldLimit => 22,
-            Counter::PartErrors => 23,
-            Counter::VanishedUp => 24,
-            Counter::VanishedDown => 25,
+            Counter::HeldLimit => 21,
+            Counter::PartErrors => 22,
+            Counter::VanishedUp => 23,
+            Counter::VanishedDown => 24,
             Counter::TapLost(reason) => Self::PLAIN + reason as usize,
+            Counter::FaultsSkipped(why) => Self::SKIPPED + why as usize,
         }
     }
 

@@ -27,6 +27,7 @@ pub use prometheus::Exporter;
 pub use shard::Shard;
 pub use stats::Stats;
 
+use crate::fault::Skip;
 use crate::protocol::{Catalog, Class, Lost, Operation, Status};
 use std::sync::Arc;
 use std::time::Duration;
@@ -159,7 +160,7 @@ pub enum Counter {
     /// Exchanges that a fault touched.
     FaultsInjected,
     /// Exchanges that a fault matched but could not apply to in that protocol state.
-    FaultsSkipped,
+    FaultsSkipped(Skip),
     /// Bytes held for a fault reached their bound, and reading stopped.
     HeldLimit,
     /// Per-command errors inside a transaction that succeeded as a whole.

@@ -16,6 +16,7 @@ use super::collector::Proxy;
 use super::operations::{Record, Side};
 use super::summary::{by_status, outstanding};
 use super::{Collector, Counter, Meta, ProxyId, Timing};
+use crate::fault::Skip;
 use crate::protocol::{Lost, Protocol};
 use histogram::{Exact, Grid, Histograms, Labels};
 use metrics::{counter, describe_counter, describe_gauge, gauge, with_local_recorder};
@@ -31,7 +32,7 @@ const OTHER: &str = "other";
 
 /// What one proxy takes beside its operations, timings and reasons seen.
 const PROXY: Cost = Cost {
-    plain: COUNTERS.len() + 9,
+    plain: COUNTERS.len() + 10,
     histograms: 0,
 };
 /// What one timing takes.
@@ -119,16 +120,24 @@ impl Exporter {
         }
     }
 
-    /// Sessions that decoders gave up on, by the reasons that occurred.
+    /// Sessions that decoders gave up on, and exchanges that faults left alone, by the reasons that occurred.
     fn reasons(&mut self, id: ProxyId, proxy: &Proxy) {
-        for reason in Lost::ALL {
-            let n = proxy.totals.counters.get(Counter::TapLost(reason));
-            if n > 0 && self.admit(id, format!("lost {}", reason.name()), ONE) {
+        let lost = Lost::ALL.map(|why| {
+            let metric = "brownout_tap_lost_total";
+            (metric, why.name(), Counter::TapLost(why))
+        });
+        let skipped = Skip::ALL.map(|why| {
+            let metric = "brownout_faults_skipped_total";
+            (metric, why.reason(), Counter::FaultsSkipped(why))
+        });
+        for (metric, reason, count) in lost.into_iter().chain(skipped) {
+            let n = proxy.totals.counters.get(count);
+            if n > 0 && self.admit(id, format!("{metric} {reason}"), ONE) {
                 let labels = [
                     ("proxy", proxy.meta.name.to_string()),
-                    ("reason", reason.name().to_owned()),
+                    ("reason", reason.to_owned()),
                 ];
-                counter!("brownout_tap_lost_total", &labels).absolute(n);
+                counter!(metric, &labels).absolute(n);
             }
         }
     }
@@ -308,7 +317,7 @@ const fn timing_metric(timing: Timing) -> &'static str {
 type Pair = (&'static str, &'static str);
 
 /// The counters of a proxy, each as a metric and one more label.
-const COUNTERS: [(Counter, &str, Option<Pair>); 24] = [
+const COUNTERS: [(Counter, &str, Option<Pair>); 23] = [
     (
         Counter::SessionsOpened,
         "brownout_sessions_opened_total",
@@ -402,11 +411,6 @@ const COUNTERS: [(Counter, &str, Option<Pair>); 24] = [
         "brownout_faults_total",
         Some(("outcome", "injected")),
     ),
-    (
-        Counter::FaultsSkipped,
-        "brownout_faults_total",
-        Some(("outcome", "skipped")),
-    ),
     (Counter::HeldLimit, "brownout_held_limit_total", None),
     (Counter::PartErrors, "brownout_part_errors_total", None),
 ];
@@ -417,6 +421,12 @@ fn counters(proxy: &str, totals: &Block) {
         labels.extend(label.map(|(key, value)| (key, value.to_owned())));
         counter!(metric, &labels).absolute(totals.counters.get(count));
     }
+    let skipped = Skip::ALL.map(|why| totals.counters.get(Counter::FaultsSkipped(why)));
+    let labels = [
+        ("proxy", proxy.to_owned()),
+        ("outcome", "skipped".to_owned()),
+    ];
+    counter!("brownout_faults_total", &labels).absolute(skipped.into_iter().sum());
 }
 
 fn levels(proxy: &Proxy) {
@@ -484,6 +494,10 @@ fn describe() {
         (
             "brownout_faults_total",
             "Exchanges that a fault touched, or matched but could not apply to",
+        ),
+        (
+            "brownout_faults_skipped_total",
+            "Exchanges that a fault matched but could not apply to, by reason",
         ),
         (
             "brownout_held_limit_total",

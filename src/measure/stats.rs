@@ -295,12 +295,15 @@ pub struct PoolStats {
 }
 
 /// Figures over faults.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FaultStats {
     /// Exchanges that a fault touched.
     pub injected: u64,
     /// Exchanges that a fault matched but could not apply to in that state of the protocol.
     pub skipped: u64,
+    /// The same by reason: those that occurred. The reasons are those of the events and of the ledger.
+    #[serde(default)]
+    pub skipped_by_reason: BTreeMap<String, u64>,
     /// How much later than asked held bytes went on: the precision of injected delays, as far as this process has it in hand.
     #[serde(default)]
     pub late: Option<Latency>,

@@ -10,6 +10,7 @@ use super::stats::{
 };
 use super::window::Levels;
 use super::{Counter, Gauges, Meta, Timing};
+use crate::fault::Skip;
 use crate::protocol::{Catalog, Class, Lost, Status};
 use base64::Engine;
 use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
@@ -59,11 +60,7 @@ pub(super) fn proxy(source: &Source) -> ProxyStats {
         delivery: timer(source.block.timer(Timing::Delivery)),
         transactions: transactions(source),
         pool: pool(source),
-        faults: FaultStats {
-            injected: count(Counter::FaultsInjected),
-            skipped: count(Counter::FaultsSkipped),
-            late: timer(source.block.timer(Timing::Late)),
-        },
+        faults: faults(source.block),
         slo: slo(source.meta, &work.record),
         cancels: count(Counter::Cancels),
         part_errors: count(Counter::PartErrors),
@@ -276,6 +273,21 @@ fn tap_lost(block: &Block) -> BTreeMap<String, u64> {
     let reasons = Lost::ALL.into_iter();
     let counts = reasons.map(|r| (r.name().to_owned(), block.counters.get(Counter::TapLost(r))));
     counts.filter(|(_, n)| *n > 0).collect()
+}
+
+fn faults(block: &Block) -> FaultStats {
+    let reasons = Skip::ALL.into_iter();
+    let counts = reasons.map(|why| {
+        let n = block.counters.get(Counter::FaultsSkipped(why));
+        (why.reason().to_owned(), n)
+    });
+    let skipped: BTreeMap<_, _> = counts.filter(|(_, n)| *n > 0).collect();
+    FaultStats {
+        injected: block.counters.get(Counter::FaultsInjected),
+        skipped: skipped.values().sum(),
+        skipped_by_reason: skipped,
+        late: timer(block.timer(Timing::Late)),
+    }
 }
 
 fn transactions(source: &Source) -> TransactionStats {

@@ -1,5 +1,6 @@
 //! How an injected error is carried out, so that client and server are left as the real error would leave them.
 
+use crate::fault::Skip;
 use crate::fault::action::ErrorReply;
 use crate::protocol::http1::BodyLeft;
 use crate::protocol::postgres::Shape;
@@ -26,7 +27,7 @@ pub(crate) enum Treatment {
     /// The request goes on; when the server asks for COPY data, it is told that there will be none.
     FailCopy(Swap),
     /// Not possible in this protocol state.
-    Skip(&'static str),
+    Skip(Skip),
 }
 
 /// What is exchanged in a reply.
@@ -114,7 +115,7 @@ pub(crate) fn of(
                 early,
             }
         }
-        _ => Treatment::Skip("the error belongs to another protocol"),
+        _ => Treatment::Skip(Skip::OtherProtocol),
     }
 }
 
@@ -124,11 +125,11 @@ fn redis_error(
     (code, message, close): (&str, &str, bool),
 ) -> Treatment {
     if !decoder.answers(exchange) {
-        return Treatment::Skip("no reply is expected");
+        return Treatment::Skip(Skip::NoReply);
     }
     // In RESP3 messages and replies are told apart, and everything may be asked.
     if decoder.is_subscribed() && !decoder.is_resp3() && class != Class::Pubsub {
-        return Treatment::Skip("subscribed");
+        return Treatment::Skip(Skip::Subscribed);
     }
     let reply = redis::inject::error(code, message);
     let status = redis::status_of(code.as_bytes());
@@ -176,7 +177,7 @@ fn postgres_error(
     // What is in flight may change the status before the server comes to this request.
     let sure = !decoder.owes_before(exchange);
     if sure && decoder.transaction_status() == b'E' {
-        return Treatment::Skip("the transaction has failed already");
+        return Treatment::Skip(Skip::FailedTransaction);
     }
     let idle = sure && decoder.transaction_status() == b'I';
     let commits = matches!(
@@ -211,7 +212,7 @@ fn postgres_error(
         },
         Shape::Execute => {
             let Some(execute) = postgres::inject::last_message(request) else {
-                return Treatment::Skip("too long to be exchanged");
+                return Treatment::Skip(Skip::LongExchange);
             };
             let mut replaced = request[..execute].to_vec();
             let of = if commits && !idle {
@@ -228,6 +229,6 @@ fn postgres_error(
                 swap: swap(of),
             }
         }
-        Shape::Other => Treatment::Skip("not a statement"),
+        Shape::Other => Treatment::Skip(Skip::NotAStatement),
     }
 }

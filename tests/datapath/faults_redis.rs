@@ -329,6 +329,9 @@ fn an_error_where_it_cannot_be_is_skipped_and_said() {
     assert_eq!((listed.matched, listed.injected, listed.skipped), (2, 1, 1));
     let faults = proxied.figures().faults;
     assert_eq!((faults.injected, faults.skipped), (1, 1));
+    let reasons = [("no reply is expected".to_owned(), 1)].into();
+    assert_eq!(listed.skipped_by_reason, reasons, "of the fault");
+    assert_eq!(faults.skipped_by_reason, reasons, "of the proxy");
 }
 
 fn skipped(events: &mut crate::harness::Events) -> &'static str {

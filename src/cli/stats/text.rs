@@ -169,12 +169,15 @@ fn statuses(total: &ExchangeStats) -> String {
 }
 
 fn faults(proxy: &ProxyStats) -> String {
+    let reasons = proxy.faults.skipped_by_reason.iter();
+    let reasons = joined(reasons.map(|(why, n)| format!("{n} {why}")));
+    let skipped = match &*reasons {
+        "" => "matched and could not be touched in their state".to_owned(),
+        _ => format!("matched and could not be touched in their state ({reasons})"),
+    };
     joined(some([
         (proxy.faults.injected, "exchanges touched"),
-        (
-            proxy.faults.skipped,
-            "matched and could not be touched in their state",
-        ),
+        (proxy.faults.skipped, &skipped),
         (proxy.held_limit, "times as many bytes held as may be"),
     ]))
 }

@@ -3,9 +3,9 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::fault::Store;
 use crate::fault::arguments::Said;
 use crate::fault::spec::FaultSpec;
+use crate::fault::{Skip, Store};
 use crate::protocol::{Protocol, tcp};
 
 const fn ms(millis: u64) -> Duration {
@@ -56,7 +56,7 @@ fn an_empty_plan_does_nothing() {
     assert!(!plan.listener_closed(now));
     assert!(plan.cuts_existing(now).is_none());
     assert!(plan.next_change(now).is_none());
-    plan.skipped("nobody");
+    plan.skipped("nobody", Skip::NoReply);
     plan.session_ended(0);
 }
 
@@ -310,12 +310,17 @@ fn hits_and_skips_are_counted_by_fault() {
             });
         }
     }
-    plan.skipped("e");
-    plan.skipped("unknown");
+    plan.skipped("e", Skip::Subscribed);
+    plan.skipped("unknown", Skip::NoReply);
     let listed = store.get("e", now).unwrap();
     assert_eq!(
         (listed.matched, listed.injected, listed.skipped),
         (10, 4, 1)
+    );
+    assert_eq!(
+        listed.skipped_by_reason,
+        [("subscribed".into(), 1)].into(),
+        "what did not occur is left out"
     );
 }
 

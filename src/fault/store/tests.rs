@@ -320,6 +320,7 @@ fn the_list_is_written_with_units_in_its_keys() {
             "matched": 0,
             "injected": 0,
             "skipped": 0,
+            "skipped_by_reason": {},
             "seed": 0,
             "draws_as": "a",
             "offered": 0,

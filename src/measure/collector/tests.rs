@@ -1,4 +1,5 @@
 use super::*;
+use crate::fault::Skip;
 use crate::measure::fixture::{MS, P, SECOND, exchange, meta, one, sample};
 use crate::measure::{Counter, Sample, Slo, Timing};
 use crate::protocol::{Lost, Protocol, Status};
@@ -252,6 +253,8 @@ fn sessions_connections_and_timings_are_told() {
     shard.count(P, Counter::ConnectLoop, 1);
     shard.count(P, Counter::TapLost(Lost::Encrypted), 1);
     shard.count(P, Counter::TapLost(Lost::WrongProtocol), 2);
+    shard.count(P, Counter::FaultsSkipped(Skip::Pipelined), 4);
+    shard.count(P, Counter::FaultsSkipped(Skip::NotAStatement), 5);
     shard.count(P, Counter::BytesUp, 10);
     shard.count(P, Counter::BytesDown, u64::MAX);
     shard.count(P, Counter::BytesDown, 1);
@@ -270,6 +273,18 @@ fn sessions_connections_and_timings_are_told() {
         );
         let lost: Vec<_> = all.tap_lost.iter().map(|(r, n)| (r.as_str(), *n)).collect();
         assert_eq!(lost, [("encrypted", 1), ("wrong_protocol", 2)]);
+        assert_eq!(all.faults.skipped, 9);
+        let reasons: Vec<_> = all.faults.skipped_by_reason.iter().collect();
+        assert_eq!(
+            reasons
+                .iter()
+                .map(|(r, n)| (&***r, **n))
+                .collect::<Vec<_>>(),
+            [
+                ("not a statement", 5),
+                ("other requests are right behind it", 4)
+            ]
+        );
         assert_eq!(
             (all.bytes.up, all.bytes.down),
             (10, u64::MAX),

@@ -100,6 +100,8 @@ fn counters_are_totals_and_levels_are_levels() {
         shard.count(P, Counter::SessionsOpened, 2);
         shard.count(P, Counter::ConnectRefused, 1);
         shard.count(P, Counter::TapLost(Lost::Monitor), 1);
+        shard.count(P, Counter::FaultsSkipped(Skip::Subscribed), 1);
+        shard.count(P, Counter::FaultsSkipped(Skip::NoReply), 2);
         shard.observe(P, Timing::Connect, MS);
         exchange(&mut shard, &sample(0, MS));
         shard.started(P, Operation(0), Class::Read);
@@ -119,6 +121,13 @@ fn counters_are_totals_and_levels_are_levels() {
             ("brownout_connect_errors_total", "reason=\"refused\"", n),
             ("brownout_connect_errors_total", "reason=\"timeout\"", 0.0),
             ("brownout_tap_lost_total", "reason=\"monitor\"", n),
+            ("brownout_faults_total", "outcome=\"skipped\"", 3.0 * n),
+            ("brownout_faults_skipped_total", "reason=\"subscribed\"", n),
+            (
+                "brownout_faults_skipped_total",
+                "reason=\"no reply is expected\"",
+                2.0 * n,
+            ),
             ("brownout_exchanges_total", "status=\"ok\"", n),
             ("brownout_exchanges_outstanding", "class=\"read\"", n),
             ("brownout_request_bytes_total", "class=\"read\"", 10.0 * n),
@@ -149,6 +158,7 @@ fn every_metric_says_what_it_is() {
         shard.observe(P, timing, MS);
     }
     shard.count(P, Counter::TapLost(Lost::Length), 1);
+    shard.count(P, Counter::FaultsSkipped(Skip::NoReply), 1);
     collector.absorb(&mut shard);
     let text = scrape(&mut Exporter::new([]), &collector);
     let metrics: Vec<_> = text

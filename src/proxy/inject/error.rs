@@ -7,7 +7,7 @@ use super::super::treatment::Treatment;
 use super::Injector;
 use super::reply::{Answer, Reply};
 use super::request::{Asked, Asking, due};
-use crate::fault::Decision;
+use crate::fault::{Decision, Skip};
 use crate::protocol::{Class, Decoder, postgres};
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ impl Injector {
         seen: &[u8],
         now: u64,
         relay: &mut Relay,
-    ) -> Option<&'static str> {
+    ) -> Option<Skip> {
         let exchange = asked.0;
         let delay = clock::nanos(decision.request_delay);
         match treatment {

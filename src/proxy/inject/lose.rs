@@ -6,8 +6,8 @@ use super::super::relay::Relay;
 use super::Injector;
 use super::reply::{Reply, Replying};
 use super::request::{Asking, due};
-use crate::fault::Decision;
 use crate::fault::action::Loss;
+use crate::fault::{Decision, Skip};
 use crate::protocol::{Decoder, Protocol};
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +37,7 @@ impl Injector {
         now: u64,
         decision: &Arc<Decision>,
         relay: &Relay,
-    ) -> Option<&'static str> {
+    ) -> Option<Skip> {
         let delay = clock::nanos(decision.request_delay);
         self.pass(seen, delay, now, decision);
         let answered = match &relay.meter.decoder {
@@ -45,7 +45,7 @@ impl Injector {
             _ => relay.meter.get(exchange).is_some_and(|e| e.replies),
         };
         if !answered {
-            return Some("no reply is expected");
+            return Some(Skip::NoReply);
         }
         let ready = (relay.shared.protocol() == Protocol::Postgres).then(Ready::default);
         self.replies

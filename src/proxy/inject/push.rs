@@ -4,6 +4,7 @@ use super::super::clock;
 use super::super::local::Local;
 use super::super::relay::Relay;
 use super::{Injector, note_aside};
+use crate::fault::Skip;
 use crate::fault::plan::Message;
 use crate::measure::Counter;
 use crate::protocol::{Decoder, Event, Located};
@@ -118,9 +119,11 @@ impl Injector {
                 Some(whole) => *whole = false,
                 None => pushes.place = Place::Unknown,
             }
-            local
-                .shard
-                .count(relay.shared.id, Counter::FaultsSkipped, 1);
+            local.shard.count(
+                relay.shared.id,
+                Counter::FaultsSkipped(Skip::LongMessage),
+                1,
+            );
             self.take_reply(&kept, now);
         }
     }

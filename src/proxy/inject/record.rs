@@ -5,7 +5,7 @@ use super::super::retries::{Asked as Request, Asker};
 use super::super::shared::Shared;
 use super::request::Asked;
 use crate::fault::plan::Ending;
-use crate::fault::{Decision, Plan};
+use crate::fault::{Decision, Plan, Skip};
 use crate::measure::Shard;
 use crate::measure::ledger::{
     Change, Entry, Fingerprint, Outcome, Retry, Saw, TagReader, Told, Touch,
@@ -160,7 +160,7 @@ impl Record {
         &mut self,
         asked: Asked,
         decision: &Decision,
-        skipped: Option<&'static str>,
+        skipped: Option<Skip>,
         plan: &Plan,
         relay: &Relay,
         shard: &mut Shard,
@@ -191,7 +191,7 @@ impl Record {
                     action: plan.action_of(name).unwrap_or_default().into(),
                 })
                 .collect(),
-            skipped: skipped.map(Cow::Borrowed),
+            skipped: skipped.map(|why| why.reason().into()),
             request_delay_us: micros(decision.request_delay),
             reply_delay_us: micros(decision.reply_delay),
             reply_floor_us: micros(decision.reply_floor),

@@ -13,7 +13,7 @@ use super::twice::Twice;
 use crate::fault::action::{CloseHow, Disconnect, When};
 use crate::fault::arguments::Said;
 use crate::fault::plan::Ending;
-use crate::fault::{Decision, Subject};
+use crate::fault::{Decision, Skip, Subject};
 use crate::measure::Counter;
 use crate::protocol::{Class, Decoder, Event, Located, Operation, Protocol};
 use std::sync::Arc;
@@ -326,9 +326,11 @@ impl Injector {
             if let Some(asked) = self.requests.waiting.take() {
                 self.decide(asked, piece.bytes.len(), relay, local, piece);
             } else if self.requests.undecided.len() >= UNDECIDED {
-                local
-                    .shard
-                    .count(relay.shared.id, Counter::FaultsSkipped, 1);
+                local.shard.count(
+                    relay.shared.id,
+                    Counter::FaultsSkipped(Skip::Unidentified),
+                    1,
+                );
                 let kept = self.requests.take_kept();
                 self.up.push_bytes(&kept, 0, None);
             }
@@ -546,7 +548,7 @@ impl Injector {
         &mut self,
         (exchange, operation, class): Asked,
         decision: &Decision,
-        skipped: Option<&'static str>,
+        skipped: Option<Skip>,
         relay: &mut Relay,
         local: &mut Local,
     ) {
@@ -561,16 +563,18 @@ impl Injector {
             ..
         } = relay;
         let (proxy, session) = (&shared.name, *session);
-        if let Some(reason) = skipped {
-            local.shard.count(shared.id, Counter::FaultsSkipped, 1);
+        if let Some(skip) = skipped {
+            local
+                .shard
+                .count(shared.id, Counter::FaultsSkipped(skip), 1);
             for fault in &decision.faults {
-                self.plan.skipped(fault);
+                self.plan.skipped(fault, skip);
             }
             shared.emit(|| Happening::Skipped {
                 proxy: proxy.clone(),
                 session,
                 exchange,
-                reason,
+                reason: skip.reason(),
             });
             return;
         }

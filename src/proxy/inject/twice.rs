@@ -8,7 +8,7 @@ use super::Injector;
 use super::lose::Ready;
 use super::reply::Reply;
 use super::request::{Asked, Asking, due};
-use crate::fault::Decision;
+use crate::fault::{Decision, Skip};
 use crate::protocol::postgres::{Shape, inject};
 use crate::protocol::{Class, Decoder, Located, Protocol, postgres};
 use std::sync::Arc;
@@ -35,11 +35,11 @@ impl Injector {
         now: u64,
         decision: &Arc<Decision>,
         relay: &Relay,
-    ) -> Option<&'static str> {
+    ) -> Option<Skip> {
         let delay = clock::nanos(decision.request_delay);
         self.pass(seen, delay, now, decision);
         if relay.meter.get(asked.0).is_none_or(|e| e.asked == 0) {
-            return Some("too long to be sent twice");
+            return Some(Skip::LongDuplicate);
         }
         let batch = match &relay.meter.decoder {
             Decoder::Redis(d) => {
@@ -49,13 +49,13 @@ impl Injector {
                     Class::Read | Class::Write | Class::Admin | Class::Ping
                 );
                 if !(alone && plain) {
-                    return Some("not a command that stands alone");
+                    return Some(Skip::CommandNotAlone);
                 }
                 false
             }
             Decoder::Http(d) => {
                 if d.closes(asked.0) || d.expects_continue(asked.0) || upgrades(seen) {
-                    return Some("the connection does not go on as it is");
+                    return Some(Skip::ConnectionEnds);
                 }
                 false
             }
@@ -64,16 +64,16 @@ impl Injector {
                 let plain = matches!(asked.2, Class::Read | Class::Write | Class::Admin)
                     && asked.1 != postgres::operation::COPY;
                 match d.shape(asked.0) {
-                    _ if !(idle && plain) => return Some("not a statement that stands alone"),
+                    _ if !(idle && plain) => return Some(Skip::StatementNotAlone),
                     Shape::Simple => false,
                     Shape::Execute if inject::names_a_statement(seen) => {
-                        return Some("it prepares a named statement");
+                        return Some(Skip::Prepares);
                     }
                     Shape::Execute => true,
-                    Shape::Other => return Some("not a statement"),
+                    Shape::Other => return Some(Skip::NotAStatement),
                 }
             }
-            Decoder::Tcp => return Some("not a request"),
+            Decoder::Tcp => return Some(Skip::NotARequest),
         };
         self.requests.twice = Some(Twice {
             asked,
@@ -104,7 +104,7 @@ impl Injector {
             return;
         };
         if !(newest && between) {
-            let skipped = Some("other requests are right behind it");
+            let skipped = Some(Skip::Pipelined);
             return self.note(twice.asked, &twice.decision, skipped, relay, local);
         }
         self.note(twice.asked, &twice.decision, None, relay, local);

@@ -83,7 +83,8 @@ fn busy() -> Value {
     proxy["transactions"]["deadlocks"] = 1.into();
     proxy["transactions"]["duration"] = latency(10, 2_000);
     proxy["pool"] = json!({ "max": 50, "busy_mean": 2.125, "use_mean": 0.0425, "use_peak": 0.24 });
-    proxy["faults"] = json!({ "injected": 308_705, "skipped": 4 });
+    proxy["faults"] = json!({ "injected": 308_705, "skipped": 4,
+        "skipped_by_reason": { "subscribed": 1, "not a statement": 3 } });
     proxy["slo"]["mean"] = check(5_000, None, 1_234_820, Some(true));
     proxy["slo"]["p95"] = check(10_000, Some(99_999), 1_234_820, Some(false));
     proxy["slo"]["p99"] = check(20_000, Some(1), 40, None);
