@@ -166,7 +166,8 @@ fn read_all(args: &Args) -> Result<Vec<(Test, Config)>, Problems> {
     let mut tests = Vec::new();
     for name in &args.profiles {
         let path = Path::new(name);
-        let (stem, text, origin) = if path.exists() || name.ends_with(".toml") {
+        let (stem, text, origin) = if path.exists() || path.extension().is_some_and(|e| e == "toml")
+        {
             let stem = path.file_stem().unwrap_or_default().to_string_lossy();
             (stem.into_owned(), read::text(path)?, name.clone())
         } else {

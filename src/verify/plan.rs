@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The longest that a phase which counts samples may take.
-pub(crate) const LONGEST_COUNT: Duration = Duration::from_mins(10);
+pub(crate) const LONGEST_COUNT: Duration = Duration::from_secs(600);
 const MAX_ENTRIES: usize = 256;
 
 /// A valid test.

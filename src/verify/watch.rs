@@ -182,29 +182,26 @@ pub(super) async fn note(server: &Server, watched: &mut [Watched]) {
             look(process.pid)
         };
         let (name, pid) = (process.name.clone(), process.pid);
-        match seen {
-            Ok(look) => {
-                server
-                    .note(|names, at| Record::Watched {
-                        at,
-                        target: names.name(&name),
-                        pid,
-                        memory: look.memory,
-                        cpu: look.cpu,
-                        descriptors: look.descriptors,
-                        threads: look.threads,
-                    })
-                    .await;
-            }
-            Err(_) => {
-                process.gone = true;
-                server
-                    .note(|names, at| Record::Gone {
-                        at,
-                        target: names.name(&name),
-                    })
-                    .await;
-            }
+        if let Ok(look) = seen {
+            server
+                .note(|names, at| Record::Watched {
+                    at,
+                    target: names.name(&name),
+                    pid,
+                    memory: look.memory,
+                    cpu: look.cpu,
+                    descriptors: look.descriptors,
+                    threads: look.threads,
+                })
+                .await;
+        } else {
+            process.gone = true;
+            server
+                .note(|names, at| Record::Gone {
+                    at,
+                    target: names.name(&name),
+                })
+                .await;
         }
     }
 }

@@ -204,10 +204,6 @@ impl Expectation for Closes {
                 let measured = format!("closed after {:.2}s", closing.after_seconds);
                 return Judgement::of(wanted, measured, "it closed by itself", evidence);
             }
-            let unknown = match &breaker.closing.answer {
-                Err(unknown) => unknown,
-                Ok(_) => return Judgement::pass("closed", evidence),
-            };
             let opened = matches!(breaker.opening.answer, Ok(Opening::Opened { .. }));
             let open = breaker.open_seconds.value().map(|i| i.high);
             evidence.figure("watched_seconds", left);
@@ -221,7 +217,10 @@ impl Expectation for Closes {
                     ),
                     evidence,
                 ),
-                _ => Judgement::unknown(unknown, evidence),
+                _ => match &breaker.closing.answer {
+                    Err(unknown) => Judgement::unknown(unknown, evidence),
+                    Ok(_) => Judgement::pass("closed", evidence),
+                },
             }
         })
     }

@@ -133,12 +133,13 @@ impl Expectation for FullyFunctional {
             Err(judgement) => return *judgement,
         };
         let baseline = case.view.baseline;
-        let last = match scope.phases.is_empty() {
-            true => case.view.phases.last().map(|(_, span)| Span {
+        let last = if scope.phases.is_empty() {
+            case.view.phases.last().map(|(_, span)| Span {
                 from: span.from + span.length() / 2,
                 to: span.to,
-            }),
-            false => case.spans(scope).last().copied(),
+            })
+        } else {
+            case.spans(scope).last().copied()
         };
         let mut evidence = Evidence::default();
         let Some(last) = last.filter(|last| last.from >= baseline.to) else {
@@ -181,9 +182,10 @@ impl Expectation for FullyFunctional {
         }
         if working == 0 || !unasked.is_empty() {
             return Judgement::inconclusive(
-                match unasked.is_empty() {
-                    true => "nothing worked in the baseline to compare with".to_owned(),
-                    false => format!("not asked for at the end: {}", unasked.join(", ")),
+                if unasked.is_empty() {
+                    "nothing worked in the baseline to compare with".to_owned()
+                } else {
+                    format!("not asked for at the end: {}", unasked.join(", "))
                 },
                 "a longer recovery phase with the load of the baseline",
                 evidence,

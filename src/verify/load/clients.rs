@@ -7,6 +7,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use redis::aio::MultiplexedConnection;
+use std::fmt::Write as _;
 use tokio::net::TcpStream;
 use tokio_postgres::NoTls;
 
@@ -55,7 +56,9 @@ impl std::fmt::Debug for Client {
 fn pick(requests: &[Request], number: u64) -> &Request {
     let all: u64 = requests.iter().map(|r| u64::from(r.weight)).sum();
     // A step without a common factor with the sum spreads the requests instead of sending them in blocks.
-    let step = (all / 2 + 1..).find(|s| gcd(*s, all) == 1).unwrap_or(1);
+    let step = (all / 2 + 1..=all * 2)
+        .find(|s| gcd(*s, all) == 1)
+        .unwrap_or(1);
     let mut at = number.wrapping_mul(step) % all.max(1);
     for request in requests {
         let weight = u64::from(request.weight);
@@ -188,7 +191,10 @@ fn client(lane: &Lane) -> redis::RedisResult<redis::Client> {
         .unwrap_or((&lane.address, "6379"));
     let mut url = format!("redis://{host}:{port}/");
     if let Some(password) = &lane.password {
-        let escaped: String = password.bytes().map(|b| format!("%{b:02X}")).collect();
+        let escaped = password.bytes().fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "%{byte:02X}");
+            text
+        });
         url = format!("redis://:{escaped}@{host}:{port}/");
     }
     redis::Client::open(url)

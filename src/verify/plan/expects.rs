@@ -185,6 +185,14 @@ fn complete(
     scope
 }
 
+/// A key that is `true`, and what it stands for.
+type Flag = (
+    &'static str,
+    Option<bool>,
+    About,
+    fn() -> Box<dyn Expectation>,
+);
+
 type Limit = (&'static str, About, Box<dyn Fn() -> Box<dyn Expectation>>);
 
 /// "50MB", "20MiB".
@@ -204,6 +212,7 @@ fn bytes(text: &str) -> Option<u64> {
     Some((number.parse::<f64>().ok()? * unit) as u64)
 }
 
+#[expect(clippy::too_many_lines, reason = "a table: one entry for each key")]
 fn limits(document: &mut Document<'_>, at: &str, table: ExpectTable) -> Vec<Limit> {
     let mut limits: Vec<Limit> = Vec::new();
     let figures = [
@@ -346,12 +355,7 @@ fn limits(document: &mut Document<'_>, at: &str, table: ExpectTable) -> Vec<Limi
             ));
         }
     }
-    let flags: [(
-        &'static str,
-        Option<bool>,
-        About,
-        fn() -> Box<dyn Expectation>,
-    ); 7] = [
+    let flags: [Flag; 7] = [
         ("degrades", table.degrades, About::Fault, || {
             Box::new(timing::Degrades)
         }),
