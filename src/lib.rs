@@ -14,3 +14,4 @@ pub mod measure;
 pub mod protocol;
 pub mod proxy;
 mod sys;
+pub mod verify;

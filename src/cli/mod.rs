@@ -20,6 +20,7 @@ pub mod run;
 pub mod schema;
 pub mod stats;
 mod table;
+pub mod test;
 
 use clap::{Parser, Subcommand};
 use std::io::{self, Write};
@@ -69,6 +70,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Args),
+    Test(test::Args),
     Exec(exec::Args),
     Demo(crate::demo::Options),
     Stats(stats::Args),
@@ -100,6 +102,7 @@ pub fn main(cli: Cli) -> ExitCode {
     let (mut out, mut err) = (io::stdout(), io::stderr());
     let code = match cli.command {
         Command::Run(args) => run::run(&args),
+        Command::Test(args) => test::run(&args),
         Command::Exec(args) => exec::run(&args),
         Command::Demo(options) => demo::run(&options),
         Command::Check(args) => written(check::run(&args, &mut out, &mut err)),

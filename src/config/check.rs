@@ -3,7 +3,7 @@
 use super::clash;
 use super::file::{AdminTable, File, ProxyTable};
 use super::guards::{LimitsTable, MAX_HOSTS};
-use super::locate::Document;
+use super::locate::{Document, Step};
 use super::problem::Problems;
 use super::{
     ADMIN_PORT, CONNECT_TIMEOUT, Config, DRAIN_DEADLINE, Guards, Limits, MAX_PROXIES, MAX_ROUTES,
@@ -111,6 +111,24 @@ fn complete(document: &mut Document<'_>, file: File) -> Config {
         tcp_user_timeout: file.tcp_user_timeout,
         ledger,
     }
+}
+
+/// The `[[proxy]]` tables of a profile, as far as they are valid; what is wrong with them is reported.
+pub(crate) fn profile_proxies(document: &mut Document<'_>) -> Vec<ProxyConfig> {
+    let tables: Vec<ProxyTable> = document
+        .read(&[Step::Key("proxy".into())])
+        .unwrap_or_default();
+    if tables.len() > MAX_PROXIES {
+        document.report(
+            "proxy",
+            &format!("there are {} proxies", tables.len()),
+            "expected at most 256",
+        );
+    }
+    let checked = tables.iter().enumerate().take(MAX_PROXIES);
+    checked
+        .filter_map(|(index, table)| proxy(document, index, table))
+        .collect()
 }
 
 /// How the admin endpoint is guarded.

@@ -13,7 +13,7 @@ mod file;
 mod guards;
 pub mod kind;
 mod library;
-mod locate;
+pub(crate) mod locate;
 pub mod problem;
 mod profile;
 pub mod read;
@@ -24,6 +24,7 @@ mod written;
 
 pub use address::{AddressError, Listen, Upstream};
 pub use changes::{Change, Changes};
+pub(crate) use check::profile_proxies;
 pub use file::OnDesync;
 pub use guards::{CHANGES_LOCAL, CHANGES_REMOTE, Guards, Limits};
 pub use kind::Kind;

@@ -37,7 +37,9 @@ pub struct Profile {
 }
 
 /// Sections that belong to `brownout test`; nothing else reads them.
-const TEST_SECTIONS: [&str; 5] = ["load", "phase", "expect", "guard", "watch"];
+const TEST_SECTIONS: [&str; 7] = [
+    "service", "proxy", "load", "phase", "expect", "guard", "watch",
+];
 
 /// What may stand at the top of a profile. Faults are read one by one, so that a broken one hides no other.
 #[derive(Debug, Default, Deserialize)]
@@ -47,6 +49,10 @@ struct Head {
     seed: Option<u64>,
     #[serde(rename = "fault")]
     _fault: Option<IgnoredAny>,
+    #[serde(rename = "service")]
+    _service: Option<IgnoredAny>,
+    #[serde(rename = "proxy")]
+    _proxy: Option<IgnoredAny>,
     #[serde(rename = "load")]
     _load: Option<IgnoredAny>,
     #[serde(rename = "phase")]

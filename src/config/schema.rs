@@ -1,7 +1,10 @@
 //! JSON Schema (draft 2020-12) of the files, for editors and CI. Descriptions are the doc comments of the types that read them.
 
-use super::file::File;
+use super::file::{File, ProxyTable};
 use crate::fault::FaultSpec;
+use crate::verify::written::{
+    ExpectTable, GuardTable, Loads, PhaseTable, ServiceTable, WatchTable,
+};
 use schemars::{JsonSchema, Schema, generate::SchemaSettings};
 
 /// A profile: faults, and what `brownout test` does with them.
@@ -20,16 +23,25 @@ struct ProfileFile {
     #[serde(default)]
     #[schemars(length(max = 256))]
     fault: Vec<FaultSpec>,
-    /// The load of a test; only `brownout test` reads it.
-    load: Option<serde_json::Value>,
+    /// What is known of the service; only `brownout test` reads it.
+    service: Option<ServiceTable>,
+    /// Proxies of a test, beside those of its configuration; only `brownout test` reads them.
+    #[schemars(length(max = 256))]
+    proxy: Option<Vec<ProxyTable>>,
+    /// The load of a test, or "external": others make it; only `brownout test` reads it.
+    load: Option<Loads>,
     /// The phases of a test; only `brownout test` reads them.
-    phase: Option<serde_json::Value>,
+    #[schemars(length(max = 64))]
+    phase: Option<Vec<PhaseTable>>,
     /// What a test expects; only `brownout test` reads it.
-    expect: Option<serde_json::Value>,
+    #[schemars(length(max = 256))]
+    expect: Option<Vec<ExpectTable>>,
     /// When a test stops early; only `brownout test` reads it.
-    guard: Option<serde_json::Value>,
+    #[schemars(length(max = 64))]
+    guard: Option<Vec<GuardTable>>,
     /// What a test observes; only `brownout test` reads it.
-    watch: Option<serde_json::Value>,
+    #[schemars(length(max = 64))]
+    watch: Option<Vec<WatchTable>>,
 }
 
 /// The schema of `brownout.toml`.

@@ -41,6 +41,11 @@ impl Timers {
         self.arm(now);
     }
 
+    /// Whether the alarm is set.
+    pub(crate) fn is_armed(&self) -> bool {
+        self.armed != u64::MAX
+    }
+
     /// Whether a deadline has come for which the alarm was set.
     pub(crate) fn is_due(&self, now: u64) -> bool {
         self.armed <= now

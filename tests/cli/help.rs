@@ -11,6 +11,7 @@ fn completions_know_every_command() {
         assert_eq!(exit.code, Some(0));
         for command in [
             "run",
+            "test",
             "exec",
             "demo",
             "stats",
@@ -34,6 +35,7 @@ fn help() {
     let commands: &[&[&str]] = &[
         &[],
         &["run"],
+        &["test"],
         &["exec"],
         &["demo"],
         &["stats"],

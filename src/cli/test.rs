@@ -1,0 +1,215 @@
+//! `brownout test`: load, faults in phases, and verdicts.
+
+use super::remote::Output;
+use super::{CHECK_FAILED, COULD_NOT_RUN, INCONCLUSIVE, INTERRUPTED, USAGE, chain, say};
+use crate::config::{Config, Library, Problems, read};
+use crate::verify::document::Document;
+use crate::verify::plan::{Ends, Test};
+use crate::verify::run::{self, RunError};
+use crate::verify::verdict::Counts;
+use crate::verify::{preflight, table, variables};
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The least that is left of a phase with --quick.
+const SHORTEST: Duration = Duration::from_secs(2);
+
+/// Run a test profile: load, phases with faults, and a verdict for everything that is expected.
+///
+/// The proxies of the profile and of --config are started, the load goes through them, the faults are on in the phases of kind
+/// `fault`. Every verdict comes with the number of samples it rests on: what nothing was seen of is inconclusive, never passed.
+/// Ctrl-C switches the faults off before anything else.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  brownout test outage.toml
+  brownout test outage.toml --config brownout.toml --report reports
+  brownout test outage.toml --var port=6380 --output json
+
+Exit codes: 0: pass; 1: something failed; 2: wrong usage or profile; 3: nothing failed,
+but not everything could be judged; 4: could not run, such as for a service that does
+not use the proxy; 130: interrupted.")]
+pub struct Args {
+    /// Files of profiles, or names of built-in ones; run one after the other.
+    #[arg(required = true, value_name = "PROFILE")]
+    pub profiles: Vec<String>,
+    /// Configuration file with proxies.
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Seed of the faults' dice; the same seed gives the same faults. [default: the profile's, else of the clock]
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Folder for report.json; of several profiles, a folder for each.
+    #[arg(long, value_name = "DIR")]
+    pub report: Option<PathBuf>,
+    /// Phases of a fifth of their length, two seconds at least: what needs more is inconclusive.
+    #[arg(long)]
+    pub quick: bool,
+    /// How results are written.
+    #[arg(long, value_name = "FORM", default_value = "text")]
+    pub output: Output,
+    /// A value for {{name}} in the profile; may be given several times.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    pub var: Vec<(String, String)>,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    text.split_once('=')
+        .map(|(name, value)| (name.trim().to_owned(), value.to_owned()))
+        .ok_or_else(|| "expected NAME=VALUE".to_owned())
+}
+
+/// Runs the profiles. Returns the exit code: the gravest of all.
+pub fn run(args: &Args) -> u8 {
+    let tests = match read_all(args) {
+        Ok(tests) => tests,
+        Err(problems) => {
+            say(&problems.to_string());
+            return USAGE;
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            say(&format!("cannot start: {error}"));
+            return COULD_NOT_RUN;
+        }
+    };
+    let mut documents = Vec::new();
+    let mut codes = Vec::new();
+    for (test, config) in &tests {
+        let code = match runtime.block_on(run::run(test, config.clone(), &|text| say(text))) {
+            Ok(ran) => {
+                let document = Document::of(test, &ran);
+                let code = match document.counts {
+                    Some(Counts::Passed) => 0,
+                    Some(Counts::Open) => INCONCLUSIVE,
+                    Some(Counts::Failed) | None => CHECK_FAILED,
+                };
+                let written = write_report(args, &document, tests.len() > 1);
+                documents.push(document);
+                match written {
+                    Ok(()) => code,
+                    Err(error) => {
+                        say(&format!("the report cannot be written: {error}"));
+                        COULD_NOT_RUN
+                    }
+                }
+            }
+            Err(error) => {
+                say(&format!("{}: {}", test.name, chain(&error)));
+                match error {
+                    RunError::Interrupted => return INTERRUPTED,
+                    _ => COULD_NOT_RUN,
+                }
+            }
+        };
+        codes.push(code);
+    }
+    let shown = show(args, &documents);
+    let gravest = |code: &u8| match *code {
+        COULD_NOT_RUN => 3,
+        CHECK_FAILED => 2,
+        INCONCLUSIVE => 1,
+        _ => 0,
+    };
+    let code = codes.iter().copied().max_by_key(gravest).unwrap_or(0);
+    super::written(shown.map(|()| code))
+}
+
+fn show(args: &Args, documents: &[Document]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match args.output {
+        Output::Text => {
+            for document in documents {
+                out.write_all(table::render(document).as_bytes())?;
+            }
+        }
+        Output::Json => {
+            match documents {
+                [only] => serde_json::to_writer_pretty(&mut out, only)?,
+                all => serde_json::to_writer_pretty(&mut out, all)?,
+            }
+            writeln!(out)?;
+        }
+    }
+    Ok(())
+}
+
+fn write_report(args: &Args, document: &Document, several: bool) -> io::Result<()> {
+    let Some(dir) = &args.report else {
+        return Ok(());
+    };
+    let dir = if several {
+        dir.join(document.profile.replace('/', "-"))
+    } else {
+        dir.clone()
+    };
+    std::fs::create_dir_all(&dir)?;
+    let path = dir.join("report.json");
+    std::fs::write(&path, serde_json::to_vec_pretty(document)?)?;
+    say(&format!("report written to {}", path.display()));
+    Ok(())
+}
+
+fn read_all(args: &Args) -> Result<Vec<(Test, Config)>, Problems> {
+    let config = match &args.config {
+        Some(path) => Config::load(path)?,
+        None => Config::default(),
+    };
+    let values: BTreeMap<String, String> = args.var.iter().cloned().collect();
+    let mut tests = Vec::new();
+    for name in &args.profiles {
+        let path = Path::new(name);
+        let (stem, text, origin) = if path.exists() || name.ends_with(".toml") {
+            let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+            (stem.into_owned(), read::text(path)?, name.clone())
+        } else {
+            let library = Library::of(&config)?;
+            let profile = library.get(name)?;
+            (
+                name.clone(),
+                profile.source.to_string(),
+                profile.origin.clone(),
+            )
+        };
+        let text = variables::fill(&text, &values, &origin)?;
+        let mut test = Test::parse(&stem, &text, &origin, &config.proxies)?;
+        if args.quick {
+            shorten(&mut test);
+        } else {
+            let problems = preflight::impossible(&test);
+            if !problems.is_empty() {
+                let remedy = "lengthen the phases, or leave the expectation out";
+                let of = |p: &String| Problems::of_file(&origin, p, remedy).0;
+                return Err(Problems(problems.iter().flat_map(of).collect()));
+            }
+        }
+        say(&format!(
+            "{}: {} phases, {}",
+            test.name,
+            test.phases.len(),
+            humantime::format_duration(test.length())
+        ));
+        let config = Config {
+            seed: args.seed.or(test.seed).or(config.seed),
+            ..config.clone()
+        };
+        tests.push((test, config));
+    }
+    Ok(tests)
+}
+
+fn shorten(test: &mut Test) {
+    for phase in &mut test.phases {
+        phase.ends = match phase.ends {
+            Ends::After(length) => Ends::After((length / 5).max(SHORTEST.min(length))),
+            Ends::Samples(samples) => Ends::Samples((samples / 5).max(1)),
+        };
+    }
+}

@@ -1,0 +1,148 @@
+//! The document of a run: everything, versioned, for programs.
+
+use super::load::LaneFigures;
+use super::plan::Test;
+use super::run::Ran;
+use super::verdict::{Counts, Verdict};
+use super::written::{Kind, OnInconclusive};
+use crate::insight::Evidence;
+use crate::insight::all::{Insights, infer};
+use crate::insight::{SECOND, Topology};
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The version of the document.
+const VERSION: u32 = 1;
+
+/// A run of `brownout test`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Document {
+    /// The version of this form.
+    pub(crate) version: u32,
+    pub(crate) profile: String,
+    pub(crate) description: String,
+    /// The same seed gives the same faults.
+    pub(crate) seed: u64,
+    /// Microseconds since the Unix epoch.
+    pub(crate) started_us: u64,
+    /// `pass`, `fail` or `inconclusive`: the worst of all.
+    pub(crate) result: &'static str,
+    /// Why a guard ended it early.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) stopped: Option<String>,
+    pub(crate) phases: Vec<Part>,
+    pub(crate) lanes: BTreeMap<String, LaneFigures>,
+    pub(crate) expectations: Vec<Row>,
+    /// What the recording says of the service, whatever was expected.
+    pub(crate) insights: Insights,
+    #[serde(skip)]
+    pub(crate) counts: Option<Counts>,
+}
+
+/// A phase as it was.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Part {
+    pub(crate) name: String,
+    pub(crate) kind: Kind,
+    /// Nanoseconds since the recording began.
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+}
+
+/// An expectation and its verdict.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Row {
+    /// What it is about: its name, or the proxy, lane or process.
+    pub(crate) component: String,
+    /// Where it stands in the profile.
+    pub(crate) field: String,
+    /// Phases; empty: all but warm-up.
+    pub(crate) phases: Vec<String>,
+    pub(crate) target: String,
+    pub(crate) measured: String,
+    pub(crate) samples: u64,
+    #[serde(flatten)]
+    pub(crate) verdict: Verdict,
+    pub(crate) on_inconclusive: OnInconclusive,
+    pub(crate) evidence: Evidence,
+}
+
+/// Proxies that an expectation or a fault is about.
+pub(crate) fn proxies_in_question(test: &Test) -> BTreeSet<String> {
+    test.expects
+        .iter()
+        .filter_map(|e| e.scope.proxy.clone())
+        .collect()
+}
+
+impl Document {
+    /// Judges a run.
+    pub(crate) fn of(test: &Test, ran: &Ran) -> Self {
+        let case = ran.case(test);
+        let mut counts = Counts::Passed;
+        let expectations = test
+            .expects
+            .iter()
+            .map(|expected| {
+                let judgement = case.judge(expected);
+                counts = counts.max(judgement.verdict.counts(expected.on_inconclusive));
+                let scope = &expected.scope;
+                let about = scope
+                    .lane
+                    .as_ref()
+                    .or(scope.watch.as_ref())
+                    .or(scope.proxy.as_ref());
+                let operation = scope
+                    .operation
+                    .as_ref()
+                    .map_or(String::new(), |o| format!(" {o}"));
+                let about = format!("{}{operation}", about.map_or("", String::as_str));
+                Row {
+                    component: expected.name.clone().unwrap_or(about),
+                    field: expected.field.clone(),
+                    phases: scope.phases.clone(),
+                    target: expected.what.target(),
+                    measured: judgement.measured,
+                    samples: judgement.evidence.samples,
+                    verdict: judgement.verdict,
+                    on_inconclusive: expected.on_inconclusive,
+                    evidence: judgement.evidence,
+                }
+            })
+            .collect();
+        if ran.stopped.is_some() {
+            counts = counts.max(Counts::Failed);
+        }
+        let phases = case.view.phases.iter().zip(&test.phases);
+        let phases = phases.map(|((_, span), phase)| Part {
+            name: phase.name.clone(),
+            kind: phase.kind,
+            from: span.from,
+            to: span.to,
+        });
+        let topology = Topology {
+            api: test.api().map(str::to_owned),
+            workers: test.service.workers,
+            warm_up: case.warm_up.clone(),
+        };
+        Self {
+            version: VERSION,
+            profile: test.name.clone(),
+            description: test.description.clone(),
+            seed: ran.seed,
+            started_us: ran.trace.header.started_us,
+            result: match counts {
+                Counts::Passed => "pass",
+                Counts::Open => "inconclusive",
+                Counts::Failed => "fail",
+            },
+            stopped: ran.stopped.clone(),
+            phases: phases.collect(),
+            lanes: ran.lanes.clone(),
+            expectations,
+            insights: infer(&ran.trace, &topology, 3 * SECOND),
+            counts: Some(counts),
+        }
+    }
+}

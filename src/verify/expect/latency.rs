@@ -1,0 +1,196 @@
+//! Limits on latency, recounted from the recording: what exceeds the limit is counted, not read off a histogram.
+
+use super::{Answered, Case, Expectation, Scope, nanos, shown, text};
+use crate::insight::Evidence;
+use crate::insight::sample::{Sample, needed};
+use crate::verify::verdict::Judgement;
+use std::time::Duration;
+
+/// Samples that a mean needs.
+const MEAN: u64 = 30;
+
+/// Which figure.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Figure {
+    Mean,
+    /// The share that has to keep to the limit, 0 to 1.
+    Quantile(f64),
+    Max,
+}
+
+/// A figure of latency has a limit.
+#[derive(Debug)]
+pub(crate) struct Latency {
+    pub(crate) figure: Figure,
+    pub(crate) limit: Duration,
+}
+
+impl Figure {
+    fn name(self) -> String {
+        match self {
+            Self::Mean => "mean".into(),
+            Self::Quantile(q) => format!("p{:.0}", q * 100.0),
+            Self::Max => "max".into(),
+        }
+    }
+}
+
+/// What was measured.
+#[derive(Debug, Default)]
+struct Measured {
+    answered: Vec<u64>,
+    /// Ages of what never had an answer: it would have taken longer.
+    censored: Vec<u64>,
+    evidence: Evidence,
+}
+
+impl Latency {
+    fn measure(case: &Case<'_>, scope: &Scope, limit: u64) -> Measured {
+        let mut measured = Measured::default();
+        let note = |evidence: &mut Evidence, at, record, latency| {
+            if latency > limit {
+                evidence.example(at, record);
+            } else {
+                evidence.observe(at);
+            }
+        };
+        if scope.lane.is_some() {
+            for Answered {
+                record,
+                at,
+                latency,
+                ok,
+            } in case.calls(scope)
+            {
+                note(&mut measured.evidence, at, record, latency);
+                // A quick refusal is no quick answer: errors are judged by their rate.
+                if ok {
+                    measured.answered.push(latency);
+                } else {
+                    measured.censored.push(latency);
+                }
+            }
+        } else {
+            for seen in case.exchanges(scope) {
+                let latency = seen.attempt.latency();
+                note(
+                    &mut measured.evidence,
+                    seen.attempt.ended,
+                    seen.record,
+                    latency,
+                );
+                if seen.attempt.outcome.is_answered() {
+                    measured.answered.push(latency);
+                } else {
+                    measured.censored.push(latency);
+                }
+            }
+        }
+        measured
+    }
+}
+
+impl Expectation for Latency {
+    fn target(&self) -> String {
+        format!("{} <= {}", self.figure.name(), text(self.limit))
+    }
+
+    fn samples(&self) -> u64 {
+        match self.figure {
+            Figure::Mean => MEAN,
+            Figure::Quantile(q) => needed(q),
+            Figure::Max => 1,
+        }
+    }
+
+    fn judge(&self, case: &Case<'_>, scope: &Scope) -> Judgement {
+        let limit = nanos(self.limit);
+        let Measured {
+            answered,
+            censored,
+            mut evidence,
+        } = Self::measure(case, scope, limit);
+        let total = (answered.len() + censored.len()) as u64;
+        evidence.samples = total;
+        let over = answered
+            .iter()
+            .chain(&censored)
+            .filter(|l| **l > limit)
+            .count();
+        // What was given up before the limit may have kept to it or not.
+        let open = censored.iter().filter(|l| **l <= limit).count();
+        let all: Sample = answered.iter().chain(&censored).copied().collect();
+        evidence.figure("over_limit", over as f64);
+        evidence.figure("unanswered", censored.len() as f64);
+        for (name, q) in [
+            ("p50_ms", 0.5),
+            ("p95_ms", 0.95),
+            ("p99_ms", 0.99),
+            ("max_ms", 1.0),
+        ] {
+            if let Some(value) = all.quantile(q) {
+                evidence.figure(name, crate::insight::millis(value));
+            }
+        }
+        if total < self.samples() {
+            return Judgement::inconclusive(
+                format!(
+                    "{total} samples; {} needs {}",
+                    self.figure.name(),
+                    self.samples()
+                ),
+                "a longer phase (`for`) or more load (`rate`)",
+                evidence,
+            );
+        }
+        let (value, worst_holds, best_holds) = match self.figure {
+            Figure::Mean => {
+                let mean = all.mean().unwrap_or(f64::MAX);
+                (
+                    mean as u64,
+                    mean <= limit as f64 && open == 0,
+                    mean <= limit as f64,
+                )
+            }
+            Figure::Quantile(q) => {
+                let allowed = ((1.0 - q) * total as f64 + 1e-9).floor() as usize;
+                (
+                    all.quantile(q).unwrap_or(0),
+                    over + open <= allowed,
+                    over <= allowed,
+                )
+            }
+            Figure::Max => (all.max().unwrap_or(0), over + open == 0, over == 0),
+        };
+        let measured = shown(value);
+        if worst_holds != best_holds {
+            return Judgement::inconclusive(
+                format!("{open} requests ended without an answer before the limit"),
+                "a phase without faults that end requests, or a limit on error_rate",
+                evidence,
+            );
+        }
+        if let Some(lane) = scope.lane.as_ref().and_then(|lane| case.lanes.get(lane)) {
+            evidence.figure("generator_late_p99_ms", lane.late_p99_ms);
+            evidence.figure("generator_skipped", lane.skipped as f64);
+            let late = lane.late_p99_ms > 0.1 * crate::insight::millis(limit);
+            if (!worst_holds && late) || (worst_holds && lane.skipped > 0) {
+                let mut judgement = Judgement::inconclusive(
+                    format!(
+                        "the load generator could not keep up: p99 {:.1} ms late, {} requests not sent",
+                        lane.late_p99_ms, lane.skipped
+                    ),
+                    "a lower `rate`, or a machine of its own for the load",
+                    evidence,
+                );
+                judgement.measured = measured;
+                return judgement;
+            }
+        }
+        let why = format!(
+            "{over} of {total} requests took longer than {}",
+            text(self.limit)
+        );
+        Judgement::of(worst_holds, measured, why, evidence)
+    }
+}

@@ -1,0 +1,249 @@
+//! Expectations to verdicts: one file a family.
+
+pub(crate) mod breaker;
+pub(crate) mod cleanup;
+pub(crate) mod latency;
+pub(crate) mod rate;
+pub(crate) mod resources;
+pub(crate) mod timing;
+pub(crate) mod transactions;
+
+use super::load::LaneFigures;
+use super::verdict::{Judgement, Verdict};
+use super::written::OnInconclusive;
+use crate::insight::view::{Seen, Span};
+use crate::insight::window::Window;
+use crate::insight::{Evidence, Finding, View};
+use crate::measure::trace::{ProxyIndex, Record};
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::time::Duration;
+
+/// Failures in the baseline above which nothing is said of a fault's effect.
+const SICK: f64 = 0.01;
+
+/// What an expectation is about.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Scope {
+    pub(crate) proxy: Option<String>,
+    pub(crate) operation: Option<String>,
+    pub(crate) lane: Option<String>,
+    pub(crate) watch: Option<String>,
+    /// Names of phases; empty: all but warm-up.
+    pub(crate) phases: Vec<String>,
+}
+
+/// One expectation.
+#[derive(Debug)]
+pub(crate) struct Expected {
+    pub(crate) name: Option<String>,
+    pub(crate) scope: Scope,
+    pub(crate) on_inconclusive: OnInconclusive,
+    /// Where it stands, like `expect[2].p95`.
+    pub(crate) field: String,
+    pub(crate) what: Box<dyn Expectation>,
+}
+
+/// What can be expected.
+pub(crate) trait Expectation: Debug + Send + Sync {
+    /// In a few words: "p95 <= 10ms".
+    fn target(&self) -> String;
+    /// What comes of it.
+    fn judge(&self, case: &Case<'_>, scope: &Scope) -> Judgement;
+    /// The least samples in its phases with which it can pass.
+    fn samples(&self) -> u64 {
+        1
+    }
+    /// The least time of its phases with which it can pass.
+    fn time(&self) -> Option<(Phases, Duration)> {
+        None
+    }
+    /// Whether it is about what a fault does.
+    fn is_about_faults(&self) -> bool {
+        false
+    }
+}
+
+/// Which phases have to be long enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phases {
+    Fault,
+    /// All that come after the first fault phase.
+    After,
+}
+
+/// What was recorded, and what is known beside it.
+#[derive(Debug)]
+pub(crate) struct Case<'c> {
+    pub(crate) view: View<'c>,
+    /// Names of phases that are warm-up.
+    pub(crate) warm_up: Vec<String>,
+    pub(crate) lanes: BTreeMap<String, LaneFigures>,
+    /// Why it ended early.
+    pub(crate) stopped: Option<String>,
+}
+
+impl Case<'_> {
+    /// The times that count.
+    pub(crate) fn spans(&self, scope: &Scope) -> Vec<Span> {
+        let phases = self.view.phases.iter().filter(|(name, _)| {
+            let name = self.view.trace.names.get(*name);
+            if scope.phases.is_empty() {
+                !self.warm_up.iter().any(|warm| warm == name)
+            } else {
+                scope.phases.iter().any(|phase| phase == name)
+            }
+        });
+        phases.map(|(_, span)| *span).collect()
+    }
+
+    /// How long these are, in seconds.
+    pub(crate) fn seconds(&self, scope: &Scope) -> f64 {
+        self.spans(scope)
+            .iter()
+            .map(|span| crate::insight::seconds(span.length()))
+            .sum()
+    }
+
+    pub(crate) fn proxy(&self, scope: &Scope) -> Result<ProxyIndex, Box<Judgement>> {
+        let header = &self.view.trace.header;
+        let proxy = scope.proxy.as_ref().and_then(|name| header.proxy(name));
+        proxy.ok_or_else(|| {
+            Box::new(Judgement::inconclusive(
+                "the proxy is not in the recording",
+                "name a proxy that runs",
+                Evidence::default(),
+            ))
+        })
+    }
+
+    /// Exchanges of the scope's proxy and operation that ended in its phases; hung ones count where they began.
+    pub(crate) fn exchanges(&self, scope: &Scope) -> Vec<Seen<'_>> {
+        let Ok(proxy) = self.proxy(scope) else {
+            return Vec::new();
+        };
+        let spans = self.spans(scope);
+        let names = &self.view.trace.names;
+        let all = self.view.passed(proxy).work.iter();
+        let all = all.filter(|seen| {
+            let attempt = seen.attempt;
+            let operation = scope.operation.as_ref();
+            operation.is_none_or(|o| names.get(attempt.operation).eq_ignore_ascii_case(o))
+                && spans.iter().any(|span| {
+                    span.contains(if attempt.outcome.is_answered() {
+                        attempt.ended
+                    } else {
+                        attempt.begun
+                    })
+                })
+        });
+        all.copied().collect()
+    }
+
+    /// Calls of the scope's lane that were due in its phases: latency from the intended time, and success.
+    pub(crate) fn calls(&self, scope: &Scope) -> Vec<Answered> {
+        let names = &self.view.trace.names;
+        let wanted = scope.lane.as_deref().and_then(|lane| names.find(lane));
+        let spans = self.spans(scope);
+        let records = self.view.trace.records.iter().enumerate();
+        let calls = records.filter_map(|(record, r)| match *r {
+            Record::Call {
+                at,
+                lane,
+                intended,
+                ok,
+                request,
+                ..
+            } if Some(lane) == wanted
+                && spans.iter().any(|s| s.contains(intended))
+                && scope
+                    .operation
+                    .as_ref()
+                    .is_none_or(|o| names.get(request).eq_ignore_ascii_case(o)) =>
+            {
+                Some(Answered {
+                    record,
+                    at,
+                    latency: at.saturating_sub(intended),
+                    ok,
+                })
+            }
+            _ => None,
+        });
+        calls.collect()
+    }
+
+    /// The verdict. What went wrong with the run itself, or with the baseline, comes first.
+    pub(crate) fn judge(&self, expected: &Expected) -> Judgement {
+        let scope = &expected.scope;
+        let mut judgement = expected.what.judge(self, scope);
+        if let Some(stopped) = &self.stopped
+            && judgement.verdict == Verdict::Pass
+        {
+            judgement.verdict = Verdict::Inconclusive {
+                reason: format!("the test stopped early: {stopped}"),
+                remedy: "raise the guard's limit, or mend what it stopped for".into(),
+            };
+        }
+        if expected.what.is_about_faults()
+            && judgement.verdict != Verdict::Pass
+            && let Ok(proxy) = self.proxy(scope)
+            && let Some(rate) = self.sick(proxy)
+        {
+            judgement.evidence.figure("baseline_error_rate", rate);
+            judgement.verdict = Verdict::Inconclusive {
+                reason: format!(
+                    "{:.1} % of the requests failed before any fault",
+                    rate * 100.0
+                ),
+                remedy: "a service that works in the baseline phase".into(),
+            };
+        }
+        judgement
+    }
+
+    fn sick(&self, proxy: ProxyIndex) -> Option<f64> {
+        let passed = self.view.passed(self.view.api.unwrap_or(proxy));
+        Window::of(passed, self.view.baseline, None)
+            .error_rate()
+            .filter(|rate| *rate > SICK)
+    }
+}
+
+/// A call of our own load.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Answered {
+    pub(crate) record: usize,
+    pub(crate) at: u64,
+    /// Nanoseconds.
+    pub(crate) latency: u64,
+    pub(crate) ok: bool,
+}
+
+/// The answer of a finding, or the verdict that there is none.
+fn known<T>(finding: Finding<T>) -> Result<(T, Evidence), Box<Judgement>> {
+    match finding.answer {
+        Ok(answer) => Ok((answer, finding.evidence)),
+        Err(unknown) => Err(Box::new(Judgement::unknown(&unknown, finding.evidence))),
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// "12.3ms", "1.25s".
+fn shown(ns: u64) -> String {
+    let ms = crate::insight::millis(ns);
+    if ms >= 1000.0 {
+        format!("{:.2}s", ms / 1000.0)
+    } else if ms >= 10.0 {
+        format!("{ms:.1}ms")
+    } else {
+        format!("{ms:.3}ms")
+    }
+}
+
+fn text(duration: Duration) -> String {
+    humantime::format_duration(duration).to_string()
+}

@@ -1,0 +1,235 @@
+//! When the service notices, how long it waits, and when it is itself again.
+
+use super::{Case, Expectation, Phases, Scope, known, nanos, text};
+use crate::insight::timeout::Waiting;
+use crate::insight::view::Span;
+use crate::insight::{Evidence, detection, recovery, seconds, timeout};
+use crate::measure::trace::Outcome;
+use crate::verify::verdict::Judgement;
+use std::time::Duration;
+
+/// Requests that a verdict about degrading needs.
+const LEAST: usize = 30;
+
+/// The first reaction comes in time.
+#[derive(Debug)]
+pub(crate) struct Detects(pub(crate) Duration);
+
+/// It is itself again in time.
+#[derive(Debug)]
+pub(crate) struct Recovers {
+    pub(crate) within: Duration,
+    pub(crate) stable: Duration,
+}
+
+/// It waits no longer than this.
+#[derive(Debug)]
+pub(crate) struct TimesOut(pub(crate) Duration);
+
+/// Every request of the API is answered meanwhile, and none with 500.
+#[derive(Debug)]
+pub(crate) struct Degrades;
+
+impl Expectation for Detects {
+    fn target(&self) -> String {
+        format!("detects <= {}", text(self.0))
+    }
+
+    fn time(&self) -> Option<(Phases, Duration)> {
+        Some((Phases::Fault, self.0))
+    }
+
+    fn is_about_faults(&self) -> bool {
+        true
+    }
+
+    fn judge(&self, case: &Case<'_>, scope: &Scope) -> Judgement {
+        let proxy = match case.proxy(scope) {
+            Ok(proxy) => proxy,
+            Err(judgement) => return *judgement,
+        };
+        let finding = detection::infer(&case.view, proxy);
+        let limit = self.0.as_secs_f64();
+        match finding.answer {
+            Ok(found) => {
+                let mut evidence = finding.evidence;
+                evidence.figure("slowest_seconds", found.slowest_seconds);
+                let why = format!("the first reaction came after {:.2} s", found.first_seconds);
+                let measured = format!("{:.3}s", found.first_seconds);
+                Judgement::of(found.first_seconds <= limit, measured, why, evidence)
+            }
+            // Nothing came while it could have come long after the limit.
+            Err(unknown) => match (
+                case.view.affected(proxy),
+                finding.evidence.figures.get("watched_seconds"),
+            ) {
+                (Some(span), Some(_)) if seconds(span.length()) >= limit => {
+                    let held = seconds(span.length());
+                    let why = format!("no reaction while the fault held requests for {held:.1} s");
+                    Judgement::fail(format!("> {held:.1}s"), why, finding.evidence)
+                }
+                _ => Judgement::unknown(&unknown, finding.evidence),
+            },
+        }
+    }
+}
+
+impl Expectation for Recovers {
+    fn target(&self) -> String {
+        format!("recovers <= {}", text(self.within))
+    }
+
+    fn time(&self) -> Option<(Phases, Duration)> {
+        Some((Phases::After, self.within + self.stable))
+    }
+
+    fn is_about_faults(&self) -> bool {
+        true
+    }
+
+    fn judge(&self, case: &Case<'_>, scope: &Scope) -> Judgement {
+        let proxy = match case.proxy(scope) {
+            Ok(proxy) => proxy,
+            Err(judgement) => return *judgement,
+        };
+        let finding = recovery::infer(&case.view, proxy, nanos(self.stable));
+        let limit = self.within.as_secs_f64();
+        match finding.answer {
+            Ok(found) => {
+                let mut evidence = finding.evidence;
+                if let Some(first) = found.first_success_seconds {
+                    evidence.figure("first_success_seconds", first);
+                }
+                let why = format!(
+                    "it was stable {:.2} s after the fault; a breaker that stays open longer makes that its least",
+                    found.seconds
+                );
+                let measured = format!("{:.3}s", found.seconds);
+                Judgement::of(found.seconds <= limit, measured, why, evidence)
+            }
+            Err(unknown) => {
+                let left = case
+                    .view
+                    .affected(proxy)
+                    .map_or(0, |span| case.view.span.to.saturating_sub(span.to));
+                let compared = finding.evidence.figures.contains_key("baseline_p95_ms");
+                if compared && left >= nanos(self.within + self.stable) {
+                    let why = format!(
+                        "it was never itself again in {:.1} s: {}",
+                        seconds(left),
+                        unknown.reason
+                    );
+                    let measured = format!("> {:.1}s", seconds(left));
+                    return Judgement::fail(measured, why, finding.evidence);
+                }
+                Judgement::unknown(&unknown, finding.evidence)
+            }
+        }
+    }
+}
+
+impl Expectation for TimesOut {
+    fn target(&self) -> String {
+        format!("timeout <= {}", text(self.0))
+    }
+
+    fn time(&self) -> Option<(Phases, Duration)> {
+        Some((Phases::Fault, self.0))
+    }
+
+    fn is_about_faults(&self) -> bool {
+        true
+    }
+
+    fn judge(&self, case: &Case<'_>, scope: &Scope) -> Judgement {
+        let proxy = match case.proxy(scope) {
+            Ok(proxy) => proxy,
+            Err(judgement) => return *judgement,
+        };
+        let (waiting, evidence) = match known(timeout::infer(&case.view, proxy)) {
+            Ok(known) => known,
+            Err(judgement) => return *judgement,
+        };
+        let limit = self.0.as_secs_f64() * 1000.0;
+        match waiting {
+            Waiting::GivesUp(found) => {
+                // Timers fire late, never early.
+                let holds = found.ms <= limit && found.also_ms.iter().all(|ms| *ms <= limit);
+                let why = format!(
+                    "it waits {:.0} ms, {:.0} ms at most",
+                    found.ms, found.longest_ms
+                );
+                Judgement::of(holds, format!("{:.0}ms", found.ms), why, evidence)
+            }
+            Waiting::Without { longest_ms } if longest_ms > limit => {
+                let why = format!("it never gave up, and waited {longest_ms:.0} ms");
+                Judgement::fail(format!("> {longest_ms:.0}ms"), why, evidence)
+            }
+            Waiting::Without { longest_ms } => Judgement::inconclusive(
+                format!("requests hung for {longest_ms:.0} ms at most, and it had not given up"),
+                "a fault that makes requests hang longer than the limit (`stall`)",
+                evidence,
+            ),
+        }
+    }
+}
+
+impl Expectation for Degrades {
+    fn target(&self) -> String {
+        "degrades: every request answered, none with 500".into()
+    }
+
+    fn is_about_faults(&self) -> bool {
+        true
+    }
+
+    fn judge(&self, case: &Case<'_>, scope: &Scope) -> Judgement {
+        let proxy = match case.proxy(scope) {
+            Ok(proxy) => proxy,
+            Err(judgement) => return *judgement,
+        };
+        let mut evidence = Evidence::default();
+        let Some(Span { from, to }) = case.view.affected(proxy) else {
+            return Judgement::inconclusive(
+                "no fault touched a request to this dependency",
+                "let the fault match what the service asks, and the phase last long enough for it",
+                evidence,
+            );
+        };
+        let names = &case.view.trace.names;
+        let (mut hung, mut crashed) = (0_u64, 0_u64);
+        for seen in case.view.api_requests() {
+            let attempt = seen.attempt;
+            if attempt.begun >= to || attempt.ended < from || attempt.fault.is_some() {
+                continue;
+            }
+            let answered = attempt.outcome.is_answered();
+            let is_500 = names.get(attempt.status) == "500";
+            let ours = matches!(attempt.outcome, Outcome::Cut);
+            hung += u64::from(!answered && !ours);
+            crashed += u64::from(is_500);
+            if is_500 || !answered {
+                evidence.example(attempt.ended, seen.record);
+            } else {
+                evidence.observe(attempt.ended);
+            }
+        }
+        evidence.figure("unanswered", hung as f64);
+        evidence.figure("status_500", crashed as f64);
+        let all = evidence.samples;
+        if hung + crashed > 0 {
+            let why = format!(
+                "of {all} requests {hung} had no answer, and {crashed} were answered with 500"
+            );
+            return Judgement::fail(format!("{} of {all}", hung + crashed), why, evidence);
+        }
+        if (all as usize) < LEAST {
+            return Judgement::inconclusive(
+                format!("{all} requests to the API meanwhile; {LEAST} are needed"),
+                "a longer fault phase or more load on the API",
+                evidence,
+            );
+        }
+        Judgement::pass(format!("{all} answered"), evidence)
+    }
+}

@@ -1,0 +1,164 @@
+//! What must not happen to changes: that they are done twice, block each other, or stay open.
+
+use super::{Case, Expectation, Scope, known};
+use crate::insight::{Evidence, cleanup, duplicates};
+use crate::measure::trace::Record;
+use crate::protocol::{Class, Transaction};
+use crate::verify::verdict::Judgement;
+use std::collections::BTreeMap;
+
+/// Statements that a verdict about deadlocks needs.
+const LEAST: u64 = 30;
+
+/// Nothing of which the reply was lost is done twice.
+#[derive(Debug)]
+pub(crate) struct NoDuplicates;
+
+/// The server reports no deadlock of its own.
+#[derive(Debug)]
+pub(crate) struct NoDeadlocks;
+
+/// Every transaction is ended, and none is done twice.
+#[derive(Debug)]
+pub(crate) struct Intact;
+
+impl Expectation for NoDuplicates {
+    fn target(&self) -> String {
+        "no duplicates".into()
+    }
+
+    fn is_about_faults(&self) -> bool {
+        true
+    }
+
+    fn judge(&self, case: &Case<'_>, scope: &Scope) -> Judgement {
+        let found = case
+            .proxy(scope)
+            .and_then(|proxy| known(duplicates::infer(&case.view, proxy)));
+        let (found, mut evidence) = match found {
+            Ok(found) => found,
+            Err(judgement) => return *judgement,
+        };
+        evidence.figure("untold", found.untold as f64);
+        evidence.figure("repeated", found.repeated as f64);
+        evidence.figure("done_twice", found.done_twice as f64);
+        let why = format!(
+            "of {} changes whose reply was lost {} were done twice",
+            found.untold, found.done_twice
+        );
+        let measured = format!("{} of {}", found.done_twice, found.untold);
+        Judgement::of(found.done_twice == 0, measured, why, evidence)
+    }
+}
+
+impl Expectation for NoDeadlocks {
+    fn target(&self) -> String {
+        "no deadlocks".into()
+    }
+
+    fn samples(&self) -> u64 {
+        LEAST
+    }
+
+    fn judge(&self, case: &Case<'_>, scope: &Scope) -> Judgement {
+        let mut evidence = Evidence::default();
+        let mut deadlocks = 0_u64;
+        for seen in case.exchanges(scope) {
+            let attempt = seen.attempt;
+            if !matches!(attempt.class, Class::Write | Class::Transaction) {
+                continue;
+            }
+            if case.view.trace.names.get(attempt.status) == "40P01" && attempt.fault.is_none() {
+                deadlocks += 1;
+                evidence.example(attempt.ended, seen.record);
+            } else {
+                evidence.observe(attempt.ended);
+            }
+        }
+        evidence.figure("deadlocks", deadlocks as f64);
+        if deadlocks > 0 {
+            let why = format!("the server ended {deadlocks} statements for a deadlock (40P01)");
+            return Judgement::fail(deadlocks.to_string(), why, evidence);
+        }
+        if evidence.samples < LEAST {
+            return Judgement::inconclusive(
+                format!(
+                    "{} statements that change something; {LEAST} are needed",
+                    evidence.samples
+                ),
+                "a longer phase or more writes",
+                evidence,
+            );
+        }
+        Judgement::pass("0", evidence)
+    }
+}
+
+impl Expectation for Intact {
+    fn target(&self) -> String {
+        "transactions intact".into()
+    }
+
+    fn judge(&self, case: &Case<'_>, scope: &Scope) -> Judgement {
+        let proxy = match case.proxy(scope) {
+            Ok(proxy) => proxy,
+            Err(judgement) => return *judgement,
+        };
+        let mut evidence = Evidence::default();
+        // The transaction that each session is in.
+        let mut open: BTreeMap<u64, u64> = BTreeMap::new();
+        let (mut kept, mut undone) = (0_u64, 0_u64);
+        for record in &case.view.trace.records {
+            match *record {
+                Record::Transaction {
+                    at,
+                    proxy: p,
+                    session,
+                    state,
+                } if p == proxy => match state {
+                    Transaction::Begin => {
+                        open.insert(session, at);
+                    }
+                    Transaction::Failed => {}
+                    ended => {
+                        open.remove(&session);
+                        evidence.observe(at);
+                        kept += u64::from(ended == Transaction::Commit);
+                        undone += u64::from(ended == Transaction::Rollback);
+                    }
+                },
+                // The server undoes what a connection leaves open.
+                Record::Closed {
+                    proxy: p, session, ..
+                } if p == proxy => {
+                    undone += u64::from(open.remove(&session).is_some());
+                }
+                _ => {}
+            }
+        }
+        evidence.figure("committed", kept as f64);
+        evidence.figure("rolled_back", undone as f64);
+        let duplicates = duplicates::infer(&case.view, proxy);
+        let twice = duplicates.value().map_or(0, |d| d.done_twice);
+        evidence.figure("done_twice", twice as f64);
+        let forgotten = cleanup::infer(&case.view, proxy);
+        let forgotten = forgotten.value().map_or(0, |l| l.forgotten_transactions);
+        evidence.figure("forgotten", forgotten as f64);
+        if twice + forgotten > 0 {
+            let why =
+                format!("{twice} changes were done twice, {forgotten} transactions were left open");
+            return Judgement::fail(format!("{}", twice + forgotten), why, evidence);
+        }
+        if let Err(unknown) = case.view.complete(proxy) {
+            return Judgement::unknown(&unknown, evidence);
+        }
+        if kept + undone == 0 {
+            return Judgement::inconclusive(
+                "no transaction ended",
+                "load that makes the service run transactions",
+                evidence,
+            );
+        }
+        Judgement::pass(format!("{kept} kept, {undone} undone"), evidence)
+    }
+}

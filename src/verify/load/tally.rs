@@ -1,0 +1,113 @@
+//! What callers saw, kept until it is written into the recording; and whether the generator itself kept up.
+
+use crate::insight::sample::Sample;
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Calls that are kept for a guard's window; older ones go.
+const MAX_RECENT: usize = 100_000;
+/// Calls that wait to be written into the recording.
+const MAX_UNWRITTEN: usize = 1_000_000;
+/// Times at which the generator was late that are kept; further ones replace earlier ones.
+const MAX_LATE: usize = 65_536;
+
+/// A call. Nanoseconds of the process's clock.
+#[derive(Debug, Clone)]
+pub(crate) struct Called {
+    pub(crate) at: u64,
+    pub(crate) intended: u64,
+    pub(crate) sent: u64,
+    pub(crate) request: String,
+    pub(crate) status: String,
+    pub(crate) ok: bool,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    unwritten: Vec<Called>,
+    recent: VecDeque<(u64, u64, bool)>,
+    late: Vec<u64>,
+    figures: LaneFigures,
+}
+
+/// What one lane did.
+#[derive(Debug, Default)]
+pub(crate) struct Tally(Mutex<Inner>);
+
+/// The figures of a lane.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, JsonSchema)]
+pub(crate) struct LaneFigures {
+    /// Requests that ended.
+    pub(crate) ended: u64,
+    /// Of these, failures as a caller sees them.
+    pub(crate) failed: u64,
+    /// Requests that were due and not sent, because too many were unanswered.
+    pub(crate) skipped: u64,
+    /// How late the generator itself was: p99, in milliseconds.
+    pub(crate) late_p99_ms: f64,
+}
+
+impl Tally {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn add(&self, call: Called) {
+        let mut inner = self.inner();
+        inner.figures.ended += 1;
+        inner.figures.failed += u64::from(!call.ok);
+        if inner.recent.len() >= MAX_RECENT {
+            inner.recent.pop_front();
+        }
+        let latency = call.at.saturating_sub(call.intended);
+        inner.recent.push_back((call.at, latency, call.ok));
+        if inner.unwritten.len() < MAX_UNWRITTEN {
+            inner.unwritten.push(call);
+        }
+    }
+
+    pub(crate) fn skip(&self) {
+        self.inner().figures.skipped += 1;
+    }
+
+    pub(crate) fn late(&self, ns: u64) {
+        let mut inner = self.inner();
+        if inner.late.len() < MAX_LATE {
+            inner.late.push(ns);
+        } else {
+            let at = inner.figures.ended as usize % MAX_LATE;
+            inner.late[at] = ns;
+        }
+    }
+
+    pub(crate) fn ended(&self) -> u64 {
+        self.inner().figures.ended
+    }
+
+    pub(crate) fn failures(&self) -> u64 {
+        self.inner().figures.failed
+    }
+
+    /// What is not in the recording yet.
+    pub(crate) fn take(&self) -> Vec<Called> {
+        std::mem::take(&mut self.inner().unwritten)
+    }
+
+    /// Latencies and successes of the calls that ended since.
+    pub(crate) fn since(&self, from: u64) -> Vec<(u64, bool)> {
+        let inner = self.inner();
+        let recent = inner.recent.iter().filter(|(at, ..)| *at >= from);
+        recent.map(|(_, latency, ok)| (*latency, *ok)).collect()
+    }
+
+    pub(crate) fn figures(&self) -> LaneFigures {
+        let inner = self.inner();
+        let late: Sample = inner.late.iter().copied().collect();
+        LaneFigures {
+            late_p99_ms: late.quantile(0.99).map_or(0.0, crate::insight::millis),
+            ..inner.figures.clone()
+        }
+    }
+}

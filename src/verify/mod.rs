@@ -1,0 +1,19 @@
+//! `brownout test`: load, phases with faults, and verdicts from what passed.
+//!
+//! The way of a test: [`written`] is what may stand in a profile; [`plan`] makes a [`plan::Test`] of it, or problems; [`run`]
+//! starts the proxies, drives the load ([`load`]) through the phases, looks at processes ([`watch`]) and guards, and gives back
+//! the recording; [`expect`] turns that into verdicts, and [`document`] and [`table`] show them. A verdict is never given without
+//! evidence: what no request was about is inconclusive.
+
+pub(crate) mod document;
+pub(crate) mod expect;
+mod guard;
+pub(crate) mod load;
+pub(crate) mod plan;
+pub(crate) mod preflight;
+pub(crate) mod run;
+pub(crate) mod table;
+pub(crate) mod variables;
+pub(crate) mod verdict;
+mod watch;
+pub(crate) mod written;

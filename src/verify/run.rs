@@ -1,0 +1,341 @@
+//! The run: proxies, load, phases, faults; whatever happens, the faults are off before anything else is done.
+
+use super::expect::Case;
+use super::load::{LaneFigures, Tally, Target, drive};
+use super::plan::{Ends, LONGEST_COUNT, Phase, Test, Whom};
+use super::watch::{self, Watched};
+use super::written::Kind;
+use super::{document, guard};
+use crate::config::{Config, Listen};
+use crate::insight::{Topology, View};
+use crate::measure::trace::{DEFAULT_LIMIT, Record, Trace};
+use crate::proxy::{ControlError, Server, StartError};
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How often guards look and calls are written into the recording.
+const TURN: Duration = Duration::from_millis(100);
+/// How long faults live beyond their phase, should nobody switch them off.
+const MARGIN: Duration = Duration::from_secs(30);
+/// Requests that all fail before the service counts as unreachable.
+const UNREACHABLE: u64 = 5;
+
+/// Why there is no result.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RunError {
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    #[error("the watched process {name:?}")]
+    Watch { name: String, source: io::Error },
+    #[error("{0}")]
+    NoTraffic(String),
+    #[error("nothing was recorded")]
+    NoRecording,
+    #[error("interrupted; the faults are off")]
+    Interrupted,
+}
+
+/// A run that came to its end.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) trace: Trace,
+    pub(crate) lanes: BTreeMap<String, LaneFigures>,
+    pub(crate) seed: u64,
+    /// Why a guard ended it early.
+    pub(crate) stopped: Option<String>,
+}
+
+impl Ran {
+    /// The recording, ready for questions.
+    pub(crate) fn case(&self, test: &Test) -> Case<'_> {
+        let warm_up: Vec<String> = test
+            .phases
+            .iter()
+            .filter(|p| p.kind == Kind::WarmUp)
+            .map(|p| p.name.clone())
+            .collect();
+        let topology = Topology {
+            api: test.api().map(str::to_owned),
+            workers: test.service.workers,
+            warm_up: warm_up.clone(),
+        };
+        Case {
+            view: View::new(&self.trace, &topology),
+            warm_up,
+            lanes: self.lanes.clone(),
+            stopped: self.stopped.clone(),
+        }
+    }
+}
+
+/// Runs a test. `say` tells people how far it is.
+pub(crate) async fn run(
+    test: &Test,
+    config: Config,
+    say: &(dyn Fn(&str) + Sync),
+) -> Result<Ran, RunError> {
+    let config = Config {
+        proxies: test.proxies.clone(),
+        ..config
+    };
+    let server = Server::start(config).await?;
+    let ran = tokio::select! {
+        ran = conduct(test, &server, say) => ran,
+        () = server.keep_time() => Err(RunError::NoRecording),
+        _ = tokio::signal::ctrl_c() => {
+            server.halt();
+            Err(RunError::Interrupted)
+        }
+    };
+    // Faults first: also after an error.
+    server.halt();
+    server.drain(Duration::from_secs(1)).await;
+    ran
+}
+
+struct Stage<'s> {
+    test: &'s Test,
+    server: &'s Server,
+    lanes: BTreeMap<String, Arc<Tally>>,
+    watched: Vec<Watched>,
+    stopped: Option<String>,
+    say: &'s (dyn Fn(&str) + Sync),
+}
+
+async fn conduct(
+    test: &Test,
+    server: &Server,
+    say: &(dyn Fn(&str) + Sync),
+) -> Result<Ran, RunError> {
+    let mut addresses = BTreeMap::new();
+    for proxy in server.proxies() {
+        let config = proxy.config;
+        say(&format!(
+            "proxy {} {} listening on {} -> {}",
+            config.name,
+            config.protocol.name(),
+            config.listen,
+            config.upstream
+        ));
+        if let Listen::Tcp(address) = config.listen {
+            addresses.insert(config.name, address.to_string());
+        }
+    }
+    let mut stage = Stage {
+        test,
+        server,
+        lanes: BTreeMap::new(),
+        watched: Vec::new(),
+        stopped: None,
+        say,
+    };
+    // Sessions that are open already are not recorded, so recording comes first.
+    server.record_in_memory(DEFAULT_LIMIT).await;
+    let outcome = match stage.watch(&addresses).await {
+        Ok(()) => stage.under_load(&addresses).await,
+        Err(error) => Err(error),
+    };
+    for watched in std::mem::take(&mut stage.watched) {
+        watched.end().await;
+    }
+    outcome?;
+    let lanes = stage.lanes.iter().map(|(n, t)| (n.clone(), t.figures()));
+    Ok(Ran {
+        lanes: lanes.collect(),
+        seed: server.seed(),
+        stopped: stage.stopped.take(),
+        trace: server.stop_recording().await.ok_or(RunError::NoRecording)?,
+    })
+}
+
+impl Stage<'_> {
+    async fn watch(&mut self, addresses: &BTreeMap<String, String>) -> Result<(), RunError> {
+        for watch in &self.test.watches {
+            let failed = |source| RunError::Watch {
+                name: watch.name.clone(),
+                source,
+            };
+            self.watched
+                .push(Watched::find(watch, addresses).map_err(failed)?);
+            let Whom::Started { ready_within, .. } = &watch.whom else {
+                continue;
+            };
+            for proxy in &self.test.proxies {
+                let upstream = proxy.upstream.to_string();
+                if !upstream.starts_with("unix:") && !watch::ready(&upstream, *ready_within).await {
+                    let within = humantime::format_duration(*ready_within);
+                    return Err(failed(io::Error::new(
+                        io::ErrorKind::TimedOut,
+                        format!(
+                            "{upstream} accepted no connection within {within} (`ready_within`)"
+                        ),
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn under_load(&mut self, addresses: &BTreeMap<String, String>) -> Result<(), RunError> {
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        if let Some(first) = self.test.phases.first() {
+            self.begin(&first.name).await;
+        }
+        for load in &self.test.loads {
+            let address = match &load.target {
+                Target::Proxy(name) => addresses.get(name).cloned().unwrap_or_default(),
+                Target::Address(address) => address.clone(),
+            };
+            let tally = Arc::new(Tally::default());
+            self.lanes.insert(load.lane.clone(), Arc::clone(&tally));
+            tasks.spawn(drive(load.clone(), address, tally, stop.clone()));
+        }
+        let outcome = self.phases().await;
+        self.server.halt();
+        stop.cancel();
+        tasks.close();
+        tasks.wait().await;
+        self.write_calls().await;
+        outcome
+    }
+
+    async fn phases(&mut self) -> Result<(), RunError> {
+        let mut looked = false;
+        for (number, phase) in self.test.phases.iter().enumerate() {
+            if number > 0 {
+                self.begin(&phase.name).await;
+            }
+            if phase.kind == Kind::Fault {
+                if !looked && number > 0 {
+                    self.traffic_passes().await?;
+                    looked = true;
+                }
+                self.faults_on(phase)?;
+            }
+            self.wait(phase).await;
+            if phase.kind == Kind::Fault {
+                self.faults_off();
+            }
+            if self.stopped.is_some() {
+                return Ok(());
+            }
+        }
+        self.traffic_passes().await
+    }
+
+    async fn begin(&self, name: &str) {
+        (self.say)(&format!("phase {name}"));
+        self.server
+            .note(|names, at| Record::Phase {
+                at,
+                phase: names.name(name),
+            })
+            .await;
+    }
+
+    fn faults_on(&self, phase: &Phase) -> Result<(), RunError> {
+        let length = match phase.ends {
+            Ends::After(length) => length,
+            Ends::Samples(_) => LONGEST_COUNT,
+        };
+        for fault in &self.test.faults {
+            self.server.add_fault(fault.spec(), Some(length + MARGIN))?;
+        }
+        Ok(())
+    }
+
+    fn faults_off(&self) {
+        for fault in self.server.faults() {
+            // One that ended by its own schedule is off already.
+            let _ = self.server.remove_fault(&fault.name);
+        }
+    }
+
+    /// Until the phase is over, or a guard has seen enough.
+    async fn wait(&mut self, phase: &Phase) {
+        let began = Instant::now();
+        let before: u64 = self.lanes.values().map(|t| t.ended()).sum();
+        let mut looked: Option<Instant> = None;
+        loop {
+            if looked.is_none_or(|at| at.elapsed() >= Duration::from_secs(1)) {
+                looked = Some(Instant::now());
+                watch::note(self.server, &mut self.watched).await;
+            }
+            self.write_calls().await;
+            self.stopped = guard::tripped(&self.test.guards, &self.lanes, Server::clock());
+            if let Some(why) = &self.stopped {
+                self.server.halt();
+                (self.say)(&format!("stopped by a guard, faults are off: {why}"));
+                return;
+            }
+            let left = match phase.ends {
+                Ends::After(length) => length.saturating_sub(began.elapsed()),
+                Ends::Samples(samples) => {
+                    let ended: u64 = self.lanes.values().map(|t| t.ended()).sum();
+                    if ended - before >= samples {
+                        Duration::ZERO
+                    } else {
+                        LONGEST_COUNT.saturating_sub(began.elapsed())
+                    }
+                }
+            };
+            if left.is_zero() {
+                return;
+            }
+            tokio::time::sleep(left.min(TURN)).await;
+        }
+    }
+
+    async fn write_calls(&self) {
+        for (lane, tally) in &self.lanes {
+            for call in tally.take() {
+                self.server
+                    .note(|names, _| Record::Call {
+                        at: call.at,
+                        lane: names.name(lane),
+                        request: names.name(&call.request),
+                        intended: call.intended,
+                        sent: call.sent,
+                        ok: call.ok,
+                        status: names.name(&call.status),
+                    })
+                    .await;
+            }
+        }
+    }
+
+    /// Whether requests pass every proxy that something is expected of, and our own load is answered at all.
+    async fn traffic_passes(&self) -> Result<(), RunError> {
+        let stats = self.server.stats(None).await;
+        for (lane, tally) in &self.lanes {
+            let figures = tally.figures();
+            if figures.ended >= UNREACHABLE && figures.failed == figures.ended {
+                return Err(RunError::NoTraffic(format!(
+                    "all {} requests of lane {lane} failed: is the service there, and does it work without faults?",
+                    figures.ended
+                )));
+            }
+        }
+        let seen: Vec<String> = stats
+            .proxies
+            .iter()
+            .map(|p| format!("{} {}", p.name, p.total.count))
+            .collect();
+        for name in document::proxies_in_question(self.test) {
+            if stats.proxy(&name).is_none_or(|p| p.total.count == 0) {
+                return Err(RunError::NoTraffic(format!(
+                    "no request passed the proxy {name}, so nothing can be said of it; requests seen: {}. Does the service \
+                     connect to the proxy's port, and does the load make it ask?",
+                    seen.join(", ")
+                )));
+            }
+        }
+        Ok(())
+    }
+}

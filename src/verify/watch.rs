@@ -1,0 +1,233 @@
+//! Looks at processes, once a second, from /proc; and the process that a test starts and ends itself.
+
+use super::plan::{Watch, Whom};
+use crate::proxy::Server;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+use tokio::process::{Child, Command};
+
+/// What a look saw.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Look {
+    pub(super) memory: u64,
+    pub(super) cpu: u64,
+    pub(super) descriptors: u32,
+    pub(super) threads: u32,
+}
+
+/// A process that is looked at.
+#[derive(Debug)]
+pub(super) struct Watched {
+    pub(super) name: String,
+    pub(super) pid: u32,
+    pub(super) gone: bool,
+    child: Option<Child>,
+}
+
+impl Watched {
+    /// Finds or starts it.
+    pub(super) fn find(watch: &Watch, addresses: &BTreeMap<String, String>) -> io::Result<Self> {
+        let (pid, child) = match &watch.whom {
+            Whom::Pid(pid) => (*pid, None),
+            Whom::Named(name) => (oldest(name)?, None),
+            Whom::Started { command, env, .. } => {
+                let child = start(command, env, addresses)?;
+                (child.id().unwrap_or(0), Some(child))
+            }
+        };
+        if !fs::exists(format!("/proc/{pid}"))? {
+            let message = format!("there is no process {pid}");
+            return Err(io::Error::new(io::ErrorKind::NotFound, message));
+        }
+        Ok(Self {
+            name: watch.name.clone(),
+            pid,
+            gone: false,
+            child,
+        })
+    }
+
+    /// Ends what was started here: SIGTERM, and after five seconds SIGKILL.
+    pub(super) async fn end(mut self) {
+        let Some(child) = &mut self.child else { return };
+        if let Some(pid) = child.id().and_then(|p| i32::try_from(p).ok())
+            && let Some(pid) = rustix::process::Pid::from_raw(pid)
+        {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        }
+        if tokio::time::timeout(Duration::from_secs(5), child.wait())
+            .await
+            .is_err()
+        {
+            let _ = child.kill().await;
+        }
+    }
+
+    /// Whether what was started here has ended by itself.
+    pub(super) fn has_ended(&mut self) -> bool {
+        self.child
+            .as_mut()
+            .is_some_and(|child| !matches!(child.try_wait(), Ok(None)))
+    }
+}
+
+/// Puts addresses of proxies into a value: `{proxy:NAME}`.
+pub(super) fn placed(value: &str, addresses: &BTreeMap<String, String>) -> String {
+    addresses
+        .iter()
+        .fold(value.to_owned(), |value, (name, address)| {
+            value.replace(&format!("{{proxy:{name}}}"), address)
+        })
+}
+
+fn start(
+    command: &[String],
+    env: &BTreeMap<String, String>,
+    addresses: &BTreeMap<String, String>,
+) -> io::Result<Child> {
+    let Some((program, arguments)) = command.split_first() else {
+        return Err(io::Error::from(io::ErrorKind::InvalidInput));
+    };
+    Command::new(program)
+        .args(arguments.iter().map(|a| placed(a, addresses)))
+        .envs(
+            env.iter()
+                .map(|(name, value)| (name, placed(value, addresses))),
+        )
+        .stdin(Stdio::null())
+        // Standard output is for results.
+        .stdout(Stdio::from(io::stderr()))
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|e| io::Error::new(e.kind(), format!("{program} cannot be started: {e}")))
+}
+
+fn oldest(name: &str) -> io::Result<u32> {
+    let own = std::process::id();
+    let mut found: Vec<u32> = fs::read_dir("/proc")?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|pid| *pid != own)
+        .filter(|pid| {
+            fs::read_to_string(format!("/proc/{pid}/comm"))
+                .is_ok_and(|comm| comm.trim_end() == name)
+        })
+        .collect();
+    found.sort_unstable();
+    found.first().copied().ok_or_else(|| {
+        io::Error::new(
+            io::ErrorKind::NotFound,
+            format!("no process is named {name:?}"),
+        )
+    })
+}
+
+/// A look at a process. The proportional set size where the kernel tells it.
+pub(super) fn look(pid: u32) -> io::Result<Look> {
+    let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}"));
+    let kilobytes = |text: &str, key: &str| -> Option<u64> {
+        let line = text.lines().find_map(|line| line.strip_prefix(key))?;
+        line.trim().trim_end_matches(" kB").trim().parse().ok()
+    };
+    let status = read("status")?;
+    let memory = read("smaps_rollup")
+        .ok()
+        .and_then(|text| kilobytes(&text, "Pss:"))
+        .or_else(|| kilobytes(&status, "VmRSS:"))
+        .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+    let threads = kilobytes(&status, "Threads:").unwrap_or(0);
+    // proc_pid_stat(5): the name may hold anything, so fields are counted from its end; utime is the 14th, stime the 15th.
+    let stat = read("stat")?;
+    let fields: Vec<&str> = stat
+        .rsplit_once(')')
+        .map(|(_, rest)| rest.split_whitespace().collect())
+        .unwrap_or_default();
+    let ticks = |at: usize| {
+        fields
+            .get(at)
+            .and_then(|f| f.parse::<u64>().ok())
+            .unwrap_or(0)
+    };
+    let tick = 1_000_000_000 / rustix::param::clock_ticks_per_second().max(1);
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
+    Ok(Look {
+        memory: memory * 1024,
+        cpu: (ticks(11) + ticks(12)) * tick,
+        descriptors: u32::try_from(descriptors).unwrap_or(u32::MAX),
+        threads: u32::try_from(threads).unwrap_or(u32::MAX),
+    })
+}
+
+/// Waits until a server accepts connections there.
+pub(super) async fn ready(address: &str, within: Duration) -> bool {
+    let until = Instant::now() + within;
+    while Instant::now() < until {
+        if tokio::net::TcpStream::connect(address).await.is_ok() {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    false
+}
+
+/// Notes a look at each of them.
+pub(super) async fn note(server: &Server, watched: &mut [Watched]) {
+    use crate::measure::trace::Record;
+    for process in watched.iter_mut().filter(|w| !w.gone) {
+        let seen = if process.has_ended() {
+            Err(io::Error::from(io::ErrorKind::NotFound))
+        } else {
+            look(process.pid)
+        };
+        let (name, pid) = (process.name.clone(), process.pid);
+        match seen {
+            Ok(look) => {
+                server
+                    .note(|names, at| Record::Watched {
+                        at,
+                        target: names.name(&name),
+                        pid,
+                        memory: look.memory,
+                        cpu: look.cpu,
+                        descriptors: look.descriptors,
+                        threads: look.threads,
+                    })
+                    .await;
+            }
+            Err(_) => {
+                process.gone = true;
+                server
+                    .note(|names, at| Record::Gone {
+                        at,
+                        target: names.name(&name),
+                    })
+                    .await;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_at_a_process() {
+        let look = look(std::process::id()).expect("this one");
+        assert!(
+            look.memory > 100_000 && look.threads >= 1 && look.descriptors >= 3,
+            "{look:?}"
+        );
+    }
+
+    #[test]
+    fn puts_addresses_into_values() {
+        let addresses = BTreeMap::from([("redis".to_owned(), "127.0.0.1:7".to_owned())]);
+        assert_eq!(
+            placed("redis://{proxy:redis}/0", &addresses),
+            "redis://127.0.0.1:7/0"
+        );
+    }
+}

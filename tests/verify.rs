@@ -1,0 +1,277 @@
+//! `brownout test` as people run it, against a real Redis and a real Postgres: one run for each exit code.
+
+mod support;
+
+use serde_json::Value;
+use std::time::Duration;
+use support::{Directory, Exit, Postgres, Redis, free_port, run_to_end};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A profile in a file, run with these arguments.
+fn test(text: &str, more: &[&str]) -> Exit {
+    let directory = Directory::new("verify");
+    let path = directory.path().join("profile.toml");
+    std::fs::write(&path, text).expect("written");
+    let path = path.to_string_lossy().into_owned();
+    let arguments: Vec<&str> = ["test", &path].iter().chain(more).copied().collect();
+    run_to_end(&arguments, LIMIT)
+}
+
+/// The document, and the verdict of the expectation at this place.
+fn document(exit: &Exit) -> Value {
+    serde_json::from_str(&exit.stdout)
+        .unwrap_or_else(|e| panic!("{e}\n{}\n{}", exit.stdout, exit.stderr))
+}
+
+fn verdict<'d>(document: &'d Value, field: &str) -> &'d Value {
+    let rows = document["expectations"].as_array().expect("a list");
+    rows.iter()
+        .find(|row| row["field"] == field)
+        .unwrap_or_else(|| panic!("no {field} in {rows:?}"))
+}
+
+fn proxy(redis: &Redis) -> String {
+    format!(
+        "[[proxy]]\nname = 'redis'\nprotocol = 'redis'\nlisten = 0\nupstream = '127.0.0.1:{}'\n",
+        redis.address().port()
+    )
+}
+
+#[test]
+fn a_service_that_keeps_its_limits_passes() {
+    let redis = Redis::start();
+    let text = proxy(&redis)
+        + "[[load]]\nproxy = 'redis'\nrate = '100/s'\ncommands = ['SET {{key}} 1', 'GET {{key}}']\n\
+           [[phase]]\nkind = 'warm-up'\nfor = '300ms'\n\
+           [[phase]]\nkind = 'baseline'\nfor = '2s'\n\
+           [[watch]]\nname = 'other'\ncommand = ['sleep', '60']\n\
+           [[expect]]\nlane = 'redis'\np95 = '2s'\nerror_rate = 0.0\n\
+           [[expect]]\nproxy = 'redis'\noperation = 'GET'\np50 = '1s'\n";
+    let exit = test(&text, &["--output", "json", "--var", "key=verify"]);
+    let document = document(&exit);
+    assert_eq!(exit.code, Some(0), "{}\n{document:#}", exit.stderr);
+    assert_eq!(document["result"], "pass");
+    let p95 = verdict(&document, "expect[0].p95");
+    // The warm-up is not in it.
+    let samples = p95["samples"].as_u64().expect("a number");
+    assert!((59..=210).contains(&samples), "{p95:#}");
+    assert_eq!(verdict(&document, "expect[1].p50")["verdict"], "pass");
+    assert_eq!(document["lanes"]["redis"]["failed"], 0);
+}
+
+#[test]
+fn faults_are_on_in_their_phase_and_a_broken_limit_fails() {
+    let redis = Redis::start();
+    let text = proxy(&redis)
+        + "[[fault]]\nproxy = 'redis'\naction = 'error'\npreset = 'LOADING'\n\
+           [[load]]\nproxy = 'redis'\ncallers = 2\nthink = '5ms'\ncommands = ['GET verify']\n\
+           [[phase]]\nkind = 'baseline'\nfor = '1s'\n\
+           [[phase]]\nkind = 'fault'\nfor = '1s'\n\
+           [[phase]]\nkind = 'recovery'\nfor = '1500ms'\n\
+           [[expect]]\nlane = 'redis'\nphase = ['baseline', 'fault', 'recovery']\nerror_rate = 0.01\n\
+           [[expect]]\nproxy = 'redis'\ndetects_within = '900ms'\nfully_functional = true\n";
+    let exit = test(&text, &["--output", "json"]);
+    let document = document(&exit);
+    assert_eq!(exit.code, Some(1), "{}\n{document:#}", exit.stderr);
+    let by_phase: Vec<(&str, &str)> = document["expectations"].as_array().expect("a list")[..3]
+        .iter()
+        .map(|row| {
+            (
+                row["phases"][0].as_str().unwrap(),
+                row["verdict"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        by_phase,
+        [
+            ("baseline", "pass"),
+            ("fault", "fail"),
+            ("recovery", "pass")
+        ]
+    );
+    assert_eq!(
+        verdict(&document, "expect[1].detects_within")["verdict"],
+        "pass"
+    );
+    assert_eq!(
+        verdict(&document, "expect[1].fully_functional")["verdict"],
+        "pass"
+    );
+}
+
+#[test]
+fn too_few_samples_are_inconclusive_and_say_what_to_change() {
+    let redis = Redis::start();
+    let text = proxy(&redis)
+        + "[[load]]\nproxy = 'redis'\ncallers = 1\nthink = '50ms'\ncommands = ['PING', 'GET a']\n\
+           [[phase]]\nkind = 'baseline'\nfor = '1s'\n\
+           [[expect]]\nproxy = 'redis'\np99 = '5s'\n";
+    let exit = test(&text, &[]);
+    assert_eq!(exit.code, Some(3), "{}{}", exit.stdout, exit.stderr);
+    assert!(exit.stdout.contains("p99 needs 299"), "{}", exit.stdout);
+    assert!(exit.stdout.contains("a longer phase"), "{}", exit.stdout);
+    let strict = text + "on_inconclusive = 'fail'\n";
+    assert_eq!(test(&strict, &[]).code, Some(1));
+}
+
+#[test]
+fn traffic_that_passes_by_is_no_result() {
+    let redis = Redis::start();
+    let other = proxy(&redis).replace("name = 'redis'", "name = 'unused'");
+    let text = proxy(&redis)
+        + &other
+        + "[[load]]\nproxy = 'redis'\nrate = '50/s'\ncommands = ['GET a']\n\
+           [[phase]]\nkind = 'baseline'\nfor = '1s'\n\
+           [[expect]]\nproxy = 'unused'\nerror_rate = 0.0\n";
+    let exit = test(&text, &[]);
+    assert_eq!(exit.code, Some(4), "{}{}", exit.stdout, exit.stderr);
+    assert!(
+        exit.stderr.contains("no request passed the proxy unused"),
+        "{}",
+        exit.stderr
+    );
+    assert!(
+        exit.stderr.contains("redis 5") || exit.stderr.contains("redis 4"),
+        "{}",
+        exit.stderr
+    );
+
+    let nobody = format!("'127.0.0.1:{}'", free_port());
+    let upstream = format!("'127.0.0.1:{}'", redis.address().port());
+    let exit = test(&text.replace(&upstream, &nobody), &[]);
+    assert_eq!(exit.code, Some(4));
+    assert!(
+        exit.stderr.contains("of lane redis failed"),
+        "{}",
+        exit.stderr
+    );
+}
+
+#[test]
+fn a_guard_stops_the_test() {
+    let redis = Redis::start();
+    let text = proxy(&redis)
+        + "[[fault]]\nproxy = 'redis'\naction = 'error'\npreset = 'LOADING'\n\
+           [[load]]\nproxy = 'redis'\nrate = '100/s'\ncommands = ['GET a']\n\
+           [[phase]]\nkind = 'baseline'\nfor = '1s'\n\
+           [[phase]]\nkind = 'fault'\nfor = '10m'\n\
+           [[guard]]\nerror_rate = 0.5\nwindow = '1s'\n\
+           [[expect]]\nlane = 'redis'\nphase = 'baseline'\nerror_rate = 0.0\n";
+    let exit = test(&text, &[]);
+    assert_eq!(exit.code, Some(1), "{}{}", exit.stdout, exit.stderr);
+    assert!(exit.stdout.contains("stopped early"), "{}", exit.stdout);
+}
+
+#[test]
+fn transactions_on_postgres() {
+    let postgres = Postgres::start();
+    let text = format!(
+        "[[proxy]]\nname = 'db'\nprotocol = 'postgres'\nlisten = 0\nupstream = '127.0.0.1:{}'\n\
+         [[load]]\nproxy = 'db'\nrate = '50/s'\ntransaction = true\n\
+         statements = ['SELECT 1', 'CREATE TEMP TABLE t (a int) ON COMMIT DROP']\n\
+         [[phase]]\nkind = 'baseline'\nfor = '2s'\n\
+         [[expect]]\nproxy = 'db'\ntransactions_intact = true\n\
+         [[expect]]\nlane = 'db'\nerror_rate = 0.0\n",
+        postgres.address().port()
+    );
+    let exit = test(&text, &["--output", "json"]);
+    let document = document(&exit);
+    assert_eq!(exit.code, Some(0), "{}\n{document:#}", exit.stderr);
+    let intact = verdict(&document, "expect[0].transactions_intact");
+    assert!(
+        intact["evidence"]["figures"]["committed"].as_f64() > Some(20.0),
+        "{intact:#}"
+    );
+}
+
+/// What is added to a profile that is right; the exit code is 2; a place and a word of what is said.
+const WRONG: &[(&str, &str, &str)] = &[
+    (
+        "[[expect]]\nlane = 'redis'\np95 = '10'\n",
+        ":17:7: expect[1].p95",
+        "not a duration",
+    ),
+    (
+        "[[expect]]\nlane = 'nobody'\np95 = '10ms'\n",
+        "expect[1].lane",
+        "lanes here: redis",
+    ),
+    (
+        "[[expect]]\nproxy = 'nobody'\np95 = '10ms'\n",
+        "expect[1].proxy",
+        "proxies here: redis",
+    ),
+    (
+        "[[expect]]\nlane = 'redis'\nphase = 'x'\np95 = '10ms'\n",
+        "expect[1].phase",
+        "phases here: baseline",
+    ),
+    ("[[expect]]\nlane = 'redis'\n", "expect[1]", "no limit"),
+    (
+        "[[expect]]\nlane = 'redis'\nerror_rate = 2.0\n",
+        "expect[1].error_rate",
+        "0 to 1",
+    ),
+    (
+        "[[expect]]\nproxy = 'redis'\ncleans_up = true\n",
+        "expect[1].cleans_up",
+        "kind = \"fault\"",
+    ),
+    (
+        "[[expect]]\nlane = 'redis'\np99 = '10ms'\n",
+        "expect[1].p99",
+        "needs 299 samples",
+    ),
+    (
+        "[[expect]]\nlane = 'redis'\np59 = '10ms'\n",
+        "expect[1].p59",
+        "did you mean `p50`",
+    ),
+    ("[[phase]]\nkind = 'steady'\n", "phase[1]", "for = \"10s\""),
+    (
+        "[[phase]]\nkind = 'fault'\nfor = '1s'\n",
+        "phase[1].kind",
+        "no fault",
+    ),
+    (
+        "[[load]]\nproxy = 'redis'\nlane = 'b'\nrate = '5'\ncommands = ['PING']\n",
+        "load[1].rate",
+        "like \"50/s\"",
+    ),
+    (
+        "[[load]]\nproxy = 'redis'\nlane = 'b'\nrate = '5/s'\n",
+        "load[1]",
+        "commands",
+    ),
+    ("[[guard]]\nlane = 'redis'\n", "guard[0]", "no limit"),
+    (
+        "[[watch]]\nname = 'x'\n",
+        "watch[0]",
+        "pid, process or command",
+    ),
+    ("[service]\napi = 'nobody'\n", "service.api", "proxies here"),
+    ("# {{nobody}}\n", "line 15", "--var nobody="),
+];
+
+#[test]
+fn bad_profiles_are_refused_with_their_place() {
+    let right = "[[proxy]]\nname = 'redis'\nprotocol = 'redis'\nlisten = 0\nupstream = '127.0.0.1:1'\n\
+                 [[load]]\nproxy = 'redis'\nrate = '100/s'\ncommands = ['PING']\n\
+                 [[phase]]\nkind = 'baseline'\nfor = '1s'\n[[expect]]\np50 = '1s'\n";
+    for (added, place, word) in WRONG {
+        let exit = test(&format!("{right}{added}"), &[]);
+        assert_eq!(exit.code, Some(2), "{added}: {}", exit.stderr);
+        assert!(
+            exit.stderr.contains(place),
+            "{added}: {place} is not in {}",
+            exit.stderr
+        );
+        assert!(
+            exit.stderr.contains(word),
+            "{added}: {word} is not in {}",
+            exit.stderr
+        );
+    }
+}
