@@ -272,6 +272,7 @@ pub(super) fn given(spec: &FaultSpec) -> impl Iterator<Item = &'static str> {
         ("status", spec.status.is_some()),
         ("headers", spec.headers.is_some()),
         ("body", spec.body.is_some()),
+        ("retry_after", spec.retry_after.is_some()),
         ("connections", spec.connections.is_some()),
         ("service", spec.service.is_some()),
         ("queue", spec.queue.is_some()),

@@ -91,6 +91,14 @@ pub struct FaultSpec {
     /// `error` on HTTP: the body; with `preset`, in place of its body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
+    /// `error` on HTTP: the Retry-After header, in whole seconds; in place of that of a `preset`.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "duration::option"
+    )]
+    #[schemars(with = "Option<duration::Text>")]
+    pub retry_after: Option<Duration>,
     /// `throttle`: how many bytes go a second, 1 to 1000000000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes_per_second: Option<u64>,
@@ -202,6 +210,7 @@ impl FaultSpec {
             close: None,
             status: None,
             body: None,
+            retry_after: None,
             bytes_per_second: None,
             burst: None,
             size: None,

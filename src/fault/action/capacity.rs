@@ -30,6 +30,7 @@ pub(super) const PARAMETERS: &[&str] = &[
     "status",
     "headers",
     "body",
+    "retry_after",
 ];
 
 /// The most exchanges in service, and the most that wait: what they cost in memory is 8 bytes each.

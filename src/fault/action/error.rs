@@ -15,7 +15,14 @@ use super::NotApplicable;
 
 /// The keys that belong to it.
 pub(super) const PARAMETERS: &[&str] = &[
-    "preset", "code", "message", "close", "status", "headers", "body",
+    "preset",
+    "code",
+    "message",
+    "close",
+    "status",
+    "headers",
+    "body",
+    "retry_after",
 ];
 
 /// The longest `message`, in bytes.
@@ -158,6 +165,7 @@ impl ErrorAction {
         }
         check_text(spec, problems);
         check_headers(spec, problems);
+        check_retry_after(spec, problems);
         match (&spec.preset, &spec.code, spec.status) {
             (Some(name), ..) => from_preset(name, spec, problems),
             (_, Some(code), _) => coded(code, spec, problems),
@@ -227,6 +235,7 @@ fn from_preset(name: &str, spec: &FaultSpec, problems: &mut Problems<'_>) -> Opt
                 headers.retain(|(own, _)| !own.eq_ignore_ascii_case(name));
                 headers.push((name.clone(), value.clone()));
             }
+            set_retry_after(headers, spec);
         }
     }
     Some(ErrorAction::Reply(Arc::new(reply)))
@@ -271,6 +280,7 @@ fn http(status: u16, spec: &FaultSpec, problems: &mut Problems<'_>) -> Option<Er
     if !body.is_empty() && !typed {
         headers.push(("Content-Type".into(), "text/plain; charset=utf-8".into()));
     }
+    set_retry_after(&mut headers, spec);
     Some(ErrorAction::Reply(Arc::new(ErrorReply::Http {
         status,
         headers,
@@ -283,6 +293,7 @@ fn reject_http(spec: &FaultSpec, problems: &mut Problems<'_>) {
     let given = [
         ("headers", spec.headers.is_some()),
         ("body", spec.body.is_some()),
+        ("retry_after", spec.retry_after.is_some()),
     ];
     for (field, _) in given.into_iter().filter(|(_, given)| *given) {
         problems.add(
@@ -366,6 +377,39 @@ fn check_headers(spec: &FaultSpec, problems: &mut Problems<'_>) {
             );
         }
     }
+}
+
+/// RFC 9110, 10.2.3: Retry-After counts whole seconds.
+fn set_retry_after(headers: &mut Vec<(String, String)>, spec: &FaultSpec) {
+    if let Some(after) = spec.retry_after {
+        headers.retain(|(name, _)| !is_retry_after(name));
+        headers.push(("Retry-After".into(), after.as_secs().to_string()));
+    }
+}
+
+fn check_retry_after(spec: &FaultSpec, problems: &mut Problems<'_>) {
+    let Some(after) = spec.retry_after else {
+        return;
+    };
+    if after.subsec_nanos() != 0 {
+        problems.add(
+            "retry_after",
+            "Retry-After counts whole seconds",
+            "write whole seconds, like \"2s\"",
+        );
+    }
+    let mut headers = spec.headers.iter().flatten();
+    if headers.any(|(name, _)| is_retry_after(name)) {
+        problems.add(
+            "retry_after",
+            "`headers` has a Retry-After of its own",
+            "leave one of the two out",
+        );
+    }
+}
+
+fn is_retry_after(name: &str) -> bool {
+    name.eq_ignore_ascii_case("retry-after")
 }
 
 /// RFC 9110, 5.6.2: the characters of a token.

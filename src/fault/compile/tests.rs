@@ -235,6 +235,15 @@ fn errors_take_the_form_of_the_protocol() {
     };
     assert_eq!(headers[1], ("retry-after".into(), "30".into()));
     assert_eq!(headers.len(), 2, "replaced, not doubled");
+    for (way, others) in [("preset = '503'", 1), ("status = 503", 0)] {
+        let toml = format!("action = 'error'\n{way}\nretry_after = '2m'");
+        let ErrorReply::Http { headers, .. } = reply(&toml, Http) else {
+            panic!("not HTTP");
+        };
+        let wanted = ("Retry-After".to_owned(), "120".to_owned());
+        assert_eq!(headers.last(), Some(&wanted), "{way}");
+        assert_eq!(headers.len(), others + 1, "{way}: replaced, not doubled");
+    }
 }
 
 #[test]
@@ -484,6 +493,26 @@ const MISTAKES: &[(&str, &[&str])] = &[
     (
         "action = 'error'\npreset = '503'\nmessage = 'x'\nclose = true",
         &["message", "close"],
+    ),
+    (
+        "action = 'error'\npreset = 'LOADING'\nretry_after = '1s'",
+        &["retry_after"],
+    ),
+    (
+        "action = 'error'\ncode = 'X'\nmessage = 'x'\nretry_after = '1s'",
+        &["retry_after"],
+    ),
+    (
+        "action = 'error'\nstatus = 503\nretry_after = '1500ms'",
+        &["retry_after"],
+    ),
+    (
+        "action = 'error'\nstatus = 503\nretry_after = '1s'\nheaders = { retry-after = '2' }",
+        &["retry_after"],
+    ),
+    (
+        "action = 'latency'\ndelay = '1s'\nretry_after = '1s'",
+        &["retry_after"],
     ),
     ("action = 'error'\nstatus = 200", &["status"]),
     ("action = 'error'\nstatus = 600", &["status"]),

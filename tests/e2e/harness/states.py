@@ -444,6 +444,15 @@ def unavailable(c):
         still_there(s)
 
 
+def come_back(c):
+    with dial(c.at["web"]) as s:
+        s.sendall(request("/hello"))
+        head = head_of(s)
+        assert head.startswith("HTTP/1.1 429 ") and head.count("Retry-After:") == 1 and "Retry-After: 2\r\n" in head
+        read_exactly(s, length(head))
+        still_there(s)
+
+
 def unavailable_head(c):
     with dial(c.at["web"]) as s:
         s.sendall(request("/hello", "HEAD"))
