@@ -105,7 +105,9 @@ impl Profile {
             .into_iter()
             .filter(|section| keys.iter().any(|k| k == section))
             .collect();
-        let faults = faults(&mut document, ignored.is_empty(), folder);
+        // Proxies and a service alone are nothing to do.
+        let idle = ignored.iter().all(|s| matches!(*s, "proxy" | "service"));
+        let faults = faults(&mut document, idle, folder);
         if !document.is_clean() {
             return Err(document.into_problems());
         }
