@@ -98,7 +98,10 @@ fn a_reset_of_the_client_reaches_the_server_after_the_bytes() {
 fn a_reset_of_the_server_reaches_the_client_after_the_bytes() {
     for (proxied, upstream, way) in ways() {
         for cycle in 0..100 {
-            let (client, mut server) = proxied.session(&upstream);
+            let (mut client, mut server) = proxied.session(&upstream);
+            // The proxy knows that it is connected once a byte has passed: a reset before that is a connection that failed.
+            client.write_all(b"!").unwrap();
+            server.read_exact(&mut [0]).unwrap();
             let bytes = pattern(cycle, size(cycle).min(32_000));
             server.write_all(&bytes).unwrap();
             reset(server);
