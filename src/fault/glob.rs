@@ -89,6 +89,20 @@ impl Glob {
         &self.source
     }
 
+    /// The same as a regex over bytes, without its ends; `.` is to match every byte. For patterns that distinguish case.
+    pub(super) fn to_regex(&self) -> String {
+        let mut regex = String::with_capacity(self.source.len());
+        for token in &self.tokens {
+            match token {
+                Token::Byte(byte) => regex.push_str(&format!(r"\x{byte:02x}")),
+                Token::One => regex.push('.'),
+                Token::Run => regex.push_str(".*"),
+                Token::Set(set) => regex.push_str(&set.to_regex()),
+            }
+        }
+        regex
+    }
+
     /// Whether the whole text matches.
     pub fn matches(&self, text: &[u8]) -> bool {
         let (mut at, mut token) = (0, 0);
@@ -225,6 +239,16 @@ impl Set {
         };
         *bytes = ahead;
         Ok(Some(end))
+    }
+
+    fn to_regex(self) -> String {
+        let bytes = (0..=u8::MAX).filter(|byte| self.contains(*byte));
+        let bytes: String = bytes.map(|byte| format!(r"\x{byte:02x}")).collect();
+        // A set that takes no byte, such as one that excludes all.
+        if bytes.is_empty() {
+            return r"[^\x00-\xff]".into();
+        }
+        format!("[{bytes}]")
     }
 
     fn insert(&mut self, byte: u8) {

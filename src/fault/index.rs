@@ -6,6 +6,8 @@
 
 use std::sync::OnceLock;
 
+use super::arguments::Request;
+use super::keyed::Keyed;
 use crate::protocol::{Class, Operation};
 
 /// Operations in a page, and pages: together all values of [`Operation`].
@@ -18,6 +20,19 @@ pub(super) struct Candidates {
     pub(super) entries: Vec<u16>,
     /// Whether one of them looks into the request.
     pub(super) needs_arguments: bool,
+    /// Where several of them ask for keys.
+    pub(super) keyed: Option<Keyed>,
+}
+
+impl Candidates {
+    /// Those that can be about this request.
+    #[inline]
+    pub(super) fn about(&self, request: &mut Request<'_>) -> &[u16] {
+        match &self.keyed {
+            Some(keyed) if !keyed.takes(request) => &keyed.others,
+            _ => &self.entries,
+        }
+    }
 }
 
 type ByClass = Box<[Candidates; Class::ALL.len()]>;

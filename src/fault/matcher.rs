@@ -74,6 +74,11 @@ impl Matcher {
             || (!self.names.is_empty() && protocol == Protocol::Http)
     }
 
+    /// The globs of which one has to match a key. Empty: it asks for none.
+    pub(super) fn keys(&self) -> &[Glob] {
+        &self.keys
+    }
+
     /// Whether it looks at SQL.
     pub fn needs_statement(&self) -> bool {
         !self.sql.is_empty() || !self.tables.is_empty()

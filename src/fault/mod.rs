@@ -24,6 +24,7 @@ pub mod flow;
 pub mod gate;
 pub mod glob;
 mod index;
+mod keyed;
 pub mod matcher;
 pub mod network;
 pub mod plan;

@@ -27,6 +27,7 @@ use super::dice::{Dice, Purpose};
 use super::flow::Flow;
 use super::gate::Asked;
 use super::index::{Candidates, OperationIndex};
+use super::keyed::Keyed;
 use super::schedule::State;
 use super::skip::Skip;
 use super::spec::{Existing, Scope, Side};
@@ -215,7 +216,7 @@ impl Plan {
         {
             let mut request = Request::new(catalog.protocol(), subject.request)
                 .knowing(subject.said, subject.exchange);
-            for at in &candidates.entries {
+            for at in candidates.about(&mut request) {
                 let entry = &self.entries[usize::from(*at)];
                 if side.is_none_or(|side| entry.acts_on_side(side)) {
                     entry.act(subject, &mut request, &mut decision);
@@ -367,6 +368,10 @@ impl Plan {
                     matcher.needs_request(protocol) || (startup && matcher.needs_facts());
             }
         }
+        candidates.keyed = Keyed::of(candidates.entries.iter().map(|at| {
+            let entry = &self.entries[usize::from(*at)];
+            (*at, entry.active.fault().matcher().keys())
+        }));
         candidates
     }
 

@@ -22,7 +22,7 @@ enum Harm {
 }
 
 /// Faults that a step may switch on, and what each may do.
-const FAULTS: [(Harm, &str); 34] = [
+const FAULTS: [(Harm, &str); 44] = [
     (
         Harm::Late,
         r#"{"action":"latency","on":"request","delay":"10ms"}"#,
@@ -110,6 +110,29 @@ const FAULTS: [(Harm, &str); 34] = [
     (
         Harm::Forged,
         r#"{"action":"capacity","in_service":1,"queue":1,"service":"10ms"}"#,
+    ),
+    // Behind this line stand those that came later: a step names a fault by its place, and the corpus is to go on meaning the same.
+    (Harm::Forged, r#"{"action":"duplicate_request"}"#),
+    (Harm::Forged, r#"{"action":"duplicate_request","every":2}"#),
+    (Harm::Forged, r#"{"action":"corrupt","count":2}"#),
+    (
+        Harm::Forged,
+        r#"{"action":"corrupt","on":"request","rate":0.1}"#,
+    ),
+    (Harm::Cut, r#"{"action":"blackhole"}"#),
+    (
+        Harm::Cut,
+        r#"{"action":"blackhole","on":"request","close_after":"1s"}"#,
+    ),
+    (Harm::Cut, r#"{"action":"reset_peer"}"#),
+    (
+        Harm::Cut,
+        r#"{"action":"reset_peer","on":"request","delay":"10ms"}"#,
+    ),
+    (Harm::Cut, r#"{"action":"limit_data","bytes":5}"#),
+    (
+        Harm::Cut,
+        r#"{"action":"limit_data","on":"request","bytes":5}"#,
     ),
 ];
 

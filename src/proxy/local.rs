@@ -12,8 +12,9 @@ use std::cell::RefCell;
 use std::io;
 use std::task::Waker;
 
-/// One read takes at most this much. Larger gains nothing on loopback, and would not fit beside the rest in a core's cache.
-pub(crate) const SCRATCH: usize = 64 * 1024;
+/// One read takes at most this much, and so much is kept for a reader that stalls: with the rest of a session less than 64 KiB.
+/// Larger gains nothing on loopback, and would not fit beside the rest in a core's cache.
+pub(crate) const SCRATCH: usize = 56 * 1024;
 
 /// Buffers for bytes that a socket did not take, kept for re-use.
 const SPARE_BUFFERS: usize = 32;

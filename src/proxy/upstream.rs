@@ -4,7 +4,9 @@ use super::shared::Process;
 use super::socket::{Stream, canonical, is_local};
 use crate::config::Listen;
 use crate::measure::Counter;
+use socket2::{Domain, SockRef, Socket, Type};
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -124,7 +126,7 @@ impl Upstream {
                 last = ConnectError::Loop(Listen::Tcp(address));
                 continue;
             }
-            match timeout(share, TcpStream::connect(address)).await {
+            match timeout(share, connect_tcp(address)).await {
                 Ok(Ok(stream)) => return Ok(Stream::connected(stream)),
                 Ok(Err(e)) => last = ConnectError::Connect(e),
                 Err(_) => last = ConnectError::Timeout(share),
@@ -183,6 +185,31 @@ impl std::fmt::Display for Upstream {
             Self::Host { host, port, .. } => write!(f, "{host}:{port}"),
         }
     }
+}
+
+/// Connects over TCP. A peer that has accepted, sent something and reset before we came to look was connected: what it sent and
+/// its reset are the session's, as they would be those of a client without a proxy. [`TcpStream::connect`] takes the socket's error
+/// and calls it a failure to connect.
+async fn connect_tcp(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    if let Err(error) = socket.connect(&address.into())
+        && !is_under_way(&error)
+    {
+        return Err(error);
+    }
+    let stream = TcpStream::from_std(socket.into())?;
+    stream.writable().await?;
+    if stream.peer_addr().is_err() {
+        // It is not connected (any more). Reading tells: what arrived, or why it failed.
+        let mut byte = [MaybeUninit::uninit()];
+        SockRef::from(&stream).peek(&mut byte)?;
+    }
+    Ok(stream)
+}
+
+fn is_under_way(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock || error.raw_os_error() == Some(libc::EINPROGRESS)
 }
 
 /// Connects to a unix socket. Where the queue of its listener is full, a socket that does not block is turned away; one that
@@ -264,6 +291,34 @@ mod tests {
             .await
             .expect("second address");
         drop(stream);
+    }
+
+    /// The peer has answered and reset before anybody looked whether the connection was made.
+    #[tokio::test]
+    async fn a_connection_that_was_reset_at_once_was_one() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+        let address = listener.local_addr().expect("address");
+        let mut connecting = Box::pin(connect_tcp(address));
+        let waker = std::task::Waker::noop();
+        let first = connecting
+            .as_mut()
+            .poll(&mut std::task::Context::from_waker(waker));
+        assert!(first.is_pending() || first.is_ready());
+        let (mut peer, _) = listener.accept().expect("a connection");
+        io::Write::write_all(&mut peer, b"full").expect("sent");
+        SockRef::from(&peer)
+            .set_linger(Some(Duration::ZERO))
+            .expect("linger");
+        drop(peer);
+        let mut stream = match first {
+            std::task::Poll::Ready(made) => made.expect("it was connected"),
+            std::task::Poll::Pending => connecting.await.expect("it was connected"),
+        };
+        let mut got = Vec::new();
+        let end = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut got).await;
+        assert_eq!(got, b"full");
+        let kind = end.expect_err("reset").kind();
+        assert_eq!(kind, io::ErrorKind::ConnectionReset);
     }
 
     #[tokio::test]

@@ -8,7 +8,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from harness.proxy import DIRECT, Brownout, Counting, Endpoint  # noqa: E402
-from harness.servers import Postgres, Redis, Web  # noqa: E402
+from harness.servers import Nginx, Postgres, Redis, Web  # noqa: E402
 
 needs_proxy = pytest.mark.skipif(DIRECT, reason="asks the proxy, and this run goes straight to the servers")
 
@@ -42,6 +42,11 @@ def postgres_server():
 @pytest.fixture(scope="session")
 def web_server():
     yield from _server(Web)
+
+
+@pytest.fixture(scope="session")
+def nginx_server():
+    yield from _server(Nginx)
 
 
 @pytest.fixture(scope="session")

@@ -50,8 +50,27 @@ def test_every_action_has_a_row():
     assert actions == {row["actions"].strip("`") for row in ROWS}
 
 
+@pytest.fixture(scope="module")
+def clients_of_nginx(redis_server, postgres_server, nginx_server, tmp_path_factory):
+    if DIRECT:
+        pytest.skip("faults need the proxy")
+    proxies = [("redis", "redis", redis_server), ("postgres", "postgres", postgres_server), ("http", "web", nginx_server)]
+    process = Brownout(proxies, profiles=tmp_path_factory.mktemp("nginx"))
+    yield Clients(process, redis_server, postgres_server)
+    process.stop()
+
+
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault["name"])
 def test_an_example_does_what_its_row_says(clients, fault):
+    does_what_its_row_says(clients, fault)
+
+
+@pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault["proxy"] == "web"], ids=lambda fault: fault["name"])
+def test_an_example_on_http_does_the_same_before_nginx(clients_of_nginx, fault):
+    does_what_its_row_says(clients_of_nginx, fault)
+
+
+def does_what_its_row_says(clients, fault):
     name = fault["name"]
     work = getattr(states, {"exec": "exec_"}.get(name, name.replace("-", "_")))
     steps = work(clients) if inspect.isgeneratorfunction(work) else None

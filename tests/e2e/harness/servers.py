@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import urllib.request
 from pathlib import Path
 
 from .process import Process, free_port
@@ -167,3 +168,39 @@ class Web(Server):
     def _answers(self):
         with socket.create_connection((self.host, self.port), timeout=5):
             return True
+
+
+class Nginx(Server):
+    """nginx before a server of ``web.py``: the HTTP that a client meets is nginx's."""
+
+    stop_signal = signal.SIGQUIT
+
+    def __init__(self):
+        super().__init__()
+        self.web = Web()
+        directory = Path(self.directory)
+        temporary = " ".join(
+            f"{kind}_temp_path {directory / kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        # Workers of a root's nginx would be another user, who may not write here.
+        user = "user root;" if os.geteuid() == 0 else ""
+        (directory / "nginx.conf").write_text(
+            f"daemon off; pid {directory}/pid; error_log stderr error; worker_processes 1; {user}\n"
+            "events { worker_connections 500; }\n"
+            f"http {{\n  access_log off; {temporary}\n"
+            f"  upstream web {{ server {self.web.address}; keepalive 8; }}\n"
+            f"  server {{ listen {self.address}; client_max_body_size 0; location / {{\n"
+            '    proxy_pass http://web; proxy_http_version 1.1; proxy_set_header Connection ""; } }\n}\n'
+        )
+        command = [program("nginx", "/usr/sbin"), "-e", "stderr", "-p", directory, "-c", directory / "nginx.conf"]
+        self.process = Process(command)
+        self.process.wait_for("the first answer", self._answers)
+
+    def _answers(self):
+        with urllib.request.urlopen(f"http://{self.address}/hello", timeout=5) as reply:
+            assert reply.headers["Server"].startswith("nginx"), f"port {self.port} belongs to another server"
+            return True
+
+    def stop(self):
+        super().stop()
+        self.web.stop()

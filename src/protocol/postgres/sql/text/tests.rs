@@ -231,3 +231,31 @@ fn an_escape_at_the_very_end_ends_the_string() {
         assert!(!statement.text().contains(&b'\\'), "{sql}");
     }
 }
+
+#[test]
+fn what_the_documentation_says_is_so() {
+    let page = include_str!("../../../../../docs/matching.md");
+    let (_, table) = page
+        .split_once("| statement | literal-free | tables |\n")
+        .unwrap();
+    let rows = table
+        .lines()
+        .skip(1)
+        .take_while(|line| line.starts_with('|'));
+    let mut seen = 0;
+    for row in rows {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").collect();
+        let cell = |at: usize| {
+            cells
+                .get(at)
+                .map_or("", |cell| cell.trim().trim_matches(['`', '|', ' ']))
+        };
+        assert_eq!(text(cell(0)), cell(1), "{row}");
+        assert_eq!(tables(cell(0)).join(" "), cell(2), "{row}");
+        seen += 1;
+    }
+    assert_eq!(seen, 6);
+    let (_, block) = page.split_once("```toml\n").unwrap();
+    let (block, _) = block.split_once("```").unwrap();
+    crate::config::Profile::parse("docs", block, "docs/matching.md").unwrap();
+}
