@@ -71,6 +71,7 @@ async fn start(upstream: SocketAddr) -> (Server, SocketAddr) {
         routes: Vec::new(),
         pool: None,
         connect_timeout: Duration::from_secs(5),
+        probe: brownout::config::Probe::default(),
     };
     let config = Config {
         proxies: vec![proxy],

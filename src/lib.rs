@@ -11,6 +11,7 @@ pub mod fault;
 pub mod fuzzing;
 pub mod insight;
 pub mod measure;
+pub mod probe;
 pub mod protocol;
 pub mod proxy;
 mod sys;

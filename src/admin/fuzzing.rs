@@ -135,5 +135,6 @@ fn proxy(name: &str, protocol: Protocol) -> ProxyConfig {
         routes: Vec::new(),
         pool: None,
         connect_timeout: Duration::from_secs(1),
+        probe: crate::config::Probe::default(),
     }
 }

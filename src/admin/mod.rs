@@ -12,6 +12,7 @@ mod guard;
 mod places;
 mod problem;
 mod rate;
+mod ready;
 mod router;
 mod serve;
 mod toxiproxy;

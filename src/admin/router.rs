@@ -6,6 +6,7 @@ use super::guard::Guard;
 use super::places::Busy;
 use super::problem::Problem;
 use super::rate::Rate;
+use super::ready::Probes;
 use super::toxiproxy::{self, Toxics};
 use super::v1;
 use crate::audit::{Audit, Entry, cut};
@@ -71,6 +72,7 @@ pub(super) struct Context {
 pub(super) struct Router {
     cx: Context,
     toxics: Toxics,
+    probes: Probes,
     guard: Guard,
     changes: Rate,
     refusals: Rate,
@@ -154,6 +156,7 @@ impl Router {
         Self {
             cx,
             toxics: Toxics::default(),
+            probes: Probes::default(),
             guard,
             changes: Rate::new(changes_per_second),
             refusals: Rate::new(REFUSALS),
@@ -279,7 +282,7 @@ impl Router {
                 let text = Bytes::from_static(b"ok\n");
                 Ok(with_type(StatusCode::OK, text, "text/plain"))
             }
-            Target::Ready => Ok(v1::ready(&self.cx.server)),
+            Target::Ready => self.probes.answer(&self.cx.server, call).await,
             Target::Toxiproxy => toxiproxy::answer(&self.cx.server, &self.toxics, call)
                 .await
                 .ok_or_else(Problem::not_found),

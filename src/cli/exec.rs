@@ -183,6 +183,7 @@ fn configuration(found: &Found, seed: Option<u64>) -> Config {
             routes: Vec::new(),
             pool: None,
             connect_timeout: CONNECT_TIMEOUT,
+            probe: crate::config::Probe::default(),
         }
     });
     Config {

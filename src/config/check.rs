@@ -4,6 +4,7 @@ use super::clash;
 use super::file::{AdminTable, File, ProxyTable};
 use super::guards::{LimitsTable, MAX_HOSTS};
 use super::locate::{Document, Step};
+use super::probe::Probe;
 use super::problem::Problems;
 use super::{
     ADMIN_PORT, CONNECT_TIMEOUT, Config, DRAIN_DEADLINE, Guards, Limits, MAX_PROXIES, MAX_ROUTES,
@@ -247,6 +248,10 @@ fn proxy(document: &mut Document<'_>, index: usize, table: &ProxyTable) -> Optio
     check_routes(document, &at("routes"), &routes, table.protocol);
     let pool = at_least_one(document, &at("pool"), table.pool);
     nonzero(document, &at("connect_timeout"), table.connect_timeout);
+    let probe = table.probe.clone().unwrap_or_default();
+    if let Some(protocol) = table.protocol {
+        check_probe(document, &at("probe"), &probe, protocol);
+    }
     Some(ProxyConfig {
         name: table.name.clone()?,
         protocol: table.protocol?,
@@ -256,7 +261,31 @@ fn proxy(document: &mut Document<'_>, index: usize, table: &ProxyTable) -> Optio
         routes,
         pool,
         connect_timeout: table.connect_timeout.unwrap_or(CONNECT_TIMEOUT),
+        probe,
     })
+}
+
+fn check_probe(document: &mut Document<'_>, at: &str, probe: &Probe, protocol: Protocol) {
+    use Protocol::{Http, Postgres, Redis};
+    let both: &[Protocol] = &[Redis, Postgres];
+    for (key, given, homes) in [
+        ("user", probe.user.is_some(), both),
+        ("database", probe.database.is_some(), &[Postgres]),
+        ("password_env", probe.password_env.is_some(), both),
+        ("path", probe.path.is_some(), &[Http]),
+    ] {
+        if given && !homes.contains(&protocol) {
+            let message = format!("a probe of {} has no `{key}`", protocol.name());
+            document.report(&format!("{at}.{key}"), &message, "remove it");
+        }
+    }
+    if let Some(path) = &probe.path
+        && (!path.starts_with('/') || !path.bytes().all(|b| b.is_ascii_graphic()))
+    {
+        let message = format!("{path:?} is not a path");
+        let expected = "expected one that begins with `/` and has no blanks, like \"/health\"";
+        document.report(&format!("{at}.path"), &message, expected);
+    }
 }
 
 /// Whether a proxy may have this name.

@@ -4,6 +4,7 @@
 use super::address::{Listen, Upstream};
 use super::duration;
 use super::guards::LimitsTable;
+use super::probe::Probe;
 use crate::measure::Slo;
 use crate::protocol::Protocol;
 use schemars::JsonSchema;
@@ -115,4 +116,6 @@ pub(crate) struct ProxyTable {
     #[serde(default, with = "duration::option")]
     #[schemars(with = "Option<duration::Text>")]
     pub(crate) connect_timeout: Option<Duration>,
+    /// How it is asked whether it works, by `check --probe` and `/readyz?probe=upstream`. Default: without credentials; HTTP at `/`.
+    pub(crate) probe: Option<Probe>,
 }

@@ -14,6 +14,7 @@ mod guards;
 pub mod kind;
 mod library;
 pub(crate) mod locate;
+mod probe;
 pub mod problem;
 mod profile;
 pub mod read;
@@ -30,6 +31,7 @@ pub use guards::{CHANGES_LOCAL, CHANGES_REMOTE, Guards, Limits};
 pub use kind::Kind;
 pub(crate) use library::toml_files;
 pub use library::{Broken, Library};
+pub use probe::Probe;
 pub use problem::{Problem, Problems};
 pub use profile::Profile;
 pub use shorthand::ShorthandError;
@@ -108,6 +110,8 @@ pub struct ProxyConfig {
     pub pool: Option<NonZeroU32>,
     /// How long connecting may take; never zero.
     pub connect_timeout: Duration,
+    /// How the upstream is asked whether it works.
+    pub probe: Probe,
 }
 
 impl Default for Config {

@@ -57,6 +57,7 @@ impl ProxyConfig {
             routes: Vec::new(),
             pool: None,
             connect_timeout: CONNECT_TIMEOUT,
+            probe: super::Probe::default(),
         })
     }
 

@@ -173,7 +173,7 @@ fn one_wrong_thing_of_a_proxy_each() {
         ),
         (
             "idle = '1s'",
-            "6:1: proxy[0].idle: unknown field `idle`; expected name, protocol, listen, upstream, slo, routes, pool or connect_timeout",
+            "6:1: proxy[0].idle: unknown field `idle`; expected name, protocol, listen, upstream, slo, routes, pool, connect_timeout or probe",
         ),
         (
             "slo = { p96 = '1ms' }",

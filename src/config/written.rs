@@ -11,6 +11,13 @@ impl ProxyConfig {
     /// Everything that is wrong with it, by field.
     pub fn from_json(mut members: Map<String, Value>) -> Result<Self, Vec<FieldError>> {
         prune(&mut members);
+        if members.contains_key("probe") {
+            return Err(vec![FieldError {
+                path: "probe".into(),
+                message: "only a configuration file can say how an upstream is probed".into(),
+                remedy: "leave it out".into(),
+            }]);
+        }
         let table = toml::Table::try_from(&members).map_err(|e| one("", &e.to_string()))?;
         let mut document = toml::Table::new();
         // No real admin endpoint to clash with: that is checked against the one that runs.

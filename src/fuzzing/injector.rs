@@ -114,7 +114,7 @@ const FAULTS: [(Harm, &str); 44] = [
     // Behind this line stand those that came later: a step names a fault by its place, and the corpus is to go on meaning the same.
     (Harm::Forged, r#"{"action":"duplicate_request"}"#),
     (Harm::Forged, r#"{"action":"duplicate_request","every":2}"#),
-    (Harm::Forged, r#"{"action":"corrupt","count":2}"#),
+    (Harm::Forged, r#"{"action":"corrupt","count":2,"to":64}"#),
     (
         Harm::Forged,
         r#"{"action":"corrupt","on":"request","rate":0.1}"#,

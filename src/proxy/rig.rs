@@ -164,6 +164,7 @@ impl Rig {
             routes: Vec::new(),
             pool: None,
             connect_timeout: Duration::from_secs(1),
+            probe: config::Probe::default(),
         };
         let shared = Arc::new(Shared::new(
             ProxyId(protocol as u16),

@@ -176,5 +176,6 @@ pub(crate) fn proxy(name: &str, protocol: Protocol, upstream: SocketAddr) -> Pro
         routes: Vec::new(),
         pool: None,
         connect_timeout: Duration::from_secs(5),
+        probe: brownout::config::Probe::default(),
     }
 }

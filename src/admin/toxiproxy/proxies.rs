@@ -285,6 +285,7 @@ impl Wanted {
             routes: Vec::new(),
             pool: None,
             connect_timeout: CONNECT_TIMEOUT,
+            probe: crate::config::Probe::default(),
         })
     }
 }

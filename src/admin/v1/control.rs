@@ -1,15 +1,13 @@
-//! `/v1/halt`, `/v1/resume`, `/v1/version`, and `/readyz`.
+//! `/v1/halt`, `/v1/resume` and `/v1/version`.
 
 use super::super::auth::Role;
 use super::super::body::{self, Answer, json};
 use super::super::problem::Problem;
 use super::super::router::{Call, Context};
 use super::route::{Content, Handler, Route};
-use crate::proxy::Server;
 use hyper::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Everything is off and stays so.
@@ -122,18 +120,4 @@ fn version(cx: &Context, _: &Call, _: &str) -> Result<Answer, Problem> {
         audit: cx.audit.is_on(),
     };
     Ok(json(StatusCode::OK, &shown))
-}
-
-/// Ready: every proxy listens, or was switched off on purpose, or a fault has closed its listener.
-pub(in super::super) fn ready(server: &Server) -> Answer {
-    let proxies = server.proxies();
-    let ready = proxies.iter().all(|p| p.enabled || p.disabled);
-    let named = proxies.iter().map(|p| (p.config.name.clone(), p.enabled));
-    let shown = serde_json::json!({ "ready": ready, "proxies": named.collect::<BTreeMap<_, _>>() });
-    let status = if ready {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
-    json(status, &shown)
 }

@@ -12,7 +12,6 @@ mod proxies;
 mod route;
 mod stats;
 
-pub(super) use control::ready;
 pub(super) use route::{Found, Route};
 
 use super::body::Answer;

@@ -16,6 +16,7 @@ fn check(
     let args = Args {
         files: named.iter().map(|n| root.join(n)).collect(),
         output,
+        probe: false,
     };
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let code = run(&args, &mut out, &mut err).unwrap();
