@@ -127,7 +127,7 @@ const FAULTS: [(Harm, &str); 44] = [
     (Harm::Cut, r#"{"action":"reset_peer"}"#),
     (
         Harm::Cut,
-        r#"{"action":"reset_peer","on":"request","delay":"10ms"}"#,
+        r#"{"action":"reset_peer","on":"request","close_after":"10ms"}"#,
     ),
     (Harm::Cut, r#"{"action":"limit_data","bytes":5}"#),
     (
