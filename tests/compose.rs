@@ -237,7 +237,7 @@ fn the_admin_endpoint_stays_on_the_loopback_and_prometheus_comes_to_it() {
     };
     assert_eq!(mode.to_string(), "service:brownout");
 
-    let text = fs::read_to_string(root().join("deploy/prometheus.yml")).unwrap();
+    let text = fs::read_to_string(root().join("deploy/prometheus/prometheus.yml")).unwrap();
     let prometheus: serde_json::Value = serde_norway::from_str(&text).expect("valid YAML");
     let scraped = &prometheus["scrape_configs"][0];
     assert_eq!(scraped["metrics_path"], "/metrics");

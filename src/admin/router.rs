@@ -79,6 +79,8 @@ pub(super) struct Router {
     left_out: AtomicU64,
     /// Held while something is changed: what was compared is what is changed, and what is recorded is what this request did.
     changing: tokio::sync::Mutex<()>,
+    /// Nothing but figures and readiness, for anyone.
+    only_figures: bool,
 }
 
 /// Where a request leads to.
@@ -117,6 +119,10 @@ impl Target {
                 Some(if toxics { Role::Operate } else { Role::Admin })
             }
         }
+    }
+
+    const fn is_figure(&self) -> bool {
+        matches!(self, Self::Metrics | Self::Health | Self::Ready)
     }
 
     fn halts(&self) -> bool {
@@ -162,6 +168,22 @@ impl Router {
             refusals: Rate::new(REFUSALS),
             left_out: AtomicU64::new(0),
             changing: tokio::sync::Mutex::new(()),
+            only_figures: false,
+        }
+    }
+
+    /// One that tells figures and readiness, by whatever name it is called, and does nothing else.
+    pub(super) fn of_figures(server: Server) -> Self {
+        let cx = Context {
+            server,
+            tokens: None,
+            audit: Arc::default(),
+            insecure_plaintext: true,
+            listeners: Arc::default(),
+        };
+        Self {
+            only_figures: true,
+            ..Self::new(cx, Guard::new(None, &[]), 1)
         }
     }
 
@@ -208,6 +230,9 @@ impl Router {
             who.may(role)?;
         }
         let target = target?;
+        if self.only_figures && !target.is_figure() {
+            return Err(Problem::not_found());
+        }
         let changes = *method != Method::GET && *method != Method::HEAD;
         if changes && !target.halts() {
             self.changes.take(Instant::now()).map_err(|wait| {

@@ -47,6 +47,14 @@ pub enum AdminError {
         /// What the system says.
         source: io::Error,
     },
+    /// The address for figures alone cannot be listened on.
+    #[error("the metrics endpoint cannot listen on {listen}")]
+    Metrics {
+        /// The address.
+        listen: Listen,
+        /// What the system says.
+        source: io::Error,
+    },
     /// Other machines could reach it, and it asks for no token.
     #[error(
         "the admin endpoint on {0} could be reached from other machines and asks for no token; name a token_file"
@@ -72,6 +80,7 @@ pub enum AdminError {
 #[derive(Debug)]
 pub struct Admin {
     address: Listen,
+    metrics: Option<Listen>,
     audit: Arc<Audit>,
     stop: CancellationToken,
 }
@@ -100,6 +109,15 @@ impl Admin {
         }
         let audit = Arc::new(open_audit(guards.audit.as_deref())?);
         let (bound, address, tcp) = bind(listen).map_err(fail)?;
+        let figures = guards.metrics.as_ref().map(|listen| {
+            bind(listen).map_err(|source| AdminError::Metrics {
+                listen: listen.clone(),
+                source,
+            })
+        });
+        let figures = figures.transpose()?;
+        let metrics = figures.as_ref().map(|(_, address, _)| address.clone());
+        let figures = figures.map(|(bound, _, _)| (bound, Router::of_figures(server.clone())));
         server.set_admin(Some(address.clone()));
         let rate = if listen.is_local() {
             CHANGES_LOCAL
@@ -126,19 +144,23 @@ impl Admin {
             .name("admin".into())
             .spawn(move || {
                 runtime.block_on(async move {
+                    let figures = async {
+                        match figures {
+                            Some((bound, router)) => serve(bound, Arc::new(router)).await,
+                            None => std::future::pending().await,
+                        }
+                    };
                     tokio::select! {
                         () = stopped.cancelled() => {}
-                        served = serve(bound, router) => {
-                            if let Err(error) = served {
-                                tracing::error!(%error, "the admin endpoint ended");
-                            }
-                        }
+                        served = serve(bound, router) => ended("admin", &served),
+                        served = figures => ended("metrics", &served),
                     }
                 });
             })
             .map_err(AdminError::Thread)?;
         Ok(Self {
             address,
+            metrics,
             audit,
             stop,
         })
@@ -159,14 +181,27 @@ impl Admin {
     pub fn address(&self) -> &Listen {
         &self.address
     }
+
+    /// Where it serves figures alone, if it does.
+    pub fn metrics(&self) -> Option<&Listen> {
+        self.metrics.as_ref()
+    }
 }
 
 impl Drop for Admin {
     fn drop(&mut self) {
         self.stop.cancel();
-        if let Listen::Unix(path) = &self.address {
-            let _ = std::fs::remove_file(path);
+        for listen in [Some(&self.address), self.metrics.as_ref()] {
+            if let Some(Listen::Unix(path)) = listen {
+                let _ = std::fs::remove_file(path);
+            }
         }
+    }
+}
+
+fn ended(endpoint: &str, served: &io::Result<()>) {
+    if let Err(error) = served {
+        tracing::error!(%error, "the {endpoint} endpoint ended");
     }
 }
 

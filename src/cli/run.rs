@@ -291,6 +291,9 @@ fn announce(server: &Server, admin: &Admin) {
         server.seed(),
     ));
     say(&format!("admin listening on {}", admin.address()));
+    if let Some(metrics) = admin.metrics() {
+        say(&format!("metrics listening on {metrics}"));
+    }
     if !admin.address().is_local() {
         tracing::warn!(
             "the admin endpoint can be reached from other machines without TLS (--admin-insecure-plaintext)"

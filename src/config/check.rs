@@ -166,6 +166,7 @@ fn guards(document: &mut Document<'_>, table: AdminTable) -> Guards {
         changes_per_second: changes.map(NonZeroU32::get),
         halt_file,
         audit,
+        metrics: table.metrics,
     }
 }
 

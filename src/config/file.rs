@@ -85,6 +85,9 @@ pub(crate) struct AdminTable {
     pub(crate) halt_file: Option<PathBuf>,
     /// File to which changes and refusals are appended; while it cannot be written, nothing is switched on. Default: none.
     pub(crate) audit: Option<PathBuf>,
+    /// Where /metrics, /healthz and /readyz alone are served as well, without a token and to whoever reaches it: for a Prometheus or
+    /// a kubelet that is not on this machine. Default: nowhere else.
+    pub(crate) metrics: Option<Listen>,
 }
 
 /// A listen address, its upstream, and what is spoken there.

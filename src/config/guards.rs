@@ -1,5 +1,6 @@
 //! What keeps the admin endpoint and the faults within bounds: who may ask, and what an operator allows at all.
 
+use super::Listen;
 use crate::fault::glob::Glob;
 use crate::fault::spec::{ActionKind, FaultSpec, FieldError, Scope};
 use schemars::JsonSchema;
@@ -27,6 +28,8 @@ pub struct Guards {
     pub halt_file: Option<PathBuf>,
     /// Where changes and refusals are recorded.
     pub audit: Option<PathBuf>,
+    /// Where figures and readiness alone are served, to whoever reaches it.
+    pub metrics: Option<Listen>,
 }
 
 /// `[limits]` as it is written: what no profile, fault or toxic may go beyond.

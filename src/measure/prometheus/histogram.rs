@@ -201,6 +201,9 @@ fn help(metric: &str) -> &'static str {
         "brownout_delivery_duration_seconds" => {
             "Time from a message published to the message passed to a subscriber"
         }
+        "brownout_fault_late_seconds" => {
+            "Time by which held bytes were sent later than they were due"
+        }
         _ => "Duration of sessions",
     }
 }
