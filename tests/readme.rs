@@ -1,5 +1,5 @@
-//! Runs every example of README.md, in its order, against real servers: the commands with their ports moved to free ones, the
-//! TOML through the parser that `brownout` uses.
+//! Runs every example of README.md and of the pages in docs/, in their order, against real servers: the commands with their ports
+//! moved to free ones, the TOML through the parser that `brownout` uses.
 
 mod support;
 
@@ -10,6 +10,10 @@ use std::time::Duration;
 use support::{Directory, Postgres, Process, Redis, free_port};
 
 const README: &str = include_str!("../README.md");
+/// Pages whose commands can be run one after the other. The others have tests of their own (docs/faults.md: tests/e2e; from
+/// Toxiproxy: tests/toxiproxy.rs; adding-a-fault.md: tests/adding_a_fault.rs).
+const MATCHING: &str = include_str!("../docs/matching.md");
+const OPERATING: &str = include_str!("../docs/operating.md");
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// What is not run here: `demo` is run by tests/cli.rs, `tests/run` is what runs this.
@@ -21,10 +25,10 @@ struct Block {
     text: String,
 }
 
-fn blocks() -> Vec<Block> {
+fn blocks(page: &str) -> Vec<Block> {
     let mut blocks = Vec::new();
     let mut open: Option<Block> = None;
-    for line in README.lines() {
+    for line in page.lines() {
         match (line.strip_prefix("```"), &mut open) {
             (Some(language), None) => {
                 open = Some(Block {
@@ -40,7 +44,7 @@ fn blocks() -> Vec<Block> {
             (None, None) => {}
         }
     }
-    assert!(open.is_none(), "a block of README.md is not closed");
+    assert!(open.is_none(), "a block is not closed");
     blocks
 }
 
@@ -57,6 +61,24 @@ impl Moved {
 
 #[test]
 fn every_command_of_the_readme_works() {
+    let commands = run_page("README.md", README);
+    assert!(commands > 15, "only {commands} commands were found");
+}
+
+#[test]
+fn every_command_of_the_page_on_operating_works() {
+    let commands = run_page("docs/operating.md", OPERATING);
+    assert!(commands > 10, "only {commands} commands were found");
+}
+
+#[test]
+fn every_command_of_the_page_on_matching_works() {
+    let commands = run_page("docs/matching.md", MATCHING);
+    assert!(commands > 1, "only {commands} commands were found");
+}
+
+/// Runs the commands of a page, and gives back how many there were.
+fn run_page(name: &str, page: &str) -> usize {
     let (redis, postgres) = (Redis::start(), Postgres::start());
     let admin = free_port();
     let mut moved = BTreeMap::from([
@@ -64,22 +86,23 @@ fn every_command_of_the_readme_works() {
         ("localhost:5432".to_owned(), postgres.address().to_string()),
         ("127.0.0.1:8474".to_owned(), format!("127.0.0.1:{admin}")),
     ]);
-    for port in ["26379", "25432", "28080"] {
+    for port in ["26379", "25432", "28080", "29474"] {
         moved.insert(port.to_owned(), free_port().to_string());
     }
     let moved = Moved(moved);
     let directory = Directory::new("readme");
     let mut running: Option<Process> = None;
     let mut commands = 0;
-    for block in blocks() {
+    for block in blocks(page) {
         let text = moved.apply(&block.text);
         match block.language.as_str() {
             "toml" if text.contains("[[proxy]]") => {
-                Config::parse(&text, "README.md").unwrap_or_else(|e| panic!("{e}"));
+                Config::parse(&text, name).unwrap_or_else(|e| panic!("{e}"));
+                // Commands come before the file that they are about, where a page says first what they are for.
                 std::fs::write(directory.path().join("brownout.toml"), text).expect("write");
             }
             "toml" => {
-                Profile::parse("readme", &text, "README.md").unwrap_or_else(|e| panic!("{e}"));
+                Profile::parse("page", &text, name).unwrap_or_else(|e| panic!("{e}"));
             }
             "sh" => {
                 for line in lines(&text) {
@@ -98,10 +121,7 @@ fn every_command_of_the_readme_works() {
             _ => {}
         }
     }
-    assert!(
-        commands > 15,
-        "only {commands} commands were found in README.md"
-    );
+    commands
 }
 
 /// The commands of a block: comments and continuations resolved, those run elsewhere left out.
@@ -157,7 +177,7 @@ fn the_number_of_profiles_is_right() {
 
 #[test]
 fn the_picture_of_the_report_was_made_by_the_program() {
-    let picture = blocks()
+    let picture = blocks(README)
         .into_iter()
         .find(|b| b.language == "text")
         .expect("the picture");

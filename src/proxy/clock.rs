@@ -32,6 +32,12 @@ pub(crate) fn stop(at: Option<u64>) {
     STOPPED.set(at);
 }
 
+/// Whether the time on this thread stands still.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn stands_still() -> bool {
+    STOPPED.get().is_some()
+}
+
 /// The `Instant` of a time that [`now`] gave.
 #[inline]
 pub(crate) fn instant(at: u64) -> Instant {

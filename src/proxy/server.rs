@@ -19,7 +19,7 @@ use crate::measure::Meta;
 use crate::measure::hlog::{HlogError, HlogWriter};
 use crate::measure::ledger::{Canonical, Listing, Numbering, Query};
 use crate::measure::stats::Stats;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -117,6 +117,8 @@ struct State {
     proxies: BTreeMap<String, Entry>,
     store: Store,
     config: Config,
+    /// Names of proxies that the configuration has: only these go when a new one has them no more.
+    configured: BTreeSet<String>,
     next_id: u16,
     admin: Option<Listen>,
 }
@@ -134,6 +136,10 @@ struct Inner {
     plans_changed: Notify,
     limits: Limits,
     seed: u64,
+}
+
+fn names(config: &Config) -> BTreeSet<String> {
+    config.proxies.iter().map(|p| p.name.clone()).collect()
 }
 
 /// Everything that runs. Cheap to clone: a handle.
@@ -175,6 +181,7 @@ impl Server {
                     proxies: Vec::new(),
                     ..config.clone()
                 },
+                configured: names(&config),
                 next_id: 0,
                 admin: None,
             }),

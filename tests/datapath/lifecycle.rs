@@ -146,6 +146,12 @@ fn a_reload_changes_what_changed_and_nothing_else() {
     ];
     let file = directory.write("c.toml", &configuration("", &before));
     let mut brownout = start(&file);
+    // Made over the admin endpoint: no file has it, so none can take it away.
+    let made = free_port();
+    let proxy = json!({ "name": "made", "protocol": "tcp", "listen": made.to_string(), "upstream": first.address.to_string() });
+    assert_eq!(brownout.post("/v1/proxies", &proxy).status, 201);
+    let at_run_time = dial(local(made));
+    ping(&at_run_time).unwrap();
     let sessions = [kept, moved, gone].map(|port| dial(local(port)));
     for session in &sessions {
         ping(session).unwrap();
@@ -164,6 +170,7 @@ fn a_reload_changes_what_changed_and_nothing_else() {
     let said = said(&mut brownout, said_before, "reloaded");
     assert!(!said.contains("not reloaded"), "{said}");
     ping(&sessions[0]).expect("the session of an unchanged proxy lives on");
+    ping(&at_run_time).expect("and so does that of one made at run time");
     read_to_end(&sessions[1]);
     read_to_end(&sessions[2]);
     for port in [kept, moved, gone, new] {
@@ -176,7 +183,7 @@ fn a_reload_changes_what_changed_and_nothing_else() {
         .iter()
         .map(|p| p["name"].clone())
         .collect();
-    assert_eq!(names, ["kept", "moved", "new", "renamed"]);
+    assert_eq!(names, ["kept", "made", "moved", "new", "renamed"]);
 }
 
 #[test]

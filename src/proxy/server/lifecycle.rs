@@ -1,6 +1,6 @@
 //! Reload and drain: what a running server lives through.
 
-use super::{ControlError, DRAIN_STEP, Server, meta, open};
+use super::{ControlError, DRAIN_STEP, Server, meta, names, open};
 use crate::config::{Change, Config, Listen, ProxyConfig};
 use crate::proxy::event::Event;
 use crate::proxy::worker::Worker;
@@ -22,9 +22,11 @@ impl Server {
         let replaced = |change: &Change| *change != Change::Measured;
         let changed = changes.changed.iter();
         let (again, kept): (Vec<_>, Vec<_>) = changed.partition(|(_, change)| replaced(change));
-        let leaving: Vec<&String> = changes
-            .removed
-            .iter()
+        // What was made at run time stays: no file has named it.
+        let configured = self.state().configured.clone();
+        let removed = changes.removed.iter();
+        let leaving: Vec<&String> = removed
+            .filter(|name| configured.contains(*name))
             .chain(again.iter().map(|(name, _)| name))
             .collect();
         let arriving: Vec<&ProxyConfig> = new
@@ -57,12 +59,13 @@ impl Server {
                 self.measure_anew(proxy).await;
             }
         }
-        self.state().config = Config {
-            proxies: Vec::new(),
-            ..new
-        };
         let gone = {
             let mut state = self.state();
+            state.configured = names(&new);
+            state.config = Config {
+                proxies: Vec::new(),
+                ..new
+            };
             let gone = state.enforce_limits();
             self.publish(&state);
             gone
