@@ -70,11 +70,7 @@ async fn collect(mut body: Incoming) -> Result<Bytes, Problem> {
 /// # Errors
 /// 400 with what the parser says: where, and which field.
 pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    let bytes = if bytes.iter().all(u8::is_ascii_whitespace) {
-        b"{}"
-    } else {
-        bytes
-    };
+    let bytes = if bytes.is_empty() { b"{}" } else { bytes };
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let told = |e: &serde_json::Error| {
         Problem::new(
@@ -102,6 +98,19 @@ pub(super) fn object(bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
     parse(bytes)
 }
 
+/// A JSON object that has to be there.
+///
+/// # Errors
+/// 400.
+pub(super) fn required(bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
+    if bytes.is_empty() {
+        return Err(Problem::bad(
+            "a body is missing: say what is to be otherwise",
+        ));
+    }
+    object(bytes)
+}
+
 /// A body with nothing in it, where there is nothing to say.
 ///
 /// # Errors
@@ -124,7 +133,7 @@ pub(super) fn nothing(bytes: &[u8]) -> Result<(), Problem> {
 /// # Errors
 /// 400 with the key.
 pub(super) fn unambiguous(bytes: &[u8]) -> Result<(), Problem> {
-    if bytes.iter().all(u8::is_ascii_whitespace) {
+    if bytes.is_empty() {
         return Ok(());
     }
     let mut text = serde_json::Deserializer::from_slice(bytes);

@@ -22,6 +22,7 @@ pub(super) struct Problem {
     detail: String,
     /// Fields or headers that are at fault.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
     errors: Vec<FieldProblem>,
     #[serde(skip)]
     #[schemars(skip)]
@@ -40,6 +41,7 @@ struct FieldProblem {
     detail: String,
     /// What would be accepted.
     #[serde(skip_serializing_if = "String::is_empty")]
+    #[schemars(default)]
     remedy: String,
 }
 

@@ -36,6 +36,7 @@ pub(in super::super) struct ProxyView {
     slo: Slo,
     /// Known routes, of HTTP.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
     routes: Vec<String>,
     /// The most connections of the service's pool.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -297,7 +298,7 @@ fn patch<'a>(cx: &'a Context, call: &'a Call, name: &'a str) -> Later<'a> {
         let now = ProxyView::from(cx.server.proxy(name)?);
         etag::check(call, Some(&now.tag()))?;
         let mut written = now.written();
-        for (key, value) in body::object(&call.body)? {
+        for (key, value) in body::required(&call.body)? {
             merge(&mut written, key, value);
         }
         let (config, enabled) = read(written)?;
