@@ -1,5 +1,6 @@
 //! The admin endpoint over its socket: what it answers, what it refuses, and that Toxiproxy's clients find what they know.
 
+mod endurance;
 mod guards;
 mod hostile;
 mod proxies;

@@ -10,6 +10,7 @@
 mod support;
 
 mod backpressure;
+mod cardinality;
 mod close;
 mod errors_postgres;
 mod errors_redis;
