@@ -35,6 +35,8 @@ pub type Asked = Option<(Name, u64)>;
 pub struct Try {
     /// First byte of the request, or the connection's accept.
     pub start: u64,
+    /// When its connection was opened; 0 where nobody saw that.
+    pub opened: u64,
     /// Reply complete, or given up.
     pub end: u64,
     /// The client plausibly counts it as a failure.
@@ -142,7 +144,9 @@ impl Calls {
             });
             let sure = retried.is_none_or(|c| {
                 let call = &self.calls[candidates[c]];
-                api.is_some() && call.api == api
+                // Of a connection that got no further nobody knows what it was for: the next command, as well as the last again.
+                let told = call.asked.is_some() && tried.asked.is_some();
+                told && api.is_some() && call.api == api
             });
             self.ambiguous += usize::from(!sure);
             let number = match retried {
@@ -229,6 +233,7 @@ fn exchange(seen: &Seen<'_>, session: Option<&Session>) -> Try {
     let attempt = seen.attempt;
     Try {
         start: attempt.begun,
+        opened: session.map_or(0, |s| s.opened),
         end: attempt.ended,
         failed: fails(seen),
         abandoned: attempt.outcome == Outcome::ClientGone,
@@ -256,6 +261,7 @@ fn connection(session: &Session, handshake_failed: bool) -> Option<Try> {
         );
     failed.then_some(Try {
         start: session.opened,
+        opened: session.opened,
         end,
         failed: true,
         abandoned: matches!(by, CloseSide::Client | CloseSide::ClientReset),

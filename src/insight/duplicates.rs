@@ -3,7 +3,7 @@
 use super::SECOND;
 use super::calls::{Calls, Reading, Try};
 use super::finding::{Evidence, Finding};
-use super::view::View;
+use super::view::{Seen, View};
 use crate::measure::trace::{Attempt, Outcome, ProxyIndex, Record};
 use crate::protocol::Class;
 use schemars::JsonSchema;
@@ -21,6 +21,8 @@ pub struct Duplicates {
     pub repeated: u64,
     /// Of these, such as the server then did again.
     pub done_twice: u64,
+    /// The others that were done again, perhaps: by the same client for the same request, or by another caller who wanted the same.
+    pub uncertain: u64,
 }
 
 /// Changes at this proxy whose outcome the client could not know.
@@ -38,7 +40,9 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Duplicates> {
         untold: 0,
         repeated: 0,
         done_twice: 0,
+        uncertain: 0,
     };
+    let requests = Requests::of(view);
     for (at, tried) in tries.iter().enumerate() {
         let Some(attempt) = attempt(view, tried).filter(|a| is_untold(a)) else {
             continue;
@@ -52,13 +56,21 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Duplicates> {
             .filter(|later| {
                 later.start >= attempt.ended && later.who == tried.who && later.asked == tried.asked
             });
-        let (mut repeated, mut done) = (false, false);
+        let (mut repeated, mut done, mut uncertain) = (false, false, false);
         for later in again {
-            repeated = true;
-            done |= self::attempt(view, later).is_some_and(|a| a.upstream.is_some());
+            let did = self::attempt(view, later).is_some_and(|a| a.upstream.is_some());
+            match requests.one_asked_for_both(tried.start, later.start) {
+                Some(true) => {
+                    repeated = true;
+                    done |= did;
+                }
+                Some(false) => {}
+                None => uncertain |= did,
+            }
         }
         found.repeated += u64::from(repeated);
         found.done_twice += u64::from(done);
+        found.uncertain += u64::from(uncertain && !done);
     }
     if found.untold == 0 {
         return Finding::unknown(
@@ -68,6 +80,52 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Duplicates> {
         );
     }
     Finding::known(found, evidence)
+}
+
+/// The requests of the service's own API, which tell a retry from another caller who wants the same.
+struct Requests<'v, 't> {
+    /// By their begin; `None`: nobody sees them, and who asks again is the client.
+    seen: Option<&'v [Seen<'t>]>,
+    longest: u64,
+}
+
+impl<'v, 't> Requests<'v, 't> {
+    fn of(view: &'v View<'t>) -> Self {
+        let seen = view.api.map(|_| view.api_requests());
+        let lengths = seen.unwrap_or_default().iter();
+        Self {
+            longest: lengths
+                .map(|s| s.attempt.ended - s.attempt.begun)
+                .max()
+                .unwrap_or(0),
+            seen,
+        }
+    }
+
+    /// Whether what was asked at `first` and at `later` was asked for one request of the API; `None`: it cannot be told.
+    fn one_asked_for_both(&self, first: u64, later: u64) -> Option<bool> {
+        let Some(seen) = self.seen else {
+            return Some(true);
+        };
+        let from = seen.partition_point(|s| s.attempt.begun < later.saturating_sub(self.longest));
+        let at_later = seen[from..]
+            .iter()
+            .take_while(|s| s.attempt.begun <= later)
+            .filter(|s| s.attempt.ended >= later);
+        let (mut both, mut others) = (0, 0);
+        for request in at_later {
+            if request.attempt.begun <= first {
+                both += 1;
+            } else {
+                others += 1;
+            }
+        }
+        match (both, others) {
+            (0, _) => Some(false),
+            (_, 0) => Some(true),
+            _ => None,
+        }
+    }
 }
 
 fn attempt<'t>(view: &View<'t>, tried: &Try) -> Option<&'t Attempt> {

@@ -63,6 +63,9 @@ pub struct Retries {
     pub gaps_ms: Vec<f64>,
 }
 
+/// A pause below this is none: what a service does between two attempts takes as long.
+const AT_ONCE: u64 = 5 * MILLISECOND;
+
 /// How the clients of a proxy retry.
 pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Retries> {
     let mut evidence = Evidence::default();
@@ -93,6 +96,13 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Retries> {
             .map(|c| u64::from(c.tries));
         tries.max().unwrap_or(0)
     };
+    if most(&joined) == 0 {
+        return Finding::unknown(
+            "no call that a fault touched was seen to end",
+            "a fault on requests (`match = { class = [\"read\", \"write\"] }`), not on the way to them",
+            evidence,
+        );
+    }
     if joined.ambiguous > 0 {
         evidence.figure("ambiguous_attempts", joined.ambiguous as f64);
     }
@@ -158,7 +168,13 @@ impl Gaps {
                     if gaps.len() < at {
                         gaps.push(Vec::new());
                     }
-                    gaps[at - 1].push(tried.start.saturating_sub(ended));
+                    // The pause is over when it connects, where it has to.
+                    let came = if tried.opened > ended {
+                        tried.opened
+                    } else {
+                        tried.start
+                    };
+                    gaps[at - 1].push(came.saturating_sub(ended));
                 }
             }
         }
@@ -177,7 +193,7 @@ impl Gaps {
     fn backoff(&self) -> Option<Backoff> {
         let medians: Vec<u64> = self.enough().filter_map(Sample::median).collect();
         let first = *medians.first()?;
-        if medians.iter().all(|gap| *gap < 2 * MILLISECOND) {
+        if medians.iter().all(|gap| *gap < AT_ONCE) {
             return Some(Backoff::None);
         }
         if medians.len() < 2 {
@@ -196,9 +212,7 @@ impl Gaps {
 
     /// The most even gap decides: one that is in step is enough for a herd.
     fn jitter(&self) -> Option<Jitter> {
-        let long = self
-            .enough()
-            .filter(|gap| gap.median() >= Some(2 * MILLISECOND));
+        let long = self.enough().filter(|gap| gap.median() >= Some(AT_ONCE));
         let least = long.filter_map(Sample::variation).reduce(f64::min)?;
         Some(if least < NO_JITTER {
             Jitter::None

@@ -264,6 +264,7 @@ fn what_was_done_twice_is_counted() {
         untold: 1,
         repeated: 1,
         done_twice: 1,
+        uncertain: 0,
     };
     assert_eq!(found.value(), Some(&expected));
     let found = duplicates::infer(&view(&alone), DB);

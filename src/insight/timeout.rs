@@ -78,6 +78,18 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Waiting> {
         (closed, Manner::Closes)
     };
     evidence.figure("longest_hang_ms", millis(longest_hang));
+    let went_on = went_on(view, proxy);
+    if ages.is_empty() && went_on > 0 {
+        evidence.figure("went_on_without", went_on as f64);
+        return Finding::unknown(
+            format!(
+                "the service answered {went_on} of its callers while what it had asked for them was still out: it gave up without \
+                 closing the connection, or did not need the reply"
+            ),
+            "have the service close or cancel what it gives up",
+            evidence,
+        );
+    }
     if ages.is_empty() && longest_hang >= HANG {
         let longest_ms = millis(longest_hang);
         return Finding::known(Waiting::Without { longest_ms }, evidence);
@@ -151,6 +163,22 @@ fn cascades(view: &View<'_>, proxy: ProxyIndex) -> HashMap<usize, u64> {
         }
     }
     found
+}
+
+/// Calls that were still out well after the request of the service's API that they were for had its answer.
+fn went_on(view: &View<'_>, proxy: ProxyIndex) -> usize {
+    let requests = view.api_requests();
+    let calls = Calls::of(view, proxy, Reading::Apart);
+    let out = calls.calls.iter().filter(|call| {
+        let request = call.api.and_then(|r| requests.get(r));
+        call.affected
+            && call.end - call.start >= HANG
+            && request.is_some_and(|r| {
+                r.attempt.outcome != Outcome::ClientGone
+                    && r.attempt.ended.saturating_add(HANG / 4) < call.end
+            })
+    });
+    out.count()
 }
 
 /// Ages of statements at the moment at which the client asked to cancel them.

@@ -417,10 +417,11 @@ impl Open<'_, '_> {
         let breakers = u64::from(question.group.breakers.unwrap_or(1).max(1));
         if breakers > 1 {
             evidence.note(format!(
-                "{breakers} breakers share these failures; taken to be spread evenly"
+                "{breakers} breakers share these failures: all of them, or one of them alone"
             ));
         }
-        let each = Interval::new(both.low.div_ceil(breakers), both.high.div_ceil(breakers));
+        // Spread evenly each has seen its part; callers that keep their connections may have met one process only.
+        let each = Interval::new(both.low.div_ceil(breakers), both.high);
         Finding::known(each, evidence)
     }
 

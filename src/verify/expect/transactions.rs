@@ -47,6 +47,16 @@ impl Expectation for NoDuplicates {
             found.untold, found.done_twice
         );
         let measured = format!("{} of {}", found.done_twice, found.untold);
+        if found.done_twice == 0 && found.uncertain > 0 {
+            return Judgement::inconclusive(
+                format!(
+                    "{} changes may have been done twice, or two callers wanted the same",
+                    found.uncertain
+                ),
+                "let callers ask for different things, or one at a time",
+                evidence,
+            );
+        }
         Judgement::of(found.done_twice == 0, measured, why, evidence)
     }
 }

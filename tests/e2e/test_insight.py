@@ -1,0 +1,209 @@
+"""What is inferred from the wire against the truth: services that are built well or badly in one way each, on real servers.
+
+Nothing that is said may be wrong. What is not said has to have a reason, and where the wire shows it, it has to be said.
+"""
+
+import concurrent.futures
+
+import pytest
+from harness.service import VARIANTS, observe, truth
+
+pytestmark = pytest.mark.proxy
+
+WORK = {"class": ["read", "write", "ping"]}
+# Answered at once with an error; nothing is answered; the reply to a commit is lost.
+TOLD = {"proxy": "redis", "action": "error", "code": "ERR", "message": "disturbed", "match": WORK}
+SILENT = {"proxy": "redis", "action": "stall", "match": WORK}
+STUCK = {"proxy": "postgres", "action": "stall", "match": {"operation": "INSERT"}}
+LOST = {"proxy": "postgres", "action": "lose_reply", "match": {"operation": "COMMIT"}}
+
+OF_POSTGRES = ("idle-in-transaction", "pool-of-one", "retries-commit", "memory-leak")
+CASES = [(variant, "told", TOLD) for variant in VARIANTS if variant not in OF_POSTGRES]
+CASES += [(variant, "silent", SILENT) for variant in ("well", "no-timeout", "timeout-only", "leaks", "retries-fixed", "breaker-8")]
+CASES += [("idle-in-transaction", "stuck", STUCK), ("well", "stuck", STUCK)]
+CASES += [("retries-commit", "lost", LOST), ("well", "lost", LOST)]
+NAMES = [f"{variant}-{kind}" for variant, kind, _ in CASES]
+
+
+class Observed:
+    def __init__(self, variant, kind, fault, result):
+        self.variant, self.kind, self.fault, self.truth = variant, kind, fault, truth(variant)
+        self.insight, self.service, self.callers, self.ended = result
+        (self.dependency,) = (d for d in self.insight["dependencies"] if d["proxy"] == fault["proxy"])
+
+    def answer(self, what):
+        """The answer, or None and the reason."""
+        return unpack(self.dependency[what])
+
+    @property
+    def breaker(self):
+        (breaker,) = self.dependency["breakers"]
+        return {key: unpack(breaker[key]) for key in ("opening", "threshold", "open_seconds", "probes", "closing", "fails_fast")}
+
+    @property
+    def gives_up(self):
+        """It stops asking after so many failures."""
+        return self.truth["breaker"] != "none" or self.truth["gone_s"] > 0
+
+
+def unpack(finding):
+    answer = finding["answer"]
+    return (answer["Ok"], "") if "Ok" in answer else (None, answer["Err"]["reason"])
+
+
+@pytest.fixture(scope="module")
+def observed(redis_server, postgres_server, tmp_path_factory):
+    """All cases, some at once: each takes a dozen seconds, most of them waiting."""
+
+    def one(case):
+        variant, kind, fault = case
+        folder = tmp_path_factory.mktemp(f"{variant}-{kind}")
+        workers = 2 if variant == "two-workers" else 1
+        result = observe(variant, fault, redis_server, postgres_server, folder, workers=workers, write=fault["proxy"] == "postgres")
+        return Observed(variant, kind, fault, result)
+
+    with concurrent.futures.ThreadPoolExecutor(5) as pool:
+        return dict(zip(NAMES, pool.map(one, CASES), strict=True))
+
+
+@pytest.fixture(params=NAMES)
+def case(request, observed):
+    return observed[request.param]
+
+
+def on_redis(case):
+    if case.fault["proxy"] != "redis":
+        pytest.skip("its fault is on Postgres, which has no breaker in any variant")
+
+
+def test_the_service_was_disturbed(case):
+    assert case.dependency["affected"], "else nothing below says anything"
+    assert all(len(caller.statuses) > 50 for caller in case.callers)
+
+
+def test_whether_a_breaker_opens(case):
+    opening, reason = case.breaker["opening"]
+    if case.fault["proxy"] == "postgres" or not case.gives_up:
+        assert opening is None or opening["state"] == "stayed_closed", opening
+        assert opening or reason
+    else:
+        assert opening and opening["state"] == "opened", opening or reason
+
+
+def test_after_how_many_failures(case):
+    on_redis(case)
+    threshold, reason = case.breaker["threshold"]
+    if not case.gives_up:
+        assert threshold is None and reason
+        return
+    after = case.truth["threshold"] if case.truth["breaker"] != "none" else 1
+    assert threshold, reason
+    assert threshold["low"] <= after <= threshold["high"], threshold
+    # Errors that come at once tell each failure from the next.
+    if case.kind == "told" and case.variant != "two-workers":
+        assert threshold["high"] - threshold["low"] <= 1, threshold
+
+
+def test_how_long_it_stays_open(case):
+    on_redis(case)
+    open_seconds, reason = case.breaker["open_seconds"]
+    if case.truth["breaker"] == "none" or case.truth["half_open"] == "never":
+        assert open_seconds is None and reason
+        return
+    assert open_seconds, reason
+    # A machine that is busy wakes a service late, never early.
+    assert open_seconds["low"] <= case.truth["open_s"] + 0.02 and open_seconds["high"] >= case.truth["open_s"] - 0.005, open_seconds
+
+
+def test_how_it_closes(case):
+    on_redis(case)
+    closing, reason = case.breaker["closing"]
+    if not case.gives_up or case.truth["half_open"] == "never" or case.truth["gone_s"]:
+        assert closing is None and reason
+        return
+    assert closing, reason
+    if closed := [one["at"] for one in case.service.said("closed") if one["at"] > case.ended - 0.5]:
+        assert closing["after_seconds"] == pytest.approx(max(0, closed[0] - case.ended), abs=0.6)
+
+
+def test_how_long_it_waits(case):
+    on_redis(case)
+    timeout, reason = case.answer("timeout")
+    if case.kind == "told" or case.variant == "leaks":
+        # One that leaves its connection open shows nobody when it gave up.
+        assert timeout is None and reason
+    elif case.variant == "no-timeout":
+        assert timeout["waits"] == "without"
+    else:
+        assert timeout, reason
+        assert timeout["waits"] == "gives_up"
+        assert timeout["ms"] == pytest.approx(case.truth["cache_timeout_s"] * 1000, rel=0.03, abs=15), timeout
+
+
+def test_how_often_it_asks_again(case):
+    retries, reason = case.answer("retries")
+    if retries is None:
+        assert reason
+        return
+    most = case.truth["commit_attempts"] if case.kind == "lost" else case.truth["attempts"]
+    attempts = retries["most_attempts"]
+    if case.variant == "retries-without-end":
+        assert attempts["high"] > 20
+    elif case.fault["proxy"] == "redis" or case.kind == "lost":
+        assert attempts["low"] <= most <= attempts["high"], attempts
+    if retries["backoff"] and case.kind == "told" and most > 1 and case.variant != "retries-without-end":
+        assert retries["backoff"] == ("growing" if case.truth["backoff"] == "exponential" else "fixed"), retries
+    if retries["jitter"] and case.kind == "told":
+        assert (retries["jitter"] != "none") == case.truth["jitter"], retries
+
+
+def test_when_it_is_itself_again(case):
+    on_redis(case)
+    recovery, reason = case.answer("recovery")
+    if case.truth["half_open"] == "never" or case.truth["gone_s"]:
+        assert recovery is None and "not itself again" in reason
+        return
+    if recovery is None:
+        assert reason
+        return
+    if closed := [one["at"] for one in case.service.said("closed") if one["at"] > case.ended - 0.5]:
+        # Not before the service itself says so.
+        assert recovery["seconds"] >= max(0, closed[0] - case.ended) - 0.1
+
+
+def test_whether_the_damage_stays_where_it_is(case):
+    on_redis(case)
+    containment, reason = case.answer("containment")
+    if containment is None:
+        assert reason
+        return
+    health = next(route for route in containment["routes"] if route["route"] == "GET /health")
+    if case.variant == "error-spreads":
+        assert health["suffered"] or health["needs_it"], containment
+    else:
+        assert not health["needs_it"] and not health["suffered"], containment
+
+
+def test_what_it_leaves_behind(case):
+    leftovers, reason = case.answer("leftovers")
+    if leftovers is None:
+        assert reason
+        return
+    if case.variant == "leaks":
+        assert leftovers["extra_connections"] + leftovers["stuck_connections"] > 0, leftovers
+    elif case.variant == "idle-in-transaction":
+        assert leftovers["forgotten_transactions"] > 0, leftovers
+    else:
+        assert leftovers["forgotten_transactions"] == 0 and leftovers["stuck_connections"] == 0, leftovers
+
+
+def test_what_is_done_twice(case):
+    duplicates, reason = case.answer("duplicates")
+    if case.kind != "lost":
+        assert duplicates is None and reason
+        return
+    assert duplicates["untold"] > 5
+    if case.variant == "retries-commit":
+        assert duplicates["done_twice"] > 0, duplicates
+    else:
+        assert duplicates["done_twice"] == 0, "the caller asks anew, and the service once for each"
