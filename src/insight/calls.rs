@@ -129,6 +129,8 @@ impl Calls {
 
     fn join(&mut self, view: &View<'_>, reading: Reading) {
         let mut requests = InFlight::new(view.api_requests());
+        // Who gives up knows it before the proxy does, which may be late.
+        let late = view.late(view.span);
         let mut open: HashMap<Who, Vec<usize>> = HashMap::new();
         for at in 0..self.tries.len() {
             let tried = self.tries[at];
@@ -136,17 +138,21 @@ impl Calls {
             let api = requests.only();
             let candidates = open.entry(tried.who).or_default();
             candidates.retain(|c| tried.start.saturating_sub(self.calls[*c].end) <= RETRY_WINDOW);
-            let retried = candidates.iter().position(|c| {
-                let call = &self.calls[*c];
-                call.end <= tried.start + SLACK
-                    && same(call.asked, tried.asked)
-                    && requests.span(call.start, call.api)
-            });
+            let retries = |slack: u64| {
+                candidates.iter().position(|c| {
+                    let call = &self.calls[*c];
+                    call.end <= tried.start + slack
+                        && same(call.asked, tried.asked)
+                        && requests.span(call.start, call.api)
+                })
+            };
+            let in_order = retries(SLACK);
+            let retried = in_order.or_else(|| retries(SLACK + late));
             let sure = retried.is_none_or(|c| {
                 let call = &self.calls[candidates[c]];
                 // Of a connection that got no further nobody knows what it was for: the next command, as well as the last again.
                 let told = call.asked.is_some() && tried.asked.is_some();
-                told && api.is_some() && call.api == api
+                told && api.is_some() && call.api == api && in_order.is_some()
             });
             self.ambiguous += usize::from(!sure);
             let number = match retried {

@@ -19,6 +19,7 @@ pub mod detection;
 pub mod duplicates;
 pub mod finding;
 pub mod growth;
+mod owners;
 pub mod pool;
 pub mod reconnect;
 pub mod recovery;

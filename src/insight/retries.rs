@@ -114,7 +114,7 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Retries> {
             amplification: amplification.as_ref().map(|a| a.mean),
             peak_amplification: amplification.as_ref().map(|a| a.peak),
             backoff: gaps.backoff(),
-            jitter: gaps.jitter(),
+            jitter: gaps.jitter(view.usually_late()),
             gaps_ms: gaps.medians().into_iter().map(millis).collect(),
         },
         evidence,
@@ -211,9 +211,18 @@ impl Gaps {
     }
 
     /// The most even gap decides: one that is in step is enough for a herd.
-    fn jitter(&self) -> Option<Jitter> {
+    /// `late`: by how much the proxy may have varied them.
+    fn jitter(&self, late: u64) -> Option<Jitter> {
         let long = self.enough().filter(|gap| gap.median() >= Some(AT_ONCE));
         let least = long.filter_map(Sample::variation).reduce(f64::min)?;
+        let gap = self
+            .enough()
+            .filter_map(Sample::median)
+            .filter(|gap| *gap >= AT_ONCE)
+            .min()?;
+        if (NO_JITTER..JITTER).contains(&least) && late as f64 > NO_JITTER * gap as f64 {
+            return None;
+        }
         Some(if least < NO_JITTER {
             Jitter::None
         } else if least < JITTER {

@@ -17,6 +17,7 @@ use std::collections::BinaryHeap;
 pub(crate) const API: ProxyIndex = ProxyIndex(0);
 pub(crate) const CACHE: ProxyIndex = ProxyIndex(1);
 pub(crate) const MS: u64 = 1_000_000;
+const SECOND: u64 = 1_000 * MS;
 
 /// What the service is made of.
 #[derive(Clone, Debug)]
@@ -45,6 +46,10 @@ pub(crate) struct Service {
     pub(crate) exact: bool,
     /// Requests that need no call fail as well while the fault is on.
     pub(crate) spreads: bool,
+    /// Whether the process behind each connection was found: none, those of half of the callers, or all.
+    pub(crate) owners: Owners,
+    /// How late the proxy is, each second.
+    pub(crate) late: u64,
     /// The fault is on from here to there.
     pub(crate) fault: (u64, u64),
     pub(crate) end: u64,
@@ -67,10 +72,20 @@ impl Default for Service {
             abandons: false,
             exact: false,
             spreads: false,
+            owners: Owners::None,
+            late: 0,
             fault: (4_000 * MS, 9_000 * MS),
             end: 14_000 * MS,
         }
     }
+}
+
+/// Which connections have a known owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owners {
+    None,
+    Half,
+    All,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -120,6 +135,7 @@ impl Service {
                 run.step(now, caller, step);
             }
         }
+        run.beside();
         let fault = run.names[5];
         let (on, off) = self.fault;
         run.trace.records.push(Record::FaultOn { at: on, fault });
@@ -158,6 +174,38 @@ impl<'s> Run<'s> {
         }
     }
 
+    /// What is recorded beside what passed: owners, and how late the proxy was.
+    fn beside(&mut self) {
+        let service = self.service;
+        let known = |caller: &usize| match service.owners {
+            Owners::None => false,
+            Owners::Half => *caller < service.callers / 2,
+            Owners::All => true,
+        };
+        let owned = (0..service.callers)
+            .filter(known)
+            .map(|caller| Record::Owner {
+                at: SECOND,
+                proxy: CACHE,
+                session: caller as u64,
+                pid: 100 + (caller % service.workers) as u32,
+            });
+        self.trace.records.extend(owned);
+        let looks = (1..=service.end / SECOND).map(|second| Record::Lag {
+            at: second * SECOND,
+            longest: service.late,
+        });
+        self.trace.records.extend(looks);
+    }
+
+    /// How late the proxy is this time. What it has not read it has not passed on either: causes stay before effects.
+    fn late(&mut self) -> u64 {
+        match self.service.late {
+            0 => 0,
+            most => Uniform::new_inclusive(0, most).map_or(0, |late| late.sample(&mut self.rng)),
+        }
+    }
+
     /// Around this time, by up to a fifth.
     fn about(&mut self, time: u64) -> u64 {
         let spread = Uniform::new_inclusive(time - time / 5, time + time / 5);
@@ -191,6 +239,7 @@ impl<'s> Run<'s> {
         let worker = caller % self.service.workers;
         match step {
             Step::Send => {
+                let now = now + self.late();
                 self.begun[caller] = now;
                 let at = now + self.own();
                 if self.is_bare(caller) {
@@ -240,8 +289,17 @@ impl<'s> Run<'s> {
             self.about(self.service.latency)
         };
         // Who is still waiting when the recording ends is shown as waiting.
-        let waiting = now + took >= self.service.end;
-        let ended = (now + took).min(self.service.end);
+        let begun = now + self.late();
+        // Who gives up does so by its own clock, and is seen to later.
+        let gives_up = failed && self.service.abandons;
+        let knows = if gives_up { now + took } else { begun + took };
+        let waiting = knows >= self.service.end;
+        let seen = if gives_up {
+            (knows + self.late()).max(begun)
+        } else {
+            knows
+        };
+        let ended = seen.min(self.service.end);
         let [_, _, get, ok, err, outage] = self.names;
         self.trace.records.push(Record::Attempt(Attempt {
             proxy: CACHE,
@@ -250,8 +308,8 @@ impl<'s> Run<'s> {
             operation: get,
             class: Class::Read,
             fingerprint: call,
-            begun: now,
-            asked: now,
+            begun,
+            asked: begun,
             first_byte: (!failed && !waiting).then_some(ended),
             ended,
             upstream: (!failed && !waiting).then_some(took),
@@ -264,7 +322,7 @@ impl<'s> Run<'s> {
             },
             fault: failed.then_some(outage),
         }));
-        let at = ended + self.own();
+        let at = knows + self.own();
         self.later(
             at,
             caller,
@@ -299,6 +357,7 @@ impl<'s> Run<'s> {
     }
 
     fn answer(&mut self, at: u64, caller: usize, good: bool) {
+        let at = at + self.late();
         let begun = self.begun[caller];
         let [items, health, _, ok, err, _] = self.names;
         self.trace.records.push(Record::Attempt(Attempt {

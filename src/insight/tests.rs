@@ -40,6 +40,17 @@ fn a_timeout_shows_as_the_age_at_which_it_gives_up() {
 }
 
 #[test]
+fn ages_on_a_busy_machine_are_no_setting() {
+    let trace = of(&Service {
+        late: 40 * MS,
+        ..hanging(200 * MS)
+    });
+    let found = timeout::infer(&view(&trace), CACHE);
+    let missing = found.answer.expect_err("a fifth of it is the proxy's");
+    assert!(missing.reason.contains("late"), "{missing:?}");
+}
+
+#[test]
 fn who_never_gives_up_has_no_timeout_that_was_reached() {
     // The errors come after 300 ms each: requests hang as long, and nobody gives up.
     let trace = of(&Service {

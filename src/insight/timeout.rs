@@ -22,6 +22,9 @@ const NARROW: f64 = 0.15;
 /// ... and in any case so much: timers of busy event loops fire late.
 const SLACK: u64 = 15 * MILLISECOND;
 
+/// The proxy may usually be late by one part in so many of an age.
+const SHARE_LATE: u64 = 10;
+
 /// A request that had its reply earlier did not hang.
 const HANG: u64 = 50 * MILLISECOND;
 
@@ -112,6 +115,19 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Waiting> {
             evidence,
         );
     };
+    let late = view.usually_late();
+    if late.saturating_mul(SHARE_LATE) > *first {
+        evidence.figure("proxy_late_ms", millis(late));
+        return Finding::unknown(
+            format!(
+                "the proxy itself was often {:.0} ms late, too much for ages of {:.0} ms",
+                millis(late),
+                millis(*first)
+            ),
+            "less at once on this machine, or more cores",
+            evidence,
+        );
+    }
     Finding::known(
         Waiting::GivesUp(Timeout {
             ms: millis(*first),

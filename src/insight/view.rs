@@ -1,19 +1,27 @@
 //! A recording sorted for questions: by proxy, by session, by phase.
 
 use super::finding::Unknown;
+use super::owners;
+use super::sample::Sample;
 use crate::measure::trace::{Attempt, CloseSide, Name, ProxyIndex, Record, Trace};
 use crate::protocol::{Class, Protocol};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// A proxy that is later than this measures itself.
+const BUSY: u64 = 100 * super::MILLISECOND;
+
+/// One second in so many may be as late: any machine hiccups.
+const BUSY_SHARE: usize = 10;
+
 /// What is known of the service beside the recording.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Topology {
     /// The proxy before the service's own API; its requests cause the calls to the others. Default: the only HTTP proxy.
     pub api: Option<String>,
-    /// Processes of the service, each with a breaker and pool of its own. Default: as many as the recording names owners, else
-    /// unknown.
+    /// Processes of the service, each with a breaker and pool of its own. Default: as many as the recording names owners of
+    /// connections to its dependencies, else unknown.
     pub workers: Option<u32>,
     /// Names of phases that are left out of every comparison.
     pub warm_up: Vec<String>,
@@ -100,6 +108,8 @@ pub struct View<'t> {
     pub span: Span,
     /// What nothing disturbed before the first fault, without warm-up.
     pub baseline: Span,
+    /// How late the proxy itself was at most, each second, by the second's end: nanoseconds.
+    late: Vec<(u64, u64)>,
 }
 
 impl<'t> View<'t> {
@@ -124,9 +134,12 @@ impl<'t> View<'t> {
             proxy.other.sort_by_key(|seen| seen.attempt.begun);
         }
         let span = Span { from: 0, to: end };
+        let api = api(trace, topology);
+        let workers = owners::settle(&mut passed, api, topology.workers);
         Self {
-            api: api(trace, topology),
-            workers: topology.workers,
+            api,
+            workers,
+            late: late(trace),
             baseline: baseline(trace, topology, &phases, span),
             trace,
             passed,
@@ -187,11 +200,29 @@ impl<'t> View<'t> {
         sum
     }
 
-    /// Whether the recording lost something of this proxy or of the service's own.
+    /// How late the proxy itself was at most about a time, in nanoseconds: so much later, or earlier, may things have been than
+    /// is recorded.
+    pub fn late(&self, about: Span) -> u64 {
+        // A record is of the second that ends with it.
+        let from = self.late.partition_point(|(at, _)| *at < about.from);
+        let of = &self.late[from..];
+        let to = (of.partition_point(|(at, _)| *at < about.to) + 1).min(of.len());
+        of[..to].iter().map(|(_, late)| *late).max().unwrap_or(0)
+    }
+
+    /// How late the proxy itself usually was at most in a second, in nanoseconds.
+    pub fn usually_late(&self) -> u64 {
+        let late: Sample = self.late.iter().map(|(_, late)| *late).collect();
+        late.median().unwrap_or(0)
+    }
+
+    /// Whether the recording is worth reading: it lost nothing of this proxy or of the service's own, and the machine was not so
+    /// busy that times and order mean little.
     ///
     /// # Errors
-    /// It did.
+    /// It is not.
     pub fn complete(&self, proxy: ProxyIndex) -> Result<(), Unknown> {
+        self.prompt()?;
         let lost = self.passed(proxy).dropped + self.api.map_or(0, |api| self.passed(api).dropped);
         if lost == 0 {
             return Ok(());
@@ -201,6 +232,39 @@ impl<'t> View<'t> {
             "lower the load, shorten the phases, or raise `--record-limit`",
         ))
     }
+}
+
+impl View<'_> {
+    fn prompt(&self) -> Result<(), Unknown> {
+        let late: Vec<u64> = self
+            .late
+            .iter()
+            .map(|(_, late)| *late)
+            .filter(|late| *late >= BUSY)
+            .collect();
+        if late.len() < 2 || late.len() * BUSY_SHARE <= self.late.len() {
+            return Ok(());
+        }
+        let most = late.iter().max().copied().unwrap_or(0);
+        Err(Unknown::new(
+            format!(
+                "the proxy itself was late by up to {:.0} ms, in {} of {} looks: the machine is too busy",
+                super::millis(most),
+                late.len(),
+                self.late.len()
+            ),
+            "less at once on this machine, or more cores",
+        ))
+    }
+}
+
+/// How late the proxy was, as recorded each second.
+fn late(trace: &Trace) -> Vec<(u64, u64)> {
+    let late = trace.records.iter().filter_map(|record| match *record {
+        Record::Lag { at, longest } => Some((at, longest)),
+        _ => None,
+    });
+    late.collect()
 }
 
 fn session<'p>(

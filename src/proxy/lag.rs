@@ -44,6 +44,13 @@ impl Lag {
         }
     }
 
+    /// The longest of the waits that ended after `since`, of those kept, in nanoseconds. `None`: nobody looked.
+    pub(crate) fn longest_since(&self, since: u64) -> Option<u64> {
+        let looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
+        let ended = looks.iter().filter(|(due, late)| due + late > since);
+        ended.map(|&(_, late)| late).max()
+    }
+
     /// The waits of the last ten seconds before `now`, in nanoseconds.
     pub(crate) fn recent(&self, now: u64) -> Vec<u64> {
         let looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
@@ -71,6 +78,17 @@ pub(crate) async fn watch(alarm: Alarm, lag: Arc<Lag>, sessions: Arc<AtomicUsize
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_longest_wait_is_that_of_the_time_asked_for() {
+        let lag = Lag::default();
+        assert_eq!(lag.longest_since(0), None);
+        lag.seen(100, 105);
+        lag.seen(200, 201);
+        assert_eq!(lag.longest_since(0), Some(5));
+        assert_eq!(lag.longest_since(105), Some(1));
+        assert_eq!(lag.longest_since(201), None);
+    }
 
     #[test]
     fn a_long_wait_counts_for_all_who_came_in_it() {

@@ -3,6 +3,7 @@
 //! All listeners share one thread, apart from workers and the admin endpoint, so that a flood on one of these slows no other.
 
 use super::event::Event;
+use super::owners::Newcomer;
 use super::session::{Arrival, Place, Welcome};
 use super::shared::Shared;
 use super::socket::BACKLOG;
@@ -372,6 +373,19 @@ impl Accepting {
                 return;
             }
         };
+        if let Some(client) = from
+            && self.shared.process.is_recording()
+            && let Ok(here) = socket.local_addr()
+            && let Some(here) = here.as_socket()
+        {
+            let proxy = self.shared.id;
+            self.shared.process.newcomers.add(Newcomer {
+                proxy,
+                session,
+                client,
+                here,
+            });
+        }
         let worker = self.dispatch.least_loaded();
         let place = Place::take(worker.load_counter(), Arc::clone(&self.shared), welcome);
         worker.adopt(Arrival {

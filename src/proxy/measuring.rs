@@ -7,7 +7,7 @@ use crate::measure::hlog::HlogWriter;
 use crate::measure::ledger::{Canonical, Ledger, Listing, Query};
 use crate::measure::prometheus::Exporter;
 use crate::measure::stats::{Latency, Stats};
-use crate::measure::trace::{Recorder, Trace};
+use crate::measure::trace::{Record, Recorder, Trace};
 use crate::measure::{Collector, Meta, ProxyId, Shard};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,6 +27,8 @@ pub struct Measuring {
     hlog: Option<HlogWriter>,
     ticked: Instant,
     recorder: Option<Recorder>,
+    /// Until when the lag of the workers has been recorded.
+    lag_told: u64,
 }
 
 impl Measuring {
@@ -42,6 +44,7 @@ impl Measuring {
             hlog,
             ticked: Instant::now(),
             recorder: None,
+            lag_told: 0,
         }
     }
 
@@ -49,12 +52,14 @@ impl Measuring {
     pub(crate) async fn begin_recording(&mut self, recorder: Recorder, dispatch: &Dispatch) {
         self.collect(dispatch).await;
         self.recorder = Some(recorder);
+        self.lag_told = clock::now();
         self.switch_rolls(true, dispatch);
     }
 
     /// Ends the recording, with all that was written until now.
     pub(crate) async fn stop_recording(&mut self, dispatch: &Dispatch) -> Option<Trace> {
         self.collect(dispatch).await;
+        self.record_lag(dispatch);
         self.switch_rolls(false, dispatch);
         self.recorder.take()?.finish(clock::now())
     }
@@ -70,6 +75,20 @@ impl Measuring {
         }
         for worker in &dispatch.workers {
             worker.record(on);
+        }
+    }
+
+    /// Records how late the workers were since the last time.
+    fn record_lag(&mut self, dispatch: &Dispatch) {
+        let Some(recorder) = &mut self.recorder else {
+            return;
+        };
+        let since = std::mem::replace(&mut self.lag_told, clock::now());
+        let workers = dispatch.workers.iter();
+        let lags = workers.filter_map(|worker| worker.lag().longest_since(since));
+        if let Some(longest) = lags.max() {
+            let at = self.lag_told;
+            recorder.note(Record::Lag { at, longest });
         }
     }
 
@@ -144,6 +163,7 @@ impl Measuring {
         if let Some(hlog) = &mut self.hlog {
             hlog.write(&self.collector);
         }
+        self.record_lag(dispatch);
         self.settle();
     }
 

@@ -14,6 +14,7 @@ mod listener;
 mod local;
 mod measuring;
 mod meter;
+mod owners;
 mod pace;
 mod relay;
 mod retries;

@@ -2,6 +2,7 @@
 
 use super::clock;
 use super::event::{Event, EventBus};
+use super::owners;
 use super::retries::Retries;
 use super::upstream::Upstream;
 use crate::config::{Listen, ProxyConfig};
@@ -36,6 +37,8 @@ pub(crate) struct Process {
     recording: AtomicBool,
     /// What is recorded outside the workers.
     aside: Mutex<Roll>,
+    /// Connections whose owner is looked for, while somebody records.
+    pub(crate) newcomers: owners::Waiting,
 }
 
 impl Process {

@@ -223,6 +223,62 @@ fn transactions_are_recorded() {
     assert_eq!(attempts(&trace, "SELECT").len(), 1);
 }
 
+/// Who has a client's end of its connections, by session.
+fn owners(trace: &Trace) -> Vec<(u64, u32)> {
+    let owners = trace.records.iter().filter_map(|record| match record {
+        Record::Owner { session, pid, .. } => Some((*session, *pid)),
+        _ => None,
+    });
+    owners.collect()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_process_that_has_a_connection_is_recorded() {
+    let redis = Redis::start();
+    let proxied = Proxied::to(Protocol::Redis, redis.address());
+    begin(&proxied);
+    let mut ours = proxied.connect();
+    ask(&mut ours, &["GET", "k"]);
+    expect(&ours, b"$-1\r\n");
+    // What it reads from and writes to is held by the child alone.
+    let theirs = std::os::fd::OwnedFd::from(proxied.connect());
+    let mut child = std::process::Command::new("sleep")
+        .arg("600")
+        .stdin(theirs)
+        .spawn()
+        .unwrap();
+    // Looked for every 50 ms, and among all processes every half second.
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    drop(ours);
+    let trace = end(&proxied);
+    let mut found = owners(&trace);
+    found.sort_unstable();
+    let pids: Vec<u32> = found.into_iter().map(|(_, pid)| pid).collect();
+    assert_eq!(pids, [std::process::id(), child.id()]);
+}
+
+#[test]
+fn how_late_the_workers_were_is_recorded() {
+    let redis = Redis::start();
+    let proxied = Proxied::to(Protocol::Redis, redis.address());
+    begin(&proxied);
+    let mut client = proxied.connect();
+    ask(&mut client, &["GET", "k"]);
+    expect(&client, b"$-1\r\n");
+    // A worker looks for it 50 times a second.
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    drop(client);
+    let trace = end(&proxied);
+    let told = trace
+        .records
+        .iter()
+        .filter(|r| matches!(r, Record::Lag { longest, .. } if *longest > 0));
+    assert!(told.count() >= 1);
+}
+
 #[test]
 fn what_a_full_recording_lost_is_counted() {
     let redis = Redis::start();

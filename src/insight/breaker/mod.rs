@@ -15,7 +15,7 @@ use super::demand::Demand;
 use super::finding::{Evidence, Finding, Interval, Unknown};
 use super::sample::Sample;
 use super::silence::{Cause, Silence, silences};
-use super::view::View;
+use super::view::{Span, View};
 use super::{MILLISECOND, SECOND, seconds};
 use crate::measure::trace::ProxyIndex;
 use episode::Episodes;
@@ -252,12 +252,18 @@ impl Question<'_, '_> {
         }
         silences.retain(|s| s.cause.may_be_open());
         let episodes = Episodes::of(self.view, self.proxy, demand, &calls, &silences);
+        let trip = Span {
+            from: affected,
+            to: silences[0].span.from.saturating_add(SECOND),
+        };
+        let late = self.view.late(trip);
         Ok(Open {
             question: self,
             demand,
             silences,
             episodes,
-            lag: lag(self.view, &calls),
+            lag: lag(self.view, &calls) + late,
+            late,
         })
     }
 
@@ -368,7 +374,10 @@ struct Open<'q, 'd> {
     demand: &'d Demand,
     silences: Vec<Silence>,
     episodes: Episodes,
+    /// How far the client is behind what is recorded.
     lag: u64,
+    /// How late what is recorded may be.
+    late: u64,
 }
 
 impl Open<'_, '_> {
@@ -405,6 +414,16 @@ impl Open<'_, '_> {
                 evidence,
             );
         };
+        let waited = question.joined.tries().iter().filter(|t| t.abandoned);
+        let waited: Sample = waited.map(|t| t.end.saturating_sub(t.start)).collect();
+        let late = question.view.usually_late();
+        if waited.median().is_some_and(|waited| waited < late) {
+            return Finding::unknown(
+                "the proxy itself was later than the service waits: what it asked first cannot be told",
+                "less at once on this machine, or more cores",
+                evidence,
+            );
+        }
         let both = Interval::new(joined.low.min(apart.low), joined.high.max(apart.high));
         if joined != apart {
             evidence.note(format!(
@@ -412,6 +431,7 @@ impl Open<'_, '_> {
                 question.joined.ambiguous
             ));
         }
+        evidence.figure("proxy_late_ms", super::millis(self.late));
         evidence.figure("failures_low", both.low as f64);
         evidence.figure("failures_high", both.high as f64);
         let breakers = u64::from(question.group.breakers.unwrap_or(1).max(1));
@@ -421,8 +441,33 @@ impl Open<'_, '_> {
             ));
         }
         // Spread evenly each has seen its part; callers that keep their connections may have met one process only.
-        let each = Interval::new(both.low.div_ceil(breakers), both.high);
+        let needed = both.low.saturating_sub(self.beyond(breakers, &evidence));
+        let each = Interval::new(needed.div_ceil(breakers).max(1), both.high);
         Finding::known(each, evidence)
+    }
+
+    /// Failures that may have come after a breaker had opened already, while the others had not: of calls that were in flight,
+    /// or, where that lasted as long as one may stay open, of any number that tried again.
+    fn beyond(&self, breakers: u64, evidence: &Evidence) -> u64 {
+        if breakers == 1 {
+            return 0;
+        }
+        let run = evidence
+            .last
+            .unwrap_or(0)
+            .saturating_sub(evidence.first.unwrap_or(0));
+        let open = self.silences.iter().map(|s| s.span.length()).min();
+        if run >= open.unwrap_or(0) {
+            return u64::MAX;
+        }
+        let first = self.first().span.from;
+        let calls = self.question.calls(self.question.apart);
+        let before: Vec<Call> = calls
+            .into_iter()
+            .filter(|c| c.start < first)
+            .copied()
+            .collect();
+        most_in_flight(&before).saturating_sub(1)
     }
 
     /// The failures that had been seen by the client when it made its last call, and those that it can have seen when it first
@@ -499,8 +544,12 @@ impl Open<'_, '_> {
             return None;
         }
         let trip = self.episodes.trip(at, self.lag)?;
-        let high = silence.span.to.saturating_sub(trip.low);
-        let low = silence.last_rejected.map_or(0, |last| {
+        let high = silence.span.to.saturating_sub(trip.low) + self.late;
+        // A refusal may be another process's, whose breaker tripped later.
+        let refused = silence
+            .last_rejected
+            .filter(|_| self.question.group.process.is_none());
+        let low = refused.map_or(0, |last| {
             last.saturating_sub(trip.high.saturating_add(self.lag))
         });
         Some(Interval::new(low.min(high), high))

@@ -1,6 +1,6 @@
 use super::*;
 use crate::insight::Topology;
-use crate::insight::simulation::{CACHE, MS, Service};
+use crate::insight::simulation::{CACHE, MS, Owners, Service};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -127,6 +127,86 @@ fn several_breakers_share_the_failures() {
     }
 }
 
+/// Without being told how many processes there are.
+fn undeclared(service: &Service) -> Vec<Breaker> {
+    let trace = service.run();
+    infer(&View::new(&trace, &Topology::default()), CACHE)
+}
+
+#[test]
+fn processes_whose_connections_are_known_need_not_be_declared() {
+    let service = Service {
+        workers: 2,
+        callers: 2,
+        owners: Owners::All,
+        ..Service::default()
+    };
+    let each = undeclared(&service);
+    let processes: Vec<_> = each.iter().map(|b| (b.process, b.breakers)).collect();
+    assert_eq!(processes, [(Some(100), Some(1)), (Some(101), Some(1))]);
+    for breaker in &each {
+        let found = threshold(breaker);
+        assert!(found.contains(5) && found.high <= 6, "{found:?}");
+    }
+}
+
+#[test]
+fn of_connections_known_by_half_only_the_number_of_processes_is_used() {
+    let service = Service {
+        workers: 2,
+        callers: 4,
+        owners: Owners::Half,
+        ..Service::default()
+    };
+    let each = undeclared(&service);
+    assert_eq!(each.len(), 1);
+    assert_eq!(each[0].process, None);
+    assert!(threshold(&each[0]).contains(5), "{each:?}");
+}
+
+#[test]
+fn one_process_whose_connections_are_known_by_half_may_be_one_of_several() {
+    let service = Service {
+        workers: 2,
+        callers: 2,
+        owners: Owners::Half,
+        ..Service::default()
+    };
+    assert_eq!(undeclared(&service)[0].breakers, None);
+}
+
+#[test]
+fn fewer_owners_than_declared_are_none() {
+    // A pooler between holds the connections of both.
+    let service = Service {
+        callers: 2,
+        owners: Owners::All,
+        ..Service::default()
+    };
+    let trace = service.run();
+    let topology = Topology {
+        workers: Some(2),
+        ..Topology::default()
+    };
+    let each = infer(&View::new(&trace, &topology), CACHE);
+    assert_eq!(
+        (each.len(), each[0].process, each[0].breakers),
+        (1, None, Some(2))
+    );
+}
+
+#[test]
+fn a_machine_that_is_too_busy_makes_it_inconclusive() {
+    let breaker = seen(&Service {
+        callers: 8,
+        late: 150 * MS,
+        ..Service::default()
+    });
+    let missing = breaker.threshold.answer.expect_err("nothing is certain");
+    assert!(missing.reason.contains("too busy"), "{missing:?}");
+    assert!(breaker.opening.answer.is_err());
+}
+
 prop_compose! {
     fn services()(
         seed in any::<u64>(),
@@ -183,6 +263,27 @@ proptest! {
         if let Ok(Opening::StayedClosed { failures, in_flight }) = &breaker.opening.answer {
             let threshold = service.threshold.expect("it has one");
             prop_assert!(*failures <= threshold + in_flight, "{:?}", breaker.opening);
+        }
+    }
+
+    /// So it does with several processes, whose connections are known or not, and a proxy that is late.
+    #[test]
+    fn it_holds_for_several_processes_on_a_busy_machine(
+        service in services(),
+        workers in 1_usize..5,
+        late_ms in 0_u64..40,
+        owners in prop_oneof![Just(Owners::None), Just(Owners::All)],
+    ) {
+        let callers = service.callers.max(workers);
+        let service = Service { workers, callers, owners, late: late_ms * MS, ..service };
+        let each = if owners == Owners::All { undeclared(&service) } else { vec![seen(&service)] };
+        for breaker in each {
+            if let Ok(threshold) = &breaker.threshold.answer {
+                prop_assert!(threshold.contains(service.threshold.expect("it has one")), "{breaker:?}");
+            }
+            if let (Ok(open), true) = (&breaker.open_seconds.answer, breaker.breakers == Some(1)) {
+                prop_assert!(open.contains(seconds(service.open_for)), "{breaker:?}");
+            }
         }
     }
 

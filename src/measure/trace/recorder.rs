@@ -57,6 +57,8 @@ pub struct Recorder {
     sink: Sink,
     limit: u64,
     written: u64,
+    /// Records beside what passed, which have a bound of their own: the same, and what is beyond it is not missed.
+    hints: u64,
     /// Records that did not fit, by proxy, and not said yet.
     lost: BTreeMap<ProxyIndex, u64>,
     failed: Option<io::Error>,
@@ -124,6 +126,7 @@ impl Recorder {
             sink,
             limit,
             written: 0,
+            hints: 0,
             lost: BTreeMap::new(),
             failed: None,
         }
@@ -169,12 +172,21 @@ impl Recorder {
     }
 
     fn write(&mut self, record: Record) {
-        if self.written >= self.limit {
+        let hint = matches!(record, Record::Owner { .. } | Record::Lag { .. });
+        if hint && self.hints >= self.limit {
+            return;
+        }
+        if !hint && self.written >= self.limit {
             let proxy = proxy_of(&record);
             *self.lost.entry(proxy).or_default() += 1;
             return;
         }
-        self.written += 1;
+        let count = if hint {
+            &mut self.hints
+        } else {
+            &mut self.written
+        };
+        *count += 1;
         match &mut self.sink {
             Sink::Memory(records) => records.push(record),
             Sink::File(file) => {

@@ -2,6 +2,7 @@
 
 use super::super::clock;
 use super::super::event::Event;
+use super::super::owners;
 use super::super::shared::Process;
 use super::Server;
 use crate::measure::trace::{
@@ -100,5 +101,6 @@ impl Server {
         let mut measuring = self.0.measuring.lock().await;
         measuring.begin_recording(recorder, &self.0.dispatch).await;
         self.0.process.record(true);
+        owners::watch(&self.0.process);
     }
 }
