@@ -2,15 +2,17 @@
 
 use super::remote::Output;
 use super::{CHECK_FAILED, COULD_NOT_RUN, INCONCLUSIVE, INTERRUPTED, USAGE, chain, say};
-use crate::config::{Config, Library, Problems, read};
+use crate::config::{Config, Problems};
 use crate::verify::document::Document;
 use crate::verify::plan::{Ends, Test};
 use crate::verify::run::{self, RunError};
+use crate::verify::suite::{self, Source};
 use crate::verify::verdict::Counts;
+use crate::verify::watch::Companion;
 use crate::verify::{preflight, table, variables};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The least that is left of a phase with --quick.
@@ -27,12 +29,15 @@ Examples:
   brownout test outage.toml
   brownout test outage.toml --config brownout.toml --report reports
   brownout test outage.toml --var port=6380 --output json
+  brownout test cos --var redis=127.0.0.1:6379 --report reports
+  brownout test cos/circuit-breaker --quick
+  REDIS_URL=redis://127.0.0.1:26379 brownout test cos -- uvicorn app:app --port 8000
 
 Exit codes: 0: pass; 1: something failed; 2: wrong usage or profile; 3: nothing failed,
 but not everything could be judged; 4: could not run, such as for a service that does
 not use the proxy; 130: interrupted.")]
 pub struct Args {
-    /// Files of profiles, or names of built-in ones; run one after the other.
+    /// Files or folders of profiles, or names of built-in ones (`cos` is the suite of the COS platform); run one after the other.
     #[arg(required = true, value_name = "PROFILE")]
     pub profiles: Vec<String>,
     /// Configuration file with proxies.
@@ -50,9 +55,12 @@ pub struct Args {
     /// How results are written.
     #[arg(long, value_name = "FORM", default_value = "text")]
     pub output: Output,
-    /// A value for {{name}} in the profile; may be given several times.
+    /// A value for {{name}} or {{name|default}} in the profiles; may be given several times.
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
     pub var: Vec<(String, String)>,
+    /// The service, started once the proxies listen and ended after the last part; `{proxy:NAME}` is where that proxy listens.
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {
@@ -80,10 +88,12 @@ pub fn run(args: &Args) -> u8 {
             return COULD_NOT_RUN;
         }
     };
+    let mut companion = Companion::new(args.command.clone());
     let mut documents = Vec::new();
     let mut codes = Vec::new();
     for (test, config) in &tests {
-        let code = match runtime.block_on(run::run(test, config.clone(), &|text| say(text))) {
+        let ran = run::run(test, config.clone(), &mut companion, &|text| say(text));
+        let code = match runtime.block_on(ran) {
             Ok(ran) => {
                 let document = Document::of(test, &ran);
                 let code = match document.counts {
@@ -104,13 +114,17 @@ pub fn run(args: &Args) -> u8 {
             Err(error) => {
                 say(&format!("{}: {}", test.name, chain(&error)));
                 match error {
-                    RunError::Interrupted => return INTERRUPTED,
+                    RunError::Interrupted => {
+                        runtime.block_on(companion.end());
+                        return INTERRUPTED;
+                    }
                     _ => COULD_NOT_RUN,
                 }
             }
         };
         codes.push(code);
     }
+    runtime.block_on(companion.end());
     let shown = show(args, &documents);
     let gravest = |code: &u8| match *code {
         COULD_NOT_RUN => 3,
@@ -125,11 +139,10 @@ pub fn run(args: &Args) -> u8 {
 fn show(args: &Args, documents: &[Document]) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match args.output {
-        Output::Text => {
-            for document in documents {
-                out.write_all(table::render(document).as_bytes())?;
-            }
-        }
+        Output::Text => match documents {
+            [only] => out.write_all(table::render(only).as_bytes())?,
+            all => out.write_all(table::matrix(all).as_bytes())?,
+        },
         Output::Json => {
             match documents {
                 [only] => serde_json::to_writer_pretty(&mut out, only)?,
@@ -163,23 +176,19 @@ fn read_all(args: &Args) -> Result<Vec<(Test, Config)>, Problems> {
         None => Config::default(),
     };
     let values: BTreeMap<String, String> = args.var.iter().cloned().collect();
-    let mut tests = Vec::new();
+    let mut known = BTreeSet::new();
+    let mut sources = Vec::new();
     for name in &args.profiles {
-        let path = Path::new(name);
-        let (stem, text, origin) = if path.exists() || path.extension().is_some_and(|e| e == "toml")
-        {
-            let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-            (stem.into_owned(), read::text(path)?, name.clone())
-        } else {
-            let library = Library::of(&config)?;
-            let profile = library.get(name)?;
-            (
-                name.clone(),
-                profile.source.to_string(),
-                profile.origin.clone(),
-            )
-        };
-        let text = variables::fill(&text, &values, &origin)?;
+        sources.extend(suite::sources(name, &config)?);
+    }
+    let mut tests = Vec::new();
+    for Source {
+        name: stem,
+        text,
+        origin,
+    } in sources
+    {
+        let text = variables::fill(&text, &values, &origin, &mut known)?;
         let mut test = Test::parse(&stem, &text, &origin, &config.proxies)?;
         if args.quick {
             shorten(&mut test);
@@ -202,6 +211,19 @@ fn read_all(args: &Args) -> Result<Vec<(Test, Config)>, Problems> {
             ..config.clone()
         };
         tests.push((test, config));
+    }
+    if let Some(name) = values.keys().find(|name| !known.contains(*name)) {
+        let message = format!("no profile has a variable {name:?}");
+        let names = known.into_iter().collect::<Vec<_>>().join(", ");
+        let remedy = format!(
+            "there are: {}",
+            if names.is_empty() { "none" } else { &names }
+        );
+        return Err(Problems::of_file(
+            &format!("--var {name}"),
+            &message,
+            &remedy,
+        ));
     }
     Ok(tests)
 }

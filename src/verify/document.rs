@@ -4,7 +4,7 @@ use super::load::LaneFigures;
 use super::plan::Test;
 use super::run::Ran;
 use super::verdict::{Counts, Verdict};
-use super::written::{Kind, OnInconclusive};
+use super::written::{Kind, OnInconclusive, Severity};
 use crate::insight::Evidence;
 use crate::insight::all::{Insights, infer};
 use crate::insight::{SECOND, Topology};
@@ -65,6 +65,8 @@ pub(crate) struct Row {
     #[serde(flatten)]
     pub(crate) verdict: Verdict,
     pub(crate) on_inconclusive: OnInconclusive,
+    /// An alert that is raised fails nothing.
+    pub(crate) severity: Severity,
     pub(crate) evidence: Evidence,
 }
 
@@ -86,7 +88,9 @@ impl Document {
             .iter()
             .map(|expected| {
                 let judgement = case.judge(expected);
-                counts = counts.max(judgement.verdict.counts(expected.on_inconclusive));
+                if expected.severity == Severity::Limit {
+                    counts = counts.max(judgement.verdict.counts(expected.on_inconclusive));
+                }
                 let scope = &expected.scope;
                 let about = scope
                     .lane
@@ -107,6 +111,7 @@ impl Document {
                     samples: judgement.evidence.samples,
                     verdict: judgement.verdict,
                     on_inconclusive: expected.on_inconclusive,
+                    severity: expected.severity,
                     evidence: judgement.evidence,
                 }
             })
@@ -143,6 +148,18 @@ impl Document {
             expectations,
             insights: infer(&ran.trace, &topology, 3 * SECOND),
             counts: Some(counts),
+        }
+    }
+}
+
+impl Row {
+    /// The verdict in a word: of an alert whether it is raised.
+    pub(crate) const fn word(&self) -> &'static str {
+        match (&self.verdict, self.severity) {
+            (Verdict::Pass, Severity::Alert) => "quiet",
+            (Verdict::Fail { .. }, Severity::Alert) => "RAISED",
+            (Verdict::Fail { .. }, Severity::Limit) => "FAIL",
+            (verdict, _) => verdict.word(),
         }
     }
 }

@@ -10,7 +10,7 @@ pub(crate) mod transactions;
 
 use super::load::LaneFigures;
 use super::verdict::{Judgement, Verdict};
-use super::written::OnInconclusive;
+use super::written::{OnInconclusive, Severity};
 use crate::insight::view::{Seen, Span};
 use crate::insight::window::Window;
 use crate::insight::{Evidence, Finding, View};
@@ -39,6 +39,7 @@ pub(crate) struct Expected {
     pub(crate) name: Option<String>,
     pub(crate) scope: Scope,
     pub(crate) on_inconclusive: OnInconclusive,
+    pub(crate) severity: Severity,
     /// Where it stands, like `expect[2].p95`.
     pub(crate) field: String,
     pub(crate) what: Box<dyn Expectation>,

@@ -45,6 +45,7 @@ pub(super) fn read(document: &mut Document<'_>, around: &Around<'_>) -> Vec<Expe
     for (at, table) in tables {
         let scope = scope(document, &at, &table, around);
         let on_inconclusive = table.on_inconclusive.unwrap_or_default();
+        let severity = table.severity.unwrap_or_default();
         let name = table.name.clone();
         let limits = limits(document, &at, table);
         if limits.is_empty() && document.is_clean() {
@@ -72,6 +73,7 @@ pub(super) fn read(document: &mut Document<'_>, around: &Around<'_>) -> Vec<Expe
                     name: name.clone(),
                     scope,
                     on_inconclusive,
+                    severity,
                     field: field.clone(),
                     what: one(),
                 });
