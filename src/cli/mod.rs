@@ -13,9 +13,11 @@ pub mod exec;
 pub mod fault;
 pub mod halt;
 pub mod insight;
+pub(crate) use insight::text::of_dependency as insight_text;
 pub mod ledger;
 pub mod profile;
 pub mod remote;
+pub mod report;
 pub mod run;
 pub mod schema;
 pub mod stats;
@@ -78,6 +80,7 @@ enum Command {
     Fault(fault::Args),
     Halt(halt::Args),
     Insight(insight::Args),
+    Report(report::Args),
     Ledger(ledger::Args),
     Check(check::Args),
     Audit(audit::Args),
@@ -113,6 +116,11 @@ pub fn main(cli: Cli) -> ExitCode {
         Command::Fault(args) => fault::run(&args),
         Command::Halt(args) => halt::run(&args),
         Command::Insight(args) => written(insight::run(&args, &mut out, &mut err)),
+        Command::Report(args) => {
+            // It locks stdout itself.
+            drop(out);
+            report::run(&args)
+        }
         Command::Ledger(args) => ledger::run(&args),
         Command::Completions(Completions { shell }) => {
             let mut text = Vec::new();

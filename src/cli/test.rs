@@ -3,6 +3,12 @@
 use super::remote::Output;
 use super::{CHECK_FAILED, COULD_NOT_RUN, INCONCLUSIVE, INTERRUPTED, USAGE, chain, say};
 use crate::config::{Config, Problems};
+use crate::report::csv::Csv;
+use crate::report::html::Html;
+use crate::report::junit::Junit;
+use crate::report::markdown::Markdown;
+use crate::report::suite::Broken;
+use crate::report::{Form, Suite};
 use crate::verify::document::Document;
 use crate::verify::plan::{Ends, Test};
 use crate::verify::run::{self, RunError};
@@ -12,7 +18,7 @@ use crate::verify::watch::Companion;
 use crate::verify::{preflight, table, variables};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The least that is left of a phase with --quick.
@@ -46,7 +52,7 @@ pub struct Args {
     /// Seed of the faults' dice; the same seed gives the same faults. [default: the profile's, else of the clock]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
-    /// Folder for report.json; of several profiles, a folder for each.
+    /// Folder for the report: report.json, report.html, junit.xml, report.md and report.csv.
     #[arg(long, value_name = "DIR")]
     pub report: Option<PathBuf>,
     /// Phases of a fifth of their length, two seconds at least: what needs more is inconclusive.
@@ -89,7 +95,7 @@ pub fn run(args: &Args) -> u8 {
         }
     };
     let mut companion = Companion::new(args.command.clone());
-    let mut documents = Vec::new();
+    let (mut documents, mut errors) = (Vec::new(), Vec::new());
     let mut codes = Vec::new();
     for (test, config) in &tests {
         let ran = run::run(test, config.clone(), &mut companion, &|text| say(text));
@@ -101,18 +107,16 @@ pub fn run(args: &Args) -> u8 {
                     Some(Counts::Open) => INCONCLUSIVE,
                     Some(Counts::Failed) | None => CHECK_FAILED,
                 };
-                let written = write_report(args, &document, tests.len() > 1);
                 documents.push(document);
-                match written {
-                    Ok(()) => code,
-                    Err(error) => {
-                        say(&format!("the report cannot be written: {error}"));
-                        COULD_NOT_RUN
-                    }
-                }
+                code
             }
             Err(error) => {
-                say(&format!("{}: {}", test.name, chain(&error)));
+                let why = chain(&error);
+                say(&format!("{}: {why}", test.name));
+                errors.push(Broken {
+                    profile: test.name.clone(),
+                    why,
+                });
                 match error {
                     RunError::Interrupted => {
                         runtime.block_on(companion.end());
@@ -126,6 +130,12 @@ pub fn run(args: &Args) -> u8 {
     }
     runtime.block_on(companion.end());
     let shown = show(args, &documents);
+    if let Some(dir) = &args.report
+        && let Err(error) = write_report(dir, &Suite::new(documents, errors))
+    {
+        say(&format!("the report cannot be written: {error}"));
+        codes.push(COULD_NOT_RUN);
+    }
     let gravest = |code: &u8| match *code {
         COULD_NOT_RUN => 3,
         CHECK_FAILED => 2,
@@ -154,19 +164,23 @@ fn show(args: &Args, documents: &[Document]) -> io::Result<()> {
     Ok(())
 }
 
-fn write_report(args: &Args, document: &Document, several: bool) -> io::Result<()> {
-    let Some(dir) = &args.report else {
-        return Ok(());
-    };
-    let dir = if several {
-        dir.join(document.profile.replace('/', "-"))
-    } else {
-        dir.clone()
-    };
-    std::fs::create_dir_all(&dir)?;
-    let path = dir.join("report.json");
-    std::fs::write(&path, serde_json::to_vec_pretty(document)?)?;
-    say(&format!("report written to {}", path.display()));
+/// The document of the suite and its forms, into one folder.
+fn write_report(dir: &Path, suite: &Suite) -> io::Result<()> {
+    std::fs::create_dir_all(dir)?;
+    std::fs::write(dir.join("report.json"), serde_json::to_vec_pretty(suite)?)?;
+    let forms: [(&str, &dyn Form); 4] = [
+        ("report.html", &Html),
+        ("junit.xml", &Junit),
+        ("report.md", &Markdown),
+        ("report.csv", &Csv),
+    ];
+    for (name, form) in forms {
+        std::fs::write(dir.join(name), form.render(suite))?;
+    }
+    say(&format!(
+        "report written to {}",
+        dir.join("report.html").display()
+    ));
     Ok(())
 }
 

@@ -267,6 +267,10 @@ pub(crate) struct ExpectTable {
     pub(crate) pool_utilisation_at_most: Option<f64>,
     /// Growth of the watched process, at most, like "50MB".
     pub(crate) memory_growth_at_most: Option<String>,
+    /// The least time to judge `memory_growth_at_most` by: a shorter one says less of slow leaks. Default: 2m.
+    #[serde(with = "duration::option")]
+    #[schemars(with = "Option<duration::Text>")]
+    pub(crate) memory_window: Option<Duration>,
     /// Processor time of the watched process as a share of one core, on average.
     pub(crate) cpu_mean_at_most: Option<f64>,
     /// The same between two looks.

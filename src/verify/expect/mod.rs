@@ -33,6 +33,19 @@ pub(crate) struct Scope {
     pub(crate) phases: Vec<String>,
 }
 
+/// Where an expectation stands.
+#[derive(
+    Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
+pub(crate) struct Place {
+    /// The file, as it was named.
+    pub(crate) file: String,
+    /// From 1.
+    pub(crate) line: usize,
+    /// From 1.
+    pub(crate) column: usize,
+}
+
 /// One expectation.
 #[derive(Debug)]
 pub(crate) struct Expected {
@@ -42,6 +55,7 @@ pub(crate) struct Expected {
     pub(crate) severity: Severity,
     /// Where it stands, like `expect[2].p95`.
     pub(crate) field: String,
+    pub(crate) place: Place,
     pub(crate) what: Box<dyn Expectation>,
 }
 

@@ -5,7 +5,7 @@ use crate::config::ProxyConfig;
 use crate::config::locate::Document;
 use crate::verify::expect::latency::{Figure, Latency};
 use crate::verify::expect::{
-    Expectation, Expected, Scope, breaker, cleanup, rate, resources, timing, transactions,
+    Expectation, Expected, Place, Scope, breaker, cleanup, rate, resources, timing, transactions,
 };
 use crate::verify::written::{ExpectTable, Kind, Names};
 use std::time::Duration;
@@ -57,6 +57,12 @@ pub(super) fn read(document: &mut Document<'_>, around: &Around<'_>) -> Vec<Expe
         }
         for (key, about, one) in limits {
             let field = format!("{at}.{key}");
+            let (line, column) = document.place(&field);
+            let place = Place {
+                file: document.origin().to_owned(),
+                line,
+                column,
+            };
             let scope = complete(document, &field, about, scope.clone(), around);
             // What is counted is judged phase by phase: a bad one must not hide behind a good one.
             let each: Vec<Scope> = if about == About::Traffic && scope.phases.len() > 1 {
@@ -75,6 +81,7 @@ pub(super) fn read(document: &mut Document<'_>, around: &Around<'_>) -> Vec<Expe
                     on_inconclusive,
                     severity,
                     field: field.clone(),
+                    place: place.clone(),
                     what: one(),
                 });
             }
@@ -332,11 +339,12 @@ fn limits(document: &mut Document<'_>, at: &str, table: ExpectTable) -> Vec<Limi
         ));
     }
     if let Some(text) = &table.memory_growth_at_most {
+        let window = table.memory_window.map_or(0, |w| w.as_nanos() as u64);
         match bytes(text) {
             Some(most) => limits.push((
                 "memory_growth_at_most",
                 About::Process,
-                Box::new(move || Box::new(resources::MemoryGrowth(most))),
+                Box::new(move || Box::new(resources::MemoryGrowth { most, window })),
             )),
             None => document.report(
                 &format!("{at}.memory_growth_at_most"),
