@@ -14,6 +14,7 @@ pub mod fault;
 pub mod halt;
 pub mod insight;
 pub mod ledger;
+pub mod panics;
 pub mod profile;
 pub mod remote;
 pub mod run;
@@ -99,6 +100,7 @@ struct Completions {
 
 /// Runs the command line.
 pub fn main(cli: Cli) -> ExitCode {
+    panics::install();
     let (mut out, mut err) = (io::stdout(), io::stderr());
     let code = match cli.command {
         Command::Run(args) => run::run(&args),
