@@ -25,7 +25,8 @@ FROM scratch
 COPY --from=build /build/target/release/brownout /usr/local/bin/brownout
 # A number: there is no /etc/passwd to look a name up in.
 USER 8474:8474
-# The admin endpoint listens on the container's loopback alone: docker exec reaches it, the network does not.
+# The admin endpoint listens on the container's loopback alone: docker exec reaches it, the network does not. Where the configuration
+# has a token_file, BROWNOUT_TOKEN_FILE must name it too, for the health check.
 HEALTHCHECK --interval=5s --timeout=3s --start-period=5s --retries=5 \
     CMD ["/usr/local/bin/brownout", "stats", "--admin", "http://127.0.0.1:8474"]
 STOPSIGNAL SIGTERM

@@ -11,7 +11,7 @@ use support::{Directory, Postgres, Process, Redis, free_port};
 
 const README: &str = include_str!("../README.md");
 /// Pages whose commands can be run one after the other. The others have tests of their own (docs/faults.md: tests/e2e; from
-/// Toxiproxy: tests/toxiproxy.rs; adding-a-fault.md: tests/adding_a_fault.rs).
+/// Toxiproxy: `tests/toxiproxy`; adding-a-fault.md: `tests/adding_a_fault.rs`).
 const MATCHING: &str = include_str!("../docs/matching.md");
 const OPERATING: &str = include_str!("../docs/operating.md");
 const LIMIT: Duration = Duration::from_secs(30);

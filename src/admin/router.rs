@@ -172,8 +172,8 @@ impl Router {
         }
     }
 
-    /// One that tells figures and readiness, by whatever name it is called, and does nothing else.
-    pub(super) fn of_figures(server: Server) -> Self {
+    /// One that tells figures and readiness, and does nothing else.
+    pub(super) fn of_figures(server: Server, guard: Guard) -> Self {
         let cx = Context {
             server,
             tokens: None,
@@ -183,7 +183,7 @@ impl Router {
         };
         Self {
             only_figures: true,
-            ..Self::new(cx, Guard::new(None, &[]), 1)
+            ..Self::new(cx, guard, 1)
         }
     }
 

@@ -15,6 +15,7 @@ pub mod halt;
 pub mod insight;
 pub(crate) use insight::text::of_dependency as insight_text;
 pub mod ledger;
+pub mod panics;
 pub mod profile;
 pub mod remote;
 pub mod report;
@@ -102,6 +103,7 @@ struct Completions {
 
 /// Runs the command line.
 pub fn main(cli: Cli) -> ExitCode {
+    panics::install();
     let (mut out, mut err) = (io::stdout(), io::stderr());
     let code = match cli.command {
         Command::Run(args) => run::run(&args),

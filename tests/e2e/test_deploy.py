@@ -114,8 +114,32 @@ def test_the_image_is_static_without_root_and_asks_itself_for_its_health():
     assert "COPY --from=build" in image and "RUN" not in image
     (user,) = re.findall(r"^USER (\S+)", image, re.MULTILINE)
     assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", user), "a number, so that runAsNonRoot can be checked"
-    health = json.loads(re.search(r"HEALTHCHECK .*\\\n +CMD (\[.*\])", image)[1])
-    assert health[0] == json.loads(re.search(r"^ENTRYPOINT (\[.*\])", image, re.MULTILINE)[1])[0], "there is no shell"
+    assert health_check()[0] == json.loads(re.search(r"^ENTRYPOINT (\[.*\])", image, re.MULTILINE)[1])[0], "there is no shell"
+
+
+def health_check():
+    return json.loads(re.search(r"HEALTHCHECK .*\\\n +CMD (\[.*\])", (ROOT / "Dockerfile").read_text())[1])
+
+
+def test_the_health_check_of_the_image_knows_life_from_death(redis_server, tmp_path):
+    tokens = tmp_path / "tokens"
+    tokens.write_text("read:0123456789abcdef0123456789abcdef\n")
+    tokens.chmod(0o600)
+    config = tmp_path / "b.toml"
+    proxy = f'[[proxy]]\nname = "r"\nprotocol = "redis"\nlisten = 0\nupstream = "{redis_server.address}"\n'
+    for guards, environment in (("", {}), ('[admin]\ntoken_file = "tokens"\n', {"BROWNOUT_TOKEN_FILE": str(tokens)})):
+        config.write_text(guards + proxy)
+        process = Brownout([], "--config", str(config))
+        _, *arguments = health_check()
+        command = [binary(), *arguments[:-1], f"http://{process.admin}"]
+
+        def healthy():
+            return subprocess.run(command, capture_output=True, env=environment, timeout=30).returncode == 0
+
+        assert arguments[-2:] == ["--admin", "http://127.0.0.1:8474"]
+        assert healthy(), guards
+        process.stop()
+        assert not healthy(), "it is gone"
 
 
 # --- alerts and dashboard ---
@@ -134,6 +158,15 @@ def test_every_alert_is_valid_and_fires_where_it_should():
     tests = yaml.safe_load((DEPLOY / "prometheus" / "alerts.test.yml").read_text())["tests"]
     fired = {case["alertname"] for test in tests for case in test["alert_rule_test"] if case["exp_alerts"]}
     assert fired == {rule["alert"] for rule in rules}
+
+
+def test_scrapes_come_often_enough_for_every_alert():
+    windows = [int(n) for n in re.findall(r"\[(\d+)s\]", (DEPLOY / "prometheus" / "alerts.yml").read_text())]
+    scrape = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())["global"]["scrape_interval"]
+    (endpoint,) = kinds()["PodMonitor"]["spec"]["podMetricsEndpoints"]
+    assert windows
+    for interval in (scrape, endpoint["interval"]):
+        assert int(interval.removesuffix("s")) * 4 <= min(windows), "a rate of fewer samples has gaps"
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,14 @@ import time
 from pathlib import Path
 
 import pytest
+from harness.process import eventually
 from harness.proxy import ROOT, Brownout
 from harness.servers import ADVICE, program
 
 CLIENT = Path(__file__).parent / "node" / "toxiproxy.mjs"
 MODULES = ROOT / "target" / "node"
+RUST = ROOT / "tests" / "rust_clients"
+BUILT = ROOT / "target" / "rust_clients"
 
 
 @pytest.fixture
@@ -140,3 +143,36 @@ def test_toxiproxy_node_client(server, redis_server):
     assert told["replies"]["limit_data"] == "+PO" and told["replies"]["timeout"] == ""
     assert told["late"] >= 80
     assert told["left"] == []
+
+
+def rust(*arguments):
+    """What tests/run built, brought up to date where somebody has changed it since."""
+    command = [program("cargo"), *arguments, "--locked", "--quiet", "--manifest-path", RUST / "Cargo.toml", "--target-dir", BUILT]
+    return [str(word) for word in command]
+
+
+def test_toxiproxy_rust_and_noxious_client(server, redis_server):
+    command = [*rust("run"), "--", server.admin, redis_server.address]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_own_tests_of_toxiproxy_rust(monkeypatch):
+    """They know no other ports than these."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+
+    def free():
+        return not any(answers(port) for port in (8474, 2000, 2001)) or None
+
+    eventually("ports 8474, 2000 and 2001 to be free", free, limit=60)
+    process = Brownout([], "--toxiproxy-config", "/dev/null", admin="127.0.0.1:8474")
+    command = [*rust("test", "--package", "toxiproxy_rust", "--test", "toxiproxy_rust"), "--", "--test-threads", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    process.stop()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "11 passed" in done.stdout, done.stdout
+
+
+def answers(port):
+    with socket.socket() as one:
+        return one.connect_ex(("127.0.0.1", port)) == 0

@@ -78,7 +78,11 @@ impl Wanted {
         let fields = Fields::parse(body)?;
         let name = fields.text("name")?.unwrap_or_default();
         let kind = fields.text("type")?.unwrap_or_default();
-        let stream = fields.text("stream")?;
+        // noxious-client says `direction`, which nobody else sends.
+        let stream = match fields.text("stream")? {
+            None => fields.text("direction")?,
+            said => said,
+        };
         let toxicity = fields.number("toxicity")?.unwrap_or(1.0);
         let attributes = fields.object("attributes")?;
         let stream = match stream.map(|s| s.to_ascii_lowercase()).as_deref() {
@@ -200,6 +204,14 @@ mod tests {
             (
                 r#"{"type":"reset_peer","stream":"Upstream"}"#,
                 r#"{"attributes":{"timeout":0},"name":"reset_peer_upstream","type":"reset_peer","stream":"upstream","toxicity":1}"#,
+            ),
+            (
+                r#"{"type":"latency","direction":"upstream"}"#,
+                r#"{"attributes":{"latency":0,"jitter":0},"name":"latency_upstream","type":"latency","stream":"upstream","toxicity":1}"#,
+            ),
+            (
+                r#"{"type":"latency","stream":"downstream","direction":"upstream"}"#,
+                r#"{"attributes":{"latency":0,"jitter":0},"name":"latency_downstream","type":"latency","stream":"downstream","toxicity":1}"#,
             ),
             (
                 r#"{"type":"slicer","attributes":{"delay":1,"average_size":2,"size_variation":3}}"#,

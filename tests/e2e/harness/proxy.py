@@ -47,8 +47,8 @@ class Endpoint:
 class Brownout:
     """A running ``brownout run`` with one proxy for each of ``proxies``: (protocol, name, upstream server) triples."""
 
-    def __init__(self, proxies, *arguments, profiles=None, **options):
-        command = [binary(), "run", "--admin", "127.0.0.1:0"]
+    def __init__(self, proxies, *arguments, profiles=None, admin="127.0.0.1:0", **options):
+        command = [binary(), "run", "--admin", admin]
         for protocol, name, server in proxies:
             command += [f"--{protocol}", f"{name}@0={server.address}"]
         self.process = Process([*command, *arguments], cwd=profiles or ROOT, **options)
