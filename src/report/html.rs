@@ -73,19 +73,19 @@ fn matrix(suite: &Suite) -> Markup {
             div.scroll tabindex="0" role="region" aria-label="matrix of expectations" {
                 table {
                     thead { tr {
-                        @for name in ["Component", "Target", "Measured", "Samples", "Phase", "Verdict"] { th scope="col" { (name) } }
+                        @for name in ["Verdict", "Component", "Target", "Measured", "Samples", "Phase"] { th scope="col" { (name) } }
                     } }
                     @for run in &suite.runs {
                         tbody {
                             tr.part { th scope="rowgroup" colspan="6" { (plain(&run.profile)) } }
                             @for row in &run.expectations {
                                 tr {
+                                    td { (badge(row)) }
                                     th scope="row" { (plain(&row.component)) }
                                     td { (plain(&row.target)) }
                                     td { (plain(&row.measured)) }
                                     td.number { (row.samples) }
                                     td { (if row.phases.is_empty() { "all".to_owned() } else { row.phases.join(", ") }) }
-                                    td { (badge(row)) }
                                 }
                             }
                         }
