@@ -118,11 +118,7 @@ pub fn main(cli: Cli) -> ExitCode {
         Command::Fault(args) => fault::run(&args),
         Command::Halt(args) => halt::run(&args),
         Command::Insight(args) => written(insight::run(&args, &mut out, &mut err)),
-        Command::Report(args) => {
-            // It locks stdout itself.
-            drop(out);
-            report::run(&args)
-        }
+        Command::Report(args) => report::run(&args),
         Command::Ledger(args) => ledger::run(&args),
         Command::Completions(Completions { shell }) => {
             let mut text = Vec::new();

@@ -107,27 +107,27 @@ fn failures(what: &str, then: &Operation, now: &Operation, limit: f64) -> Option
 
 /// By how many standard deviations the ranks of `b` are larger than chance would have them, ties taken into account.
 fn rank_z(a: &Histogram<u64>, b: &Histogram<u64>) -> f64 {
-    let (n, m) = (a.len() as f64, b.len() as f64);
+    let (of_a, of_b) = (a.len() as f64, b.len() as f64);
     let mut values: Vec<u64> = a.iter_recorded().map(|v| v.value_iterated_to()).collect();
     values.extend(b.iter_recorded().map(|v| v.value_iterated_to()));
     values.sort_unstable();
     values.dedup();
     let (mut below, mut ranks, mut ties) = (0.0, 0.0, 0.0);
     for value in values {
-        let (here, of_b) = (a.count_at(value) as f64, b.count_at(value) as f64);
-        let all = here + of_b;
+        let here = b.count_at(value) as f64;
+        let all = a.count_at(value) as f64 + here;
         // Equal values share the middle of their ranks.
-        ranks += of_b * (below + (all + 1.0) / 2.0);
+        ranks += here * (below + f64::midpoint(all, 1.0));
         ties += all.powi(3) - all;
         below += all;
     }
-    let total = n + m;
-    let u = ranks - m * (m + 1.0) / 2.0;
-    let variance = n * m / 12.0 * ((total + 1.0) - ties / (total * (total - 1.0)));
+    let total = of_a + of_b;
+    let larger = ranks - of_b * (of_b + 1.0) / 2.0;
+    let variance = of_a * of_b / 12.0 * ((total + 1.0) - ties / (total * (total - 1.0)));
     if variance <= 0.0 {
         return 0.0;
     }
-    (u - n * m / 2.0) / variance.sqrt()
+    (larger - of_a * of_b / 2.0) / variance.sqrt()
 }
 
 /// For people.

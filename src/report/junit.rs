@@ -51,15 +51,15 @@ fn status(verdict: &Verdict, severity: Severity) -> TestCaseStatus {
             status.set_message(plain(why));
             status
         }
-        (Verdict::Fail { why }, Severity::Alert) => skipped(format!("alert raised: {why}")),
+        (Verdict::Fail { why }, Severity::Alert) => skipped(&format!("alert raised: {why}")),
         (Verdict::Inconclusive { reason, remedy }, _) => {
-            skipped(format!("inconclusive: {reason}; change: {remedy}"))
+            skipped(&format!("inconclusive: {reason}; change: {remedy}"))
         }
     }
 }
 
-fn skipped(why: String) -> TestCaseStatus {
+fn skipped(why: &str) -> TestCaseStatus {
     let mut status = TestCaseStatus::skipped();
-    status.set_message(plain(&why));
+    status.set_message(plain(why));
     status
 }

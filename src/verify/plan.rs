@@ -347,15 +347,15 @@ fn watches(document: &mut Document<'_>) -> Vec<Watch> {
         let whom = match (table.pid, table.process, table.listens, table.command) {
             (Some(pid), None, None, None) => Whom::Pid(pid),
             (None, Some(process), None, None) => Whom::Named(process),
-            (None, None, Some(place), None) => match place.rsplit(':').next().map(str::parse) {
-                Some(Ok(port)) => Whom::Listening(port),
-                _ => {
+            (None, None, Some(place), None) => {
+                let Some(Ok(port)) = place.rsplit(':').next().map(str::parse) else {
                     let field = format!("{at}.listens");
                     let message = format!("{place:?} has no port");
                     document.report(&field, &message, "expected one like \"127.0.0.1:8000\"");
                     continue;
-                }
-            },
+                };
+                Whom::Listening(port)
+            }
             (None, None, None, Some(command)) if !command.is_empty() => Whom::Started {
                 command,
                 env: table.env.unwrap_or_default(),

@@ -25,7 +25,7 @@ BAD = [
     ("timeout-only", "circuit-breaker", {"opens_after"}),
     ("breaker-8", "circuit-breaker", {"opens_after"}),
     ("no-timeout", "network-timeout", {"timeout_within"}),
-    ("error-spreads", "network-timeout", {"contained"}),
+    ("error-spreads", "high-error-rate", {"degrades"}),
     ("leaks", "network-timeout", {"cleans_up"}),
     ("retries-commit", "unknown-outcome", {"no_duplicates", "transactions_intact"}),
     ("no-fallback", "high-error-rate", {"degrades"}),
