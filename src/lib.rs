@@ -14,5 +14,6 @@ pub mod measure;
 pub mod probe;
 pub mod protocol;
 pub mod proxy;
+mod report;
 mod sys;
 pub mod verify;

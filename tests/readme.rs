@@ -14,6 +14,7 @@ const README: &str = include_str!("../README.md");
 /// Toxiproxy: `tests/toxiproxy`; adding-a-fault.md: `tests/adding_a_fault.rs`).
 const MATCHING: &str = include_str!("../docs/matching.md");
 const OPERATING: &str = include_str!("../docs/operating.md");
+const WRITING: &str = include_str!("../docs/writing-a-test.md");
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// What is not run here: `demo` is run by tests/cli.rs, `tests/run` is what runs this.
@@ -77,6 +78,12 @@ fn every_command_of_the_page_on_matching_works() {
     assert!(commands > 1, "only {commands} commands were found");
 }
 
+#[test]
+fn every_command_of_the_page_on_tests_works() {
+    let commands = run_page("docs/writing-a-test.md", WRITING);
+    assert!(commands > 3, "only {commands} commands were found");
+}
+
 /// Runs the commands of a page, and gives back how many there were.
 fn run_page(name: &str, page: &str) -> usize {
     let (redis, postgres) = (Redis::start(), Postgres::start());
@@ -96,6 +103,9 @@ fn run_page(name: &str, page: &str) -> usize {
     for block in blocks(page) {
         let text = moved.apply(&block.text);
         match block.language.as_str() {
+            "toml" if text.contains("[[phase]]") => {
+                std::fs::write(directory.path().join("outage.toml"), text).expect("write");
+            }
             "toml" if text.contains("[[proxy]]") => {
                 Config::parse(&text, name).unwrap_or_else(|e| panic!("{e}"));
                 // Commands come before the file that they are about, where a page says first what they are for.

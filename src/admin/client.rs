@@ -178,6 +178,15 @@ impl AdminClient {
         self.request(Method::POST, &path, None).await
     }
 
+    /// `DELETE /v1/faults/NAME`.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn remove_fault(&self, fault: &str) -> Result<Value, ClientError> {
+        let path = format!("/v1/faults/{}", escaped(fault));
+        self.request(Method::DELETE, &path, None).await
+    }
+
     /// `GET` of any path.
     ///
     /// # Errors

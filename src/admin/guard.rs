@@ -7,15 +7,19 @@
 use super::problem::Problem;
 use hyper::header::{HOST, HeaderMap, HeaderName, ORIGIN};
 use hyper::{Method, StatusCode};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// The names that this endpoint answers to.
 #[derive(Debug, Clone)]
 pub(super) struct Guard {
-    /// `host:port`, lower case; empty on a unix socket, which no browser can reach.
+    /// `host:port`.
     hosts: Vec<String>,
+    /// Whether every address is answered to.
+    addresses: bool,
+    /// A unix socket: no browser can reach it.
+    unix: bool,
 }
 
 impl Guard {
@@ -39,7 +43,26 @@ impl Guard {
             hosts.extend_from_slice(more);
             hosts
         });
-        Self { hosts }
+        Self {
+            hosts,
+            addresses: false,
+            unix: address.is_none(),
+        }
+    }
+
+    /// For figures alone, which a kubelet or a Prometheus asks for by an address that we do not know. A name that was made to point
+    /// here (DNS rebinding) is no address.
+    pub(super) fn of_figures(address: Option<SocketAddr>, more: &[String]) -> Self {
+        Self {
+            addresses: true,
+            ..Self::new(address, more)
+        }
+    }
+
+    fn knows(&self, host: &[u8]) -> bool {
+        let mut hosts = self.hosts.iter();
+        hosts.any(|h| host.eq_ignore_ascii_case(h.as_bytes()))
+            || self.addresses && std::str::from_utf8(host).is_ok_and(is_address)
     }
 
     /// Whether a request may be looked at.
@@ -53,7 +76,7 @@ impl Guard {
                 "no page of another origin may use this endpoint",
             ));
         }
-        if self.hosts.is_empty() {
+        if self.unix {
             return Ok(());
         }
         let mut hosts = headers.get_all(HOST).iter();
@@ -63,21 +86,26 @@ impl Guard {
                 "exactly one Host header is needed",
             ));
         };
-        let known = |value: &[u8]| {
-            self.hosts
-                .iter()
-                .any(|h| value.eq_ignore_ascii_case(h.as_bytes()))
-        };
-        if !known(host.as_bytes()) {
+        if !self.knows(host.as_bytes()) {
             return Err(Problem::new(
                 StatusCode::FORBIDDEN,
-                format!("this endpoint answers to {} only", self.hosts[0]),
+                if self.addresses {
+                    "this endpoint answers to addresses, and to the names that [admin] hosts lists"
+                        .to_owned()
+                } else {
+                    format!("this endpoint answers to {} only", self.hosts[0])
+                },
             )
             .field("Host"));
         }
         for origin in headers.get_all(ORIGIN) {
             let site = origin.as_bytes().strip_prefix(b"http://");
-            if !site.is_some_and(known) {
+            // Every page may have an address as its origin.
+            let own = |site: &[u8]| {
+                let same = site.eq_ignore_ascii_case(host.as_bytes());
+                same || !self.addresses && self.knows(site)
+            };
+            if !site.is_some_and(own) {
                 return Err(Problem::new(
                     StatusCode::FORBIDDEN,
                     "no page of another origin may use this endpoint",
@@ -96,6 +124,14 @@ impl Guard {
         }
         Ok(())
     }
+}
+
+/// Whether a Host is an address, with a port or without.
+fn is_address(host: &str) -> bool {
+    let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+    host.parse::<SocketAddr>().is_ok()
+        || host.parse::<Ipv4Addr>().is_ok()
+        || bare.is_some_and(|ip| ip.parse::<Ipv6Addr>().is_ok())
 }
 
 #[cfg(test)]
@@ -154,6 +190,45 @@ mod tests {
         };
         assert!(ask("Brownout.Staging:8474") && ask("faults.example") && ask("127.0.0.1:8474"));
         assert!(!ask("brownout.staging") && !ask("faults.example:8474") && !ask("10.0.0.1:8474"));
+    }
+
+    #[test]
+    fn figures_are_given_to_every_address_and_to_no_page() {
+        let given = ["figures.example:9474".to_owned()];
+        let guard = Guard::of_figures(Some(SocketAddr::from(([0, 0, 0, 0], 9474))), &given);
+        let ask = |host: &str, more: Option<(HeaderName, &str)>| {
+            let mut headers = HeaderMap::from_iter([(HOST, host.parse().unwrap())]);
+            headers.extend(more.map(|(name, value)| (name, value.parse().unwrap())));
+            guard.check(&Method::GET, &headers).is_ok()
+        };
+        for host in [
+            "10.1.2.3:9474",
+            "10.1.2.3",
+            "[::1]:9474",
+            "[fd00::1]",
+            "localhost:9474",
+            "Figures.example:9474",
+        ] {
+            assert!(ask(host, None), "{host}");
+        }
+        for host in [
+            "evil.example",
+            "10.1.2.3.evil.example:9474",
+            "10.1.2.3:9474.evil.example",
+            "10.1.2:9474",
+            "figures.example",
+            "localhost",
+            "[evil.example]",
+            "::1",
+            "",
+        ] {
+            assert!(!ask(host, None), "{host}");
+        }
+        let own = "10.1.2.3:9474";
+        assert!(ask(own, Some((ORIGIN, "http://10.1.2.3:9474"))));
+        assert!(!ask(own, Some((ORIGIN, "http://10.1.2.4:9474"))));
+        assert!(!ask(own, Some((ORIGIN, "http://localhost:9474"))));
+        assert!(!ask(own, Some((FETCH_SITE, "cross-site"))));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The admin endpoint: our API under `/v1`, Toxiproxy's at its own paths, `/metrics`, `/healthz` and `/readyz`.
+//! The admin endpoint: our API under `/v1`, Toxiproxy's at its own paths, `/metrics`, `/healthz`, `/readyz`, and a page at `/`.
 //!
 //! It has a thread and descriptors of its own, so that traffic cannot lock out whoever wants to halt, and deadlines on
 //! everything that a client does, so that no client can lock out another.
@@ -6,6 +6,7 @@
 mod auth;
 mod body;
 pub mod client;
+mod dashboard;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod guard;

@@ -2,6 +2,7 @@
 
 use super::auth::{Role, Tokens, Who};
 use super::body::{self, Answer, with_type};
+use super::dashboard::Part;
 use super::guard::Guard;
 use super::places::Busy;
 use super::problem::Problem;
@@ -89,6 +90,7 @@ enum Target {
     Metrics,
     Health,
     Ready,
+    Dashboard(Part),
     Toxiproxy,
 }
 
@@ -98,7 +100,11 @@ impl Target {
             Method::GET => Ok(target),
             _ => Err(Problem::not_allowed(&["GET"])),
         };
-        match path.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        let segments: Vec<&str> = path.iter().map(String::as_str).collect();
+        if let Some(part) = Part::at(&segments) {
+            return only_get(Self::Dashboard(part));
+        }
+        match segments[..] {
             ["v1", ..] => v1::find(method.as_str(), path).map(Self::V1),
             ["metrics"] => only_get(Self::Metrics),
             ["healthz"] => only_get(Self::Health),
@@ -107,12 +113,12 @@ impl Target {
         }
     }
 
-    /// What it takes; `None`: nothing, for those who only look whether we live.
+    /// What it takes; `None`: nothing, for those who only look whether we live, and for the page, which asks for the token.
     fn role(&self, method: &Method, path: &[String]) -> Option<Role> {
         match self {
             Self::V1(found) => Some(found.route.role),
             Self::Metrics => Some(Role::Read),
-            Self::Health | Self::Ready => None,
+            Self::Health | Self::Ready | Self::Dashboard(_) => None,
             Self::Toxiproxy if *method == Method::GET => Some(Role::Read),
             Self::Toxiproxy => {
                 let toxics = path.iter().any(|s| s == "toxics" || s == "reset");
@@ -172,8 +178,8 @@ impl Router {
         }
     }
 
-    /// One that tells figures and readiness, by whatever name it is called, and does nothing else.
-    pub(super) fn of_figures(server: Server) -> Self {
+    /// One that tells figures and readiness, and does nothing else.
+    pub(super) fn of_figures(server: Server, guard: Guard) -> Self {
         let cx = Context {
             server,
             tokens: None,
@@ -183,7 +189,7 @@ impl Router {
         };
         Self {
             only_figures: true,
-            ..Self::new(cx, Guard::new(None, &[]), 1)
+            ..Self::new(cx, guard, 1)
         }
     }
 
@@ -307,6 +313,7 @@ impl Router {
                 let text = Bytes::from_static(b"ok\n");
                 Ok(with_type(StatusCode::OK, text, "text/plain"))
             }
+            Target::Dashboard(part) => Ok(part.answer()),
             Target::Ready => self.probes.answer(&self.cx.server, call).await,
             Target::Toxiproxy => toxiproxy::answer(&self.cx.server, &self.toxics, call)
                 .await

@@ -117,7 +117,10 @@ impl Admin {
         });
         let figures = figures.transpose()?;
         let metrics = figures.as_ref().map(|(_, address, _)| address.clone());
-        let figures = figures.map(|(bound, _, _)| (bound, Router::of_figures(server.clone())));
+        let figures = figures.map(|(bound, _, tcp)| {
+            let guard = Guard::of_figures(tcp, &guards.hosts);
+            (bound, Router::of_figures(server.clone(), guard))
+        });
         server.set_admin(Some(address.clone()));
         let rate = if listen.is_local() {
             CHANGES_LOCAL

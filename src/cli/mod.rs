@@ -13,9 +13,12 @@ pub mod exec;
 pub mod fault;
 pub mod halt;
 pub mod insight;
+pub(crate) use insight::text::of_dependency as insight_text;
 pub mod ledger;
+pub mod panics;
 pub mod profile;
 pub mod remote;
+pub mod report;
 pub mod run;
 pub mod schema;
 pub mod stats;
@@ -78,6 +81,7 @@ enum Command {
     Fault(fault::Args),
     Halt(halt::Args),
     Insight(insight::Args),
+    Report(report::Args),
     Ledger(ledger::Args),
     Check(check::Args),
     Audit(audit::Args),
@@ -99,6 +103,7 @@ struct Completions {
 
 /// Runs the command line.
 pub fn main(cli: Cli) -> ExitCode {
+    panics::install();
     let (mut out, mut err) = (io::stdout(), io::stderr());
     let code = match cli.command {
         Command::Run(args) => run::run(&args),
@@ -113,6 +118,7 @@ pub fn main(cli: Cli) -> ExitCode {
         Command::Fault(args) => fault::run(&args),
         Command::Halt(args) => halt::run(&args),
         Command::Insight(args) => written(insight::run(&args, &mut out, &mut err)),
+        Command::Report(args) => report::run(&args),
         Command::Ledger(args) => ledger::run(&args),
         Command::Completions(Completions { shell }) => {
             let mut text = Vec::new();

@@ -12,7 +12,8 @@ use std::io::{self, Write};
 Examples:
   brownout schema config > brownout.schema.json
   brownout schema profile > profile.schema.json
-  brownout schema openapi > openapi.json")]
+  brownout schema openapi > openapi.json
+  brownout schema report > report.schema.json")]
 pub struct Args {
     /// Which kind of file.
     #[arg(value_enum)]
@@ -28,6 +29,8 @@ pub enum Of {
     Profile,
     /// The admin endpoint's API, as an OpenAPI document.
     Openapi,
+    /// The report.json of `brownout test --report`.
+    Report,
 }
 
 /// Writes the schema to `out`. The exit code is always 0.
@@ -38,6 +41,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> io::Result<u8> {
     let schema = match args.of {
         Of::Config => schema::config(),
         Of::Profile => schema::profile(),
+        Of::Report => schemars::schema_for!(crate::report::Suite),
         Of::Openapi => crate::admin::openapi()
             .try_into()
             .map_err(io::Error::other)?,
@@ -50,6 +54,15 @@ pub fn run(args: &Args, out: &mut dyn Write) -> io::Result<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_schema_of_reports_is_that_of_the_repository() {
+        let mut out = Vec::new();
+        assert_eq!(run(&Args { of: Of::Report }, &mut out).unwrap(), 0);
+        let kept = include_str!("../../report.schema.json");
+        let told = "make it anew: brownout schema report > report.schema.json";
+        assert_eq!(String::from_utf8(out).unwrap(), kept, "{told}");
+    }
 
     #[test]
     fn prints_json() {

@@ -2,13 +2,21 @@
 
 use super::remote::Output;
 use super::{CHECK_FAILED, COULD_NOT_RUN, INCONCLUSIVE, INTERRUPTED, USAGE, chain, say};
-use crate::config::{Config, Library, Problems, read};
+use crate::config::{Config, Problems};
+use crate::report::csv::Csv;
+use crate::report::html::Html;
+use crate::report::junit::Junit;
+use crate::report::markdown::Markdown;
+use crate::report::suite::Broken;
+use crate::report::{Form, Suite};
 use crate::verify::document::Document;
 use crate::verify::plan::{Ends, Test};
 use crate::verify::run::{self, RunError};
+use crate::verify::suite::{self, Source};
 use crate::verify::verdict::Counts;
+use crate::verify::watch::Companion;
 use crate::verify::{preflight, table, variables};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -27,12 +35,15 @@ Examples:
   brownout test outage.toml
   brownout test outage.toml --config brownout.toml --report reports
   brownout test outage.toml --var port=6380 --output json
+  brownout test cos --var redis=127.0.0.1:6379 --report reports
+  brownout test cos/circuit-breaker --quick
+  REDIS_URL=redis://127.0.0.1:26379 brownout test cos -- uvicorn app:app --port 8000
 
 Exit codes: 0: pass; 1: something failed; 2: wrong usage or profile; 3: nothing failed,
 but not everything could be judged; 4: could not run, such as for a service that does
 not use the proxy; 130: interrupted.")]
 pub struct Args {
-    /// Files of profiles, or names of built-in ones; run one after the other.
+    /// Files or folders of profiles, or names of built-in ones (`cos` is the suite of the COS platform); run one after the other.
     #[arg(required = true, value_name = "PROFILE")]
     pub profiles: Vec<String>,
     /// Configuration file with proxies.
@@ -41,7 +52,7 @@ pub struct Args {
     /// Seed of the faults' dice; the same seed gives the same faults. [default: the profile's, else of the clock]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
-    /// Folder for report.json; of several profiles, a folder for each.
+    /// Folder for the report: report.json, report.html, junit.xml, report.md and report.csv.
     #[arg(long, value_name = "DIR")]
     pub report: Option<PathBuf>,
     /// Phases of a fifth of their length, two seconds at least: what needs more is inconclusive.
@@ -50,9 +61,12 @@ pub struct Args {
     /// How results are written.
     #[arg(long, value_name = "FORM", default_value = "text")]
     pub output: Output,
-    /// A value for {{name}} in the profile; may be given several times.
+    /// A value for {{name}} or {{name|default}} in the profiles; may be given several times.
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
     pub var: Vec<(String, String)>,
+    /// The service, started once the proxies listen and ended after the last part; `{proxy:NAME}` is where that proxy listens.
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {
@@ -80,10 +94,12 @@ pub fn run(args: &Args) -> u8 {
             return COULD_NOT_RUN;
         }
     };
-    let mut documents = Vec::new();
+    let mut companion = Companion::new(args.command.clone());
+    let (mut documents, mut errors) = (Vec::new(), Vec::new());
     let mut codes = Vec::new();
     for (test, config) in &tests {
-        let code = match runtime.block_on(run::run(test, config.clone(), &|text| say(text))) {
+        let ran = run::run(test, config.clone(), &mut companion, &|text| say(text));
+        let code = match runtime.block_on(ran) {
             Ok(ran) => {
                 let document = Document::of(test, &ran);
                 let code = match document.counts {
@@ -91,27 +107,35 @@ pub fn run(args: &Args) -> u8 {
                     Some(Counts::Open) => INCONCLUSIVE,
                     Some(Counts::Failed) | None => CHECK_FAILED,
                 };
-                let written = write_report(args, &document, tests.len() > 1);
                 documents.push(document);
-                match written {
-                    Ok(()) => code,
-                    Err(error) => {
-                        say(&format!("the report cannot be written: {error}"));
-                        COULD_NOT_RUN
-                    }
-                }
+                code
             }
             Err(error) => {
-                say(&format!("{}: {}", test.name, chain(&error)));
+                let why = chain(&error);
+                say(&format!("{}: {why}", test.name));
+                errors.push(Broken {
+                    profile: test.name.clone(),
+                    why,
+                });
                 match error {
-                    RunError::Interrupted => return INTERRUPTED,
+                    RunError::Interrupted => {
+                        runtime.block_on(companion.end());
+                        return INTERRUPTED;
+                    }
                     _ => COULD_NOT_RUN,
                 }
             }
         };
         codes.push(code);
     }
+    runtime.block_on(companion.end());
     let shown = show(args, &documents);
+    if let Some(dir) = &args.report
+        && let Err(error) = write_report(dir, &Suite::new(documents, errors))
+    {
+        say(&format!("the report cannot be written: {error}"));
+        codes.push(COULD_NOT_RUN);
+    }
     let gravest = |code: &u8| match *code {
         COULD_NOT_RUN => 3,
         CHECK_FAILED => 2,
@@ -125,11 +149,10 @@ pub fn run(args: &Args) -> u8 {
 fn show(args: &Args, documents: &[Document]) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match args.output {
-        Output::Text => {
-            for document in documents {
-                out.write_all(table::render(document).as_bytes())?;
-            }
-        }
+        Output::Text => match documents {
+            [only] => out.write_all(table::render(only).as_bytes())?,
+            all => out.write_all(table::matrix(all).as_bytes())?,
+        },
         Output::Json => {
             match documents {
                 [only] => serde_json::to_writer_pretty(&mut out, only)?,
@@ -141,19 +164,23 @@ fn show(args: &Args, documents: &[Document]) -> io::Result<()> {
     Ok(())
 }
 
-fn write_report(args: &Args, document: &Document, several: bool) -> io::Result<()> {
-    let Some(dir) = &args.report else {
-        return Ok(());
-    };
-    let dir = if several {
-        dir.join(document.profile.replace('/', "-"))
-    } else {
-        dir.clone()
-    };
-    std::fs::create_dir_all(&dir)?;
-    let path = dir.join("report.json");
-    std::fs::write(&path, serde_json::to_vec_pretty(document)?)?;
-    say(&format!("report written to {}", path.display()));
+/// The document of the suite and its forms, into one folder.
+fn write_report(dir: &Path, suite: &Suite) -> io::Result<()> {
+    std::fs::create_dir_all(dir)?;
+    std::fs::write(dir.join("report.json"), serde_json::to_vec_pretty(suite)?)?;
+    let forms: [(&str, &dyn Form); 4] = [
+        ("report.html", &Html),
+        ("junit.xml", &Junit),
+        ("report.md", &Markdown),
+        ("report.csv", &Csv),
+    ];
+    for (name, form) in forms {
+        std::fs::write(dir.join(name), form.render(suite))?;
+    }
+    say(&format!(
+        "report written to {}",
+        dir.join("report.html").display()
+    ));
     Ok(())
 }
 
@@ -163,23 +190,19 @@ fn read_all(args: &Args) -> Result<Vec<(Test, Config)>, Problems> {
         None => Config::default(),
     };
     let values: BTreeMap<String, String> = args.var.iter().cloned().collect();
-    let mut tests = Vec::new();
+    let mut known = BTreeSet::new();
+    let mut sources = Vec::new();
     for name in &args.profiles {
-        let path = Path::new(name);
-        let (stem, text, origin) = if path.exists() || path.extension().is_some_and(|e| e == "toml")
-        {
-            let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-            (stem.into_owned(), read::text(path)?, name.clone())
-        } else {
-            let library = Library::of(&config)?;
-            let profile = library.get(name)?;
-            (
-                name.clone(),
-                profile.source.to_string(),
-                profile.origin.clone(),
-            )
-        };
-        let text = variables::fill(&text, &values, &origin)?;
+        sources.extend(suite::sources(name, &config)?);
+    }
+    let mut tests = Vec::new();
+    for Source {
+        name: stem,
+        text,
+        origin,
+    } in sources
+    {
+        let text = variables::fill(&text, &values, &origin, &mut known)?;
         let mut test = Test::parse(&stem, &text, &origin, &config.proxies)?;
         if args.quick {
             shorten(&mut test);
@@ -202,6 +225,19 @@ fn read_all(args: &Args) -> Result<Vec<(Test, Config)>, Problems> {
             ..config.clone()
         };
         tests.push((test, config));
+    }
+    if let Some(name) = values.keys().find(|name| !known.contains(*name)) {
+        let message = format!("no profile has a variable {name:?}");
+        let names = known.into_iter().collect::<Vec<_>>().join(", ");
+        let remedy = format!(
+            "there are: {}",
+            if names.is_empty() { "none" } else { &names }
+        );
+        return Err(Problems::of_file(
+            &format!("--var {name}"),
+            &message,
+            &remedy,
+        ));
     }
     Ok(tests)
 }

@@ -163,6 +163,22 @@ impl<'t> Document<'t> {
         self.push(span, field, message, remedy);
     }
 
+    /// Where a field stands, or what is nearest above it: line and column, from 1.
+    pub(crate) fn place(&self, field: &str) -> (usize, usize) {
+        let path = steps(field);
+        let span = (1..=path.len())
+            .rev()
+            .find_map(|n| descend(&self.root, &path[..n]))
+            .map_or(0..0, Spanned::span);
+        let problem = Problem::of_file(self.origin, "", "").at(self.text, span);
+        (problem.line, problem.column)
+    }
+
+    /// The file, as it was named.
+    pub(crate) fn origin(&self) -> &str {
+        self.origin
+    }
+
     /// Whether something was already reported of this field, or of a misspelling of it: then it is not missing.
     pub(crate) fn is_reported(&self, field: &str) -> bool {
         self.known.contains(field)

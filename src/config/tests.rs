@@ -87,7 +87,7 @@ fn one_wrong_thing_each() {
         ),
         (
             "[admin]\nport = 1",
-            "2:1: admin.port: unknown field `port`; expected listen, token_file, hosts, changes_per_second, halt_file or audit",
+            "2:1: admin.port: unknown field `port`; expected listen, token_file, hosts, changes_per_second, halt_file, audit or metrics",
         ),
         (
             "workers = 0",

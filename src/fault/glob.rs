@@ -243,7 +243,7 @@ impl Set {
 
     fn to_regex(self) -> String {
         let bytes = (0..=u8::MAX).filter(|byte| self.contains(*byte));
-        let bytes: String = bytes.map(|byte| format!(r"\x{byte:02x}")).collect();
+        let bytes = bytes.fold(String::new(), |text, byte| text + &format!(r"\x{byte:02x}"));
         // A set that takes no byte, such as one that excludes all.
         if bytes.is_empty() {
             return r"[^\x00-\xff]".into();

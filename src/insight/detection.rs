@@ -78,9 +78,8 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Detection> {
         }
     }
     for session in view.passed(proxy).sessions.values() {
-        if session.turned_away.is_some()
-            && let Some((at, _)) = session.closed
-        {
+        if session.turned_away.is_some() {
+            let at = session.closed.map_or(session.opened, |(at, _)| at);
             evidence.observe(at);
             reactions.push((at, Reaction::Told));
         }

@@ -168,7 +168,12 @@ impl<'t> View<'t> {
         let away = passed.sessions.values();
         let away = away.filter(|s| s.turned_away.is_some());
         let away = away.map(|s| (s.opened, s.closed.map_or(s.opened, |(at, _)| at)));
-        let all = exchanges.chain(away);
+        // Connections that a fault cut, idle or not.
+        let cut = passed.sessions.values().filter_map(|s| match s.closed {
+            Some((at, CloseSide::Fault)) => Some((at, at)),
+            _ => None,
+        });
+        let all = exchanges.chain(away).chain(cut);
         all.fold(None, |span: Option<Span>, (from, to)| {
             let to = to.saturating_add(1);
             Some(span.map_or(Span { from, to }, |s| Span {

@@ -1,22 +1,25 @@
 //! The document of a run: everything, versioned, for programs.
 
+use super::expect::Place;
 use super::load::LaneFigures;
 use super::plan::Test;
 use super::run::Ran;
 use super::verdict::{Counts, Verdict};
-use super::written::{Kind, OnInconclusive};
+use super::written::{Kind, OnInconclusive, Severity};
 use crate::insight::Evidence;
 use crate::insight::all::{Insights, infer};
-use crate::insight::{SECOND, Topology};
+use crate::insight::{SECOND, Topology, View};
+use crate::measure::trace::Record;
+use crate::report::traffic::{self, Process, Traffic};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The version of the document.
 const VERSION: u32 = 1;
 
 /// A run of `brownout test`.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Document {
     /// The version of this form.
     pub(crate) version: u32,
@@ -27,21 +30,29 @@ pub(crate) struct Document {
     /// Microseconds since the Unix epoch.
     pub(crate) started_us: u64,
     /// `pass`, `fail` or `inconclusive`: the worst of all.
-    pub(crate) result: &'static str,
+    pub(crate) result: String,
     /// Why a guard ended it early.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) stopped: Option<String>,
     pub(crate) phases: Vec<Part>,
     pub(crate) lanes: BTreeMap<String, LaneFigures>,
     pub(crate) expectations: Vec<Row>,
     /// What the recording says of the service, whatever was expected.
     pub(crate) insights: Insights,
+    /// What passed each proxy, by second, phase and operation.
+    pub(crate) traffic: Vec<Traffic>,
+    /// Looks at watched processes.
+    pub(crate) watched: Vec<Process>,
+    /// When which fault was on.
+    pub(crate) faults: Vec<FaultTime>,
+    /// What is not in the figures, in words.
+    pub(crate) omitted: Vec<String>,
     #[serde(skip)]
     pub(crate) counts: Option<Counts>,
 }
 
 /// A phase as it was.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Part {
     pub(crate) name: String,
     pub(crate) kind: Kind,
@@ -50,13 +61,25 @@ pub(crate) struct Part {
     pub(crate) to: u64,
 }
 
+/// A time in which a fault was on.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct FaultTime {
+    pub(crate) fault: String,
+    /// Nanoseconds since the recording began.
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+}
+
 /// An expectation and its verdict.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Row {
     /// What it is about: its name, or the proxy, lane or process.
     pub(crate) component: String,
     /// Where it stands in the profile.
     pub(crate) field: String,
+    /// The same as file, line and column.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) place: Option<Place>,
     /// Phases; empty: all but warm-up.
     pub(crate) phases: Vec<String>,
     pub(crate) target: String,
@@ -65,6 +88,8 @@ pub(crate) struct Row {
     #[serde(flatten)]
     pub(crate) verdict: Verdict,
     pub(crate) on_inconclusive: OnInconclusive,
+    /// An alert that is raised fails nothing.
+    pub(crate) severity: Severity,
     pub(crate) evidence: Evidence,
 }
 
@@ -86,7 +111,9 @@ impl Document {
             .iter()
             .map(|expected| {
                 let judgement = case.judge(expected);
-                counts = counts.max(judgement.verdict.counts(expected.on_inconclusive));
+                if expected.severity == Severity::Limit {
+                    counts = counts.max(judgement.verdict.counts(expected.on_inconclusive));
+                }
                 let scope = &expected.scope;
                 let about = scope
                     .lane
@@ -101,12 +128,14 @@ impl Document {
                 Row {
                     component: expected.name.clone().unwrap_or(about),
                     field: expected.field.clone(),
+                    place: Some(expected.place.clone()),
                     phases: scope.phases.clone(),
                     target: expected.what.target(),
                     measured: judgement.measured,
                     samples: judgement.evidence.samples,
                     verdict: judgement.verdict,
                     on_inconclusive: expected.on_inconclusive,
+                    severity: expected.severity,
                     evidence: judgement.evidence,
                 }
             })
@@ -126,6 +155,7 @@ impl Document {
             workers: test.service.workers,
             warm_up: case.warm_up.clone(),
         };
+        let traffic = traffic::of(&case.view);
         Self {
             version: VERSION,
             profile: test.name.clone(),
@@ -136,13 +166,93 @@ impl Document {
                 Counts::Passed => "pass",
                 Counts::Open => "inconclusive",
                 Counts::Failed => "fail",
-            },
+            }
+            .to_owned(),
             stopped: ran.stopped.clone(),
             phases: phases.collect(),
             lanes: ran.lanes.clone(),
             expectations,
             insights: infer(&ran.trace, &topology, 3 * SECOND),
+            watched: traffic::processes(&case.view),
+            faults: fault_times(&case.view),
+            omitted: omitted(&case.view, &ran.lanes, &traffic),
+            traffic,
             counts: Some(counts),
+        }
+    }
+}
+
+fn fault_times(view: &View<'_>) -> Vec<FaultTime> {
+    let mut times: Vec<FaultTime> = Vec::new();
+    for record in &view.trace.records {
+        match *record {
+            Record::FaultOn { at, fault } => times.push(FaultTime {
+                fault: view.trace.names.get(fault).to_owned(),
+                from: at,
+                to: view.span.to,
+            }),
+            Record::FaultOff { at, fault } => {
+                let name = view.trace.names.get(fault);
+                if let Some(on) = times.iter_mut().rev().find(|t| t.fault == name) {
+                    on.to = at;
+                }
+            }
+            _ => {}
+        }
+    }
+    times
+}
+
+/// What nobody should take for measured.
+fn omitted(
+    view: &View<'_>,
+    lanes: &BTreeMap<String, LaneFigures>,
+    traffic: &[Traffic],
+) -> Vec<String> {
+    let mut lines = Vec::new();
+    for proxy in traffic {
+        let name = &proxy.proxy;
+        if proxy.lost > 0 {
+            lines.push(format!(
+                "{name}: the recording lost {} records, its bound was reached",
+                proxy.lost
+            ));
+        }
+        if proxy.outstanding > 0 {
+            lines.push(format!(
+                "{name}: {} requests were still unanswered at the end",
+                proxy.outstanding
+            ));
+        }
+    }
+    for (lane, figures) in lanes {
+        if figures.skipped > 0 {
+            lines.push(format!(
+                "lane {lane}: {} requests were due and not sent, since too many were unanswered",
+                figures.skipped
+            ));
+        }
+    }
+    let lost = view
+        .trace
+        .records
+        .iter()
+        .filter(|r| matches!(r, Record::TapLost { .. }))
+        .count();
+    if lost > 0 {
+        lines.push(format!("{lost} sessions could not be decoded to their end"));
+    }
+    lines
+}
+
+impl Row {
+    /// The verdict in a word: of an alert whether it is raised.
+    pub(crate) const fn word(&self) -> &'static str {
+        match (&self.verdict, self.severity) {
+            (Verdict::Pass, Severity::Alert) => "quiet",
+            (Verdict::Fail { .. }, Severity::Alert) => "RAISED",
+            (Verdict::Fail { .. }, Severity::Limit) => "FAIL",
+            (verdict, _) => verdict.word(),
         }
     }
 }

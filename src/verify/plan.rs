@@ -66,6 +66,7 @@ pub(crate) struct Watch {
 pub(crate) enum Whom {
     Pid(u32),
     Named(String),
+    Listening(u16),
     Started {
         command: Vec<String>,
         env: BTreeMap<String, String>,
@@ -343,16 +344,25 @@ fn watches(document: &mut Document<'_>) -> Vec<Watch> {
                 "expected a name of its own",
             );
         }
-        let whom = match (table.pid, table.process, table.command) {
-            (Some(pid), None, None) => Whom::Pid(pid),
-            (None, Some(process), None) => Whom::Named(process),
-            (None, None, Some(command)) if !command.is_empty() => Whom::Started {
+        let whom = match (table.pid, table.process, table.listens, table.command) {
+            (Some(pid), None, None, None) => Whom::Pid(pid),
+            (None, Some(process), None, None) => Whom::Named(process),
+            (None, None, Some(place), None) => {
+                let Some(Ok(port)) = place.rsplit(':').next().map(str::parse) else {
+                    let field = format!("{at}.listens");
+                    let message = format!("{place:?} has no port");
+                    document.report(&field, &message, "expected one like \"127.0.0.1:8000\"");
+                    continue;
+                };
+                Whom::Listening(port)
+            }
+            (None, None, None, Some(command)) if !command.is_empty() => Whom::Started {
                 command,
                 env: table.env.unwrap_or_default(),
                 ready_within: table.ready_within.unwrap_or(Duration::from_secs(30)),
             },
             _ => {
-                let remedy = "give one of pid, process or command";
+                let remedy = "give one of pid, process, listens or command";
                 document.report(&at, "it is not said which process is watched", remedy);
                 continue;
             }

@@ -3,7 +3,7 @@
 use super::expect::Case;
 use super::load::{LaneFigures, Tally, Target, drive};
 use super::plan::{Ends, LONGEST_COUNT, Phase, Test, Whom};
-use super::watch::{self, Watched};
+use super::watch::{self, Companion, Watched};
 use super::written::Kind;
 use super::{document, guard};
 use crate::config::{Config, Listen};
@@ -74,10 +74,11 @@ impl Ran {
     }
 }
 
-/// Runs a test. `say` tells people how far it is.
+/// Runs a test. `companion` is started if it does not run yet. `say` tells people how far it is.
 pub(crate) async fn run(
     test: &Test,
     config: Config,
+    companion: &mut Companion,
     say: &(dyn Fn(&str) + Sync),
 ) -> Result<Ran, RunError> {
     let config = Config {
@@ -86,7 +87,7 @@ pub(crate) async fn run(
     };
     let server = Server::start(config).await?;
     let ran = tokio::select! {
-        ran = conduct(test, &server, say) => ran,
+        ran = conduct(test, &server, companion, say) => ran,
         () = server.keep_time() => Err(RunError::NoRecording),
         _ = tokio::signal::ctrl_c() => {
             server.halt();
@@ -111,6 +112,7 @@ struct Stage<'s> {
 async fn conduct(
     test: &Test,
     server: &Server,
+    companion: &mut Companion,
     say: &(dyn Fn(&str) + Sync),
 ) -> Result<Ran, RunError> {
     let mut addresses = BTreeMap::new();
@@ -137,6 +139,11 @@ async fn conduct(
     };
     // Sessions that are open already are not recorded, so recording comes first.
     server.record_in_memory(DEFAULT_LIMIT).await;
+    let begun = companion.begin(test, &addresses).await;
+    begun.map_err(|source| RunError::Watch {
+        name: "service".into(),
+        source,
+    })?;
     let outcome = match stage.watch(&addresses).await {
         Ok(()) => stage.under_load(&addresses).await,
         Err(error) => Err(error),
@@ -166,18 +173,9 @@ impl Stage<'_> {
             let Whom::Started { ready_within, .. } = &watch.whom else {
                 continue;
             };
-            for proxy in &self.test.proxies {
-                let upstream = proxy.upstream.to_string();
-                if !upstream.starts_with("unix:") && !watch::ready(&upstream, *ready_within).await {
-                    let within = humantime::format_duration(*ready_within);
-                    return Err(failed(io::Error::new(
-                        io::ErrorKind::TimedOut,
-                        format!(
-                            "{upstream} accepted no connection within {within} (`ready_within`)"
-                        ),
-                    )));
-                }
-            }
+            watch::upstreams_ready(self.test, *ready_within)
+                .await
+                .map_err(failed)?;
         }
         Ok(())
     }

@@ -1,8 +1,55 @@
 //! The verdicts as a table, for people.
 
-use super::document::Document;
+use super::document::{Document, Row};
 use super::verdict::Verdict;
 use std::fmt::Write as _;
+
+/// One matrix of several runs, and below it what did not pass and why.
+pub(crate) fn matrix(documents: &[Document]) -> String {
+    let head = [
+        "part",
+        "component",
+        "phase",
+        "target",
+        "measured",
+        "samples",
+        "verdict",
+    ];
+    let mut rows = vec![head.map(str::to_owned)];
+    for document in documents {
+        let mut part = document
+            .profile
+            .rsplit('/')
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+        for row in &document.expectations {
+            let [component, phase, target, measured, samples, verdict] = cells(row);
+            rows.push([
+                std::mem::take(&mut part),
+                component,
+                phase,
+                target,
+                measured,
+                samples,
+                verdict,
+            ]);
+        }
+    }
+    let mut text = columns(&rows);
+    for document in documents {
+        text.push_str(&reasons(document, &format!("{}: ", document.profile)));
+    }
+    let _ = writeln!(text);
+    for document in documents {
+        let _ = writeln!(
+            text,
+            "{}: {} (seed {})",
+            document.profile, document.result, document.seed
+        );
+    }
+    text
+}
 
 /// The table, and below it what did not pass and why.
 pub(crate) fn render(document: &Document) -> String {
@@ -16,35 +63,52 @@ pub(crate) fn render(document: &Document) -> String {
     ]
     .map(str::to_owned);
     let mut rows = vec![head];
-    for row in &document.expectations {
-        let phase = if row.phases.is_empty() {
-            "all".to_owned()
-        } else {
-            row.phases.join(", ")
-        };
-        rows.push([
-            row.component.clone(),
-            phase,
-            row.target.clone(),
-            row.measured.clone(),
-            row.samples.to_string(),
-            row.verdict.word().to_owned(),
-        ]);
-    }
-    let widths: [usize; 6] = std::array::from_fn(|column| {
-        rows.iter()
-            .map(|row| row[column].chars().count())
-            .max()
-            .unwrap_or(0)
+    rows.extend(document.expectations.iter().map(cells));
+    let mut text = columns(&rows);
+    text.push_str(&reasons(document, ""));
+    let _ = writeln!(
+        text,
+        "\n{}: {} (seed {})",
+        document.profile, document.result, document.seed
+    );
+    text
+}
+
+fn cells(row: &Row) -> [String; 6] {
+    let phase = if row.phases.is_empty() {
+        "all".to_owned()
+    } else {
+        row.phases.join(", ")
+    };
+    [
+        row.component.clone(),
+        phase,
+        row.target.clone(),
+        row.measured.clone(),
+        row.samples.to_string(),
+        row.word().to_owned(),
+    ]
+}
+
+fn columns<const N: usize>(rows: &[[String; N]]) -> String {
+    let widths: [usize; N] = std::array::from_fn(|column| {
+        let cells = rows.iter().map(|row| row[column].chars().count());
+        cells.max().unwrap_or(0)
     });
     let mut text = String::new();
-    for row in &rows {
+    for row in rows {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(widths) {
             let _ = write!(line, "{cell:<width$}  ");
         }
         let _ = writeln!(text, "{}", line.trim_end());
     }
+    text
+}
+
+/// What did not pass, and why.
+fn reasons(document: &Document, before: &str) -> String {
+    let mut text = String::new();
     for row in &document.expectations {
         let (why, then) = match &row.verdict {
             Verdict::Pass => continue,
@@ -55,19 +119,14 @@ pub(crate) fn render(document: &Document) -> String {
         };
         let _ = writeln!(
             text,
-            "\n{} ({}), {}: {why}{then}",
+            "\n{before}{} ({}), {}: {why}{then}",
             row.component,
             row.field,
-            row.verdict.word()
+            row.word()
         );
     }
     if let Some(stopped) = &document.stopped {
-        let _ = writeln!(text, "\nstopped early: {stopped}");
+        let _ = writeln!(text, "\n{before}stopped early: {stopped}");
     }
-    let _ = writeln!(
-        text,
-        "\n{}: {} (seed {})",
-        document.profile, document.result, document.seed
-    );
     text
 }

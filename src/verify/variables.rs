@@ -1,13 +1,15 @@
-//! `--var name=value`: `{{name}}` in a profile becomes the value.
+//! `--var name=value`: `{{name}}` in a profile becomes the value; of `{{name|default}}` the default where none is given.
 
 use crate::config::Problems;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// Replaces what is given; what stands there and was not given is reported with its line.
+/// Replaces what is given; what stands there, was not given and has no default is reported with its line. The names that stand
+/// there are added to `known`.
 pub(crate) fn fill(
     text: &str,
     values: &BTreeMap<String, String>,
     origin: &str,
+    known: &mut BTreeSet<String>,
 ) -> Result<String, Problems> {
     let mut out = String::with_capacity(text.len());
     let mut problems = Vec::new();
@@ -18,13 +20,18 @@ pub(crate) fn fill(
                 break;
             };
             out.push_str(before);
-            match values.get(name.trim()) {
+            let (name, default) = match name.split_once('|') {
+                Some((name, default)) => (name.trim(), Some(default.trim())),
+                None => (name.trim(), None),
+            };
+            known.insert(name.to_owned());
+            match values.get(name).map(String::as_str).or(default) {
                 Some(value) => out.push_str(value),
                 None => problems.extend(
                     Problems::of_file(
                         origin,
                         &format!("line {}: `{{{{{name}}}}}` has no value", number + 1),
-                        &format!("give one with --var {}=VALUE", name.trim()),
+                        &format!("give one with --var {name}=VALUE"),
                     )
                     .0,
                 ),
@@ -47,6 +54,7 @@ mod tests {
     #[test]
     fn fills_what_is_given_and_names_what_is_not() {
         let values = BTreeMap::from([("port".to_owned(), "6379".to_owned())]);
+        let fill = |text, values, origin| fill(text, values, origin, &mut BTreeSet::new());
         let text = "a = 1\nb = \"x:{{ port }}\"\nc = { d = {} }\n";
         assert_eq!(
             fill(text, &values, "p").expect("complete"),
@@ -58,5 +66,17 @@ mod tests {
             text.contains("line 2") && text.contains("--var nobody="),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_default_stands_where_nothing_is_given() {
+        let text = "a = \"{{redis|localhost:6379}}\"\nb = \"{{ empty | }}\"";
+        let mut known = BTreeSet::new();
+        let filled = fill(text, &BTreeMap::new(), "p", &mut known).expect("complete");
+        assert_eq!(filled, "a = \"localhost:6379\"\nb = \"\"");
+        assert_eq!(known.into_iter().collect::<Vec<_>>(), ["empty", "redis"]);
+        let values = BTreeMap::from([("redis".to_owned(), "h:1".to_owned())]);
+        let filled = fill(text, &values, "p", &mut BTreeSet::new()).expect("complete");
+        assert!(filled.starts_with("a = \"h:1\""));
     }
 }

@@ -3,10 +3,10 @@
 use super::written::OnInconclusive;
 use crate::insight::{Evidence, Unknown};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The verdict, and why it is not a pass.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "verdict", rename_all = "lowercase")]
 pub(crate) enum Verdict {
     Pass,

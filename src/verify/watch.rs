@@ -1,6 +1,6 @@
 //! Looks at processes, once a second, from /proc; and the process that a test starts and ends itself.
 
-use super::plan::{Watch, Whom};
+use super::plan::{Test, Watch, Whom};
 use crate::proxy::Server;
 use std::collections::BTreeMap;
 use std::fs;
@@ -33,6 +33,7 @@ impl Watched {
         let (pid, child) = match &watch.whom {
             Whom::Pid(pid) => (*pid, None),
             Whom::Named(name) => (oldest(name)?, None),
+            Whom::Listening(port) => (listening(*port)?, None),
             Whom::Started { command, env, .. } => {
                 let child = start(command, env, addresses)?;
                 (child.id().unwrap_or(0), Some(child))
@@ -72,6 +73,69 @@ impl Watched {
             .as_mut()
             .is_some_and(|child| !matches!(child.try_wait(), Ok(None)))
     }
+}
+
+/// The service under test, where it is started here: once the proxies of the first part listen, and ended after the last.
+#[derive(Debug, Default)]
+pub(crate) struct Companion {
+    command: Vec<String>,
+    started: Option<Watched>,
+}
+
+impl Companion {
+    /// Nothing to start where the command is empty.
+    pub(crate) fn new(command: Vec<String>) -> Self {
+        Self {
+            command,
+            started: None,
+        }
+    }
+
+    /// Starts it, the first time, and waits until every upstream accepts connections.
+    pub(super) async fn begin(
+        &mut self,
+        test: &Test,
+        addresses: &BTreeMap<String, String>,
+    ) -> io::Result<()> {
+        if self.command.is_empty() {
+            return Ok(());
+        }
+        if self.started.is_none() {
+            let watch = Watch {
+                name: "service".into(),
+                whom: Whom::Started {
+                    command: self.command.clone(),
+                    env: BTreeMap::new(),
+                    ready_within: READY,
+                },
+            };
+            self.started = Some(Watched::find(&watch, addresses)?);
+        }
+        upstreams_ready(test, READY).await
+    }
+
+    /// Ends it, if it was started.
+    pub(crate) async fn end(&mut self) {
+        if let Some(started) = self.started.take() {
+            started.end().await;
+        }
+    }
+}
+
+/// How long the service may take until everything accepts connections.
+const READY: Duration = Duration::from_secs(30);
+
+/// Waits until the upstreams of all proxies accept connections.
+pub(super) async fn upstreams_ready(test: &Test, within: Duration) -> io::Result<()> {
+    for proxy in &test.proxies {
+        let upstream = proxy.upstream.to_string();
+        if !upstream.starts_with("unix:") && !ready(&upstream, within).await {
+            let within = humantime::format_duration(within);
+            let message = format!("{upstream} accepted no connection within {within}");
+            return Err(io::Error::new(io::ErrorKind::TimedOut, message));
+        }
+    }
+    Ok(())
 }
 
 /// Puts addresses of proxies into a value: `{proxy:NAME}`.
@@ -121,6 +185,45 @@ fn oldest(name: &str) -> io::Result<u32> {
             io::ErrorKind::NotFound,
             format!("no process is named {name:?}"),
         )
+    })
+}
+
+/// The oldest process that listens on a TCP port (proc(5): `net/tcp` has the inode, `PID/fd` who holds it).
+fn listening(port: u16) -> io::Result<u32> {
+    const LISTEN: &str = "0A";
+    let wanted = format!(":{port:04X}");
+    let mut sockets = Vec::new();
+    for file in ["/proc/net/tcp", "/proc/net/tcp6"] {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        for line in text.lines().skip(1) {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            if let [_, local, _, LISTEN, _, _, _, _, _, inode, ..] = fields[..]
+                && local.ends_with(&wanted)
+            {
+                sockets.push(format!("socket:[{inode}]"));
+            }
+        }
+    }
+    let holds = |pid: &u32| {
+        let open = fs::read_dir(format!("/proc/{pid}/fd"))
+            .into_iter()
+            .flatten();
+        open.flatten()
+            .filter_map(|entry| fs::read_link(entry.path()).ok())
+            .any(|target| {
+                sockets
+                    .iter()
+                    .any(|socket| target.as_os_str() == socket.as_str())
+            })
+    };
+    let all = fs::read_dir("/proc")?;
+    let mut pids: Vec<u32> = all
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect();
+    pids.sort_unstable();
+    pids.into_iter().find(holds).ok_or_else(|| {
+        let message = format!("no process of ours listens on port {port}");
+        io::Error::new(io::ErrorKind::NotFound, message)
     })
 }
 
@@ -217,6 +320,15 @@ mod tests {
             look.memory > 100_000 && look.threads >= 1 && look.descriptors >= 3,
             "{look:?}"
         );
+    }
+
+    #[test]
+    fn finds_who_listens() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+        let port = listener.local_addr().expect("address").port();
+        assert_eq!(listening(port).expect("this one"), std::process::id());
+        drop(listener);
+        assert!(listening(port).is_err());
     }
 
     #[test]

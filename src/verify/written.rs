@@ -148,6 +148,17 @@ pub(crate) enum OnInconclusive {
     Fail,
 }
 
+/// What becomes of a limit that is not kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, serde::Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Severity {
+    /// The test fails.
+    #[default]
+    Limit,
+    /// It is said.
+    Alert,
+}
+
 /// One name or several.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(untagged)]
@@ -191,6 +202,8 @@ pub(crate) struct ExpectTable {
     pub(crate) phase: Option<Names>,
     /// Default: warn.
     pub(crate) on_inconclusive: Option<OnInconclusive>,
+    /// `limit`: what is over it fails. `alert`: it is said, and fails nothing. Default: limit.
+    pub(crate) severity: Option<Severity>,
     /// Mean latency, at most.
     #[serde(with = "duration::option")]
     #[schemars(with = "Option<duration::Text>")]
@@ -254,6 +267,10 @@ pub(crate) struct ExpectTable {
     pub(crate) pool_utilisation_at_most: Option<f64>,
     /// Growth of the watched process, at most, like "50MB".
     pub(crate) memory_growth_at_most: Option<String>,
+    /// The least time to judge `memory_growth_at_most` by: a shorter one says less of slow leaks. Default: 2m.
+    #[serde(with = "duration::option")]
+    #[schemars(with = "Option<duration::Text>")]
+    pub(crate) memory_window: Option<Duration>,
     /// Processor time of the watched process as a share of one core, on average.
     pub(crate) cpu_mean_at_most: Option<f64>,
     /// The same between two looks.
@@ -291,6 +308,8 @@ pub(crate) struct WatchTable {
     pub(crate) pid: Option<u32>,
     /// By the name of its program, as /proc/PID/comm has it: the oldest.
     pub(crate) process: Option<String>,
+    /// By the port of this machine that it listens on, like "127.0.0.1:8000" or 8000 as text: the oldest such process.
+    pub(crate) listens: Option<String>,
     /// Started before the load and ended after it: program and arguments.
     pub(crate) command: Option<Vec<String>>,
     /// Variables for `command`; `{proxy:NAME}` is where that proxy listens.

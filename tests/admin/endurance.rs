@@ -1,13 +1,204 @@
-//! What is done ten thousand times leaves nothing behind.
-#![cfg(target_os = "linux")]
+//! Floods, kills, and what is done ten thousand times: the rest goes on, and nothing is left behind.
 
-use crate::support::{Brownout, Redis, eventually, open_descriptors, resident_bytes};
+use crate::guards::{ask, folder, records, start};
+use crate::support::{Brownout, Redis, eventually, open_descriptors, resident_bytes, run_to_end};
+use rustix::process::Signal;
 use serde_json::json;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 const LIMIT: Duration = Duration::from_secs(20);
+
+/// Keeps a thousand connections at the endpoint that say one byte and then nothing, and opens others when they are closed.
+struct Flood(Arc<AtomicBool>, Vec<std::thread::JoinHandle<()>>);
+
+impl Flood {
+    fn of(admin: SocketAddr) -> Self {
+        let on = Arc::new(AtomicBool::new(true));
+        let threads = (0..4).map(|_| {
+            let on = Arc::clone(&on);
+            std::thread::spawn(move || {
+                let mut held = std::collections::VecDeque::new();
+                while on.load(Ordering::Relaxed) {
+                    if let Ok(mut stream) =
+                        TcpStream::connect_timeout(&admin, Duration::from_secs(1))
+                    {
+                        let _ = stream.write_all(b"G");
+                        held.push_back(stream);
+                    }
+                    if held.len() > 250 {
+                        held.pop_front();
+                    }
+                    std::thread::sleep(Duration::from_millis(4));
+                }
+            })
+        });
+        let threads = threads.collect();
+        std::thread::sleep(Duration::from_millis(1_500));
+        Self(on, threads)
+    }
+}
+
+impl Drop for Flood {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+        for thread in self.1.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Two places in the order of some times.
+#[derive(Debug, Clone, Copy)]
+#[allow(dead_code, reason = "p99 is for those who read the output")]
+struct Spread {
+    median: Duration,
+    p99: Duration,
+}
+
+impl Spread {
+    fn of(count: usize, time: impl FnMut(usize) -> Duration) -> Self {
+        let mut times: Vec<_> = (0..count).map(time).collect();
+        times.sort();
+        Self {
+            median: times[count / 2],
+            p99: times[count * 99 / 100],
+        }
+    }
+}
+
+/// How long traffic takes.
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    /// PINGs on a connection of their own.
+    fresh: Spread,
+    /// PINGs on one connection.
+    kept: Spread,
+}
+
+impl Times {
+    fn of(proxy: SocketAddr) -> Self {
+        let mut stream = TcpStream::connect(proxy).expect("connect");
+        stream.set_read_timeout(Some(LIMIT)).expect("timeout");
+        Self {
+            fresh: Spread::of(200, |_| ping(proxy)),
+            kept: Spread::of(3_000, |_| {
+                let began = Instant::now();
+                stream.write_all(b"PING\r\n").expect("write");
+                stream.read_exact(&mut [0; 7]).expect("a reply");
+                began.elapsed()
+            }),
+        }
+    }
+}
+
+/// How long one PING takes through the proxy.
+fn ping(proxy: SocketAddr) -> Duration {
+    let began = Instant::now();
+    let mut stream = TcpStream::connect(proxy).expect("connect");
+    stream.set_read_timeout(Some(LIMIT)).expect("timeout");
+    stream.write_all(b"PING\r\n").expect("write");
+    let mut reply = [0; 7];
+    stream.read_exact(&mut reply).expect("a reply");
+    began.elapsed()
+}
+
+#[test]
+fn a_flood_of_slow_clients_keeps_nobody_from_halting_and_no_traffic_from_passing() {
+    let redis = Redis::start();
+    let folder = folder(&redis, "[admin]\nhalt_file = \"HALT\"\n");
+    let mut brownout = start(&folder);
+    let (admin, proxy) = (brownout.admin(), brownout.proxy("redis"));
+    let calm = Times::of(proxy);
+    let flood = Flood::of(admin);
+    let busy = Times::of(proxy);
+    eprintln!("FLOOD before: {calm:?}; with 1,000 slow clients: {busy:?}");
+    for (calm, busy) in [(calm.fresh, busy.fresh), (calm.kept, busy.kept)] {
+        assert!(
+            busy.median < calm.median * 10 + Duration::from_millis(50),
+            "{calm:?} {busy:?}"
+        );
+    }
+
+    let held = json!({ "action": "latency", "delay": "60s", "name": "held" }).to_string();
+    let mut took = Vec::new();
+    let halt_file = folder.path().join("HALT");
+    for way in ["api", "signal", "file"] {
+        assert_eq!(ask(admin, "PUT /v1/faults/held", "", &held), 201, "{way}");
+        let waiting = std::thread::spawn(move || {
+            ping(proxy);
+            Instant::now()
+        });
+        // Held by then.
+        std::thread::sleep(Duration::from_millis(300));
+        assert!(!waiting.is_finished());
+        let asked = Instant::now();
+        match way {
+            "api" => assert_eq!(ask(admin, "POST /v1/halt", "", ""), 200),
+            "signal" => brownout.process().signal(Signal::USR1),
+            _ => std::fs::write(&halt_file, "").expect("a file"),
+        }
+        let released = waiting.join().expect("released");
+        took.push((way, released.saturating_duration_since(asked)));
+        if way == "file" {
+            assert_eq!(
+                ask(admin, "POST /v1/resume", "", ""),
+                409,
+                "as long as the file is there"
+            );
+            std::fs::remove_file(&halt_file).expect("removed");
+        }
+        assert_eq!(
+            ask(admin, "PUT /v1/faults/held", "", &held),
+            409,
+            "halted is halted"
+        );
+        assert_eq!(ask(admin, "POST /v1/resume", "", ""), 200);
+    }
+    drop(flood);
+    eprintln!("released after {took:?}");
+    // 100 ms on a machine that is idle; this one may be far busier.
+    for (way, time) in took {
+        assert!(time < Duration::from_secs(2), "{way} took {time:?}");
+    }
+}
+
+/// The same configuration each time, with all that it leaves on disk.
+#[test]
+fn no_fault_is_on_after_a_kill_under_load() {
+    let rounds: usize = std::env::var("BROWNOUT_KILLS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(100);
+    let redis = Redis::start();
+    let folder = folder(&redis, "[admin]\naudit = \"audit.jsonl\"\n");
+    for _ in 0..rounds {
+        let mut brownout = start(&folder);
+        assert_eq!(brownout.get("/v1/faults").json()["faults"], json!([]));
+        let proxy = brownout.proxy("redis");
+        assert!(ping(proxy) < LIMIT);
+        let enable = "/v1/profiles/redis-slow/enable";
+        assert_eq!(brownout.post(enable, &json!({})).status, 200);
+        let load: Vec<TcpStream> = (0..20)
+            .map(|_| {
+                let mut stream = TcpStream::connect(proxy).expect("connect");
+                stream.write_all(&b"PING\r\n".repeat(100)).expect("write");
+                stream
+            })
+            .collect();
+        brownout.process().signal(Signal::KILL);
+        brownout.process().wait(LIMIT);
+        drop(load);
+    }
+    let audit = folder.path().join("audit.jsonl");
+    let verified = run_to_end(&["audit", "verify", audit.to_str().expect("a path")], LIMIT);
+    assert_eq!(verified.code, Some(0), "{verified:?}");
+    let records = records(&folder);
+    assert!(records.len() >= rounds * 2, "each start and each change");
+}
 
 /// One connection to the admin endpoint, for many requests.
 struct Line {
@@ -52,7 +243,7 @@ impl Line {
     }
 }
 
-fn ping(address: &str) {
+fn ping_at(address: &str) {
     let mut stream = TcpStream::connect(address).expect("connect");
     stream.set_read_timeout(Some(LIMIT)).expect("timeout");
     stream.write_all(b"PING\r\n").expect("write");
@@ -73,13 +264,14 @@ fn come_and_go(line: &mut Line, upstream: SocketAddr, numbers: std::ops::Range<u
             let (status, answer) = line.ask("PUT /v1/faults/late", &fault.to_string());
             assert!(status == 201 || status == 200, "{answer}");
             let made: serde_json::Value = serde_json::from_str(&made).expect("JSON");
-            ping(made["listen"].as_str().expect("an address"));
+            ping_at(made["listen"].as_str().expect("an address"));
         }
         let (status, answer) = line.ask(&format!("DELETE /v1/proxies/{name}"), "");
         assert_eq!(status, 204, "{answer}");
     }
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn ten_thousand_proxies_come_and_go_and_leave_nothing() {
     const WARM: usize = 1_000;

@@ -19,6 +19,8 @@ fn completions_know_every_command() {
             "fault",
             "halt",
             "ledger",
+            "insight",
+            "report",
             "check",
             "schema",
             "redis-slow",
@@ -52,6 +54,9 @@ fn help() {
         &["halt"],
         &["ledger"],
         &["check"],
+        &["insight"],
+        &["report"],
+        &["report", "compare"],
         &["schema"],
         &["completions"],
     ];

@@ -160,6 +160,15 @@ def test_every_alert_is_valid_and_fires_where_it_should():
     assert fired == {rule["alert"] for rule in rules}
 
 
+def test_scrapes_come_often_enough_for_every_alert():
+    windows = [int(n) for n in re.findall(r"\[(\d+)s\]", (DEPLOY / "prometheus" / "alerts.yml").read_text())]
+    scrape = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())["global"]["scrape_interval"]
+    (endpoint,) = kinds()["PodMonitor"]["spec"]["podMetricsEndpoints"]
+    assert windows
+    for interval in (scrape, endpoint["interval"]):
+        assert int(interval.removesuffix("s")) * 4 <= min(windows), "a rate of fewer samples has gaps"
+
+
 @pytest.fixture(scope="module")
 def shown(redis_server, postgres_server, web_server, tmp_path_factory):
     """Names and labels of a proxy that has seen some of everything."""

@@ -11,6 +11,7 @@ import pytest
 import redis
 from harness.process import eventually
 from harness.proxy import Brownout, binary
+from harness.servers import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.proxy
 # Each of its own length and text, so that a test that fails says which one got out.
 CANARIES = {
     "redis password": "tester-password",  # that of the server's second user
-    "wrong redis password": "canary-rwrong-Zq3vN8",
+    "other redis password": "canary-rwrong-Zq3vN8",
     "redis key": "canary-rkey-Kd82mPzx",
     "redis value": "canary-rvalue-Wm4tYb1q",
     "redis channel message": "canary-rmessage-Tc6jLs0a",
@@ -63,7 +64,7 @@ def use_redis(at):
         with pytest.raises(redis.ResponseError):
             client.execute_command("NOSUCH", c["redis value"])
     with pytest.raises(redis.AuthenticationError):
-        redis.Redis(username="tester", password=c["wrong redis password"], **options).ping()
+        redis.Redis(username="tester", password=c["other redis password"], **options).ping()
 
 
 def use_postgres(at):
@@ -198,3 +199,88 @@ def test_exec_tells_no_password_of_a_url(redis_server, tmp_path):
     everything = done.stdout + done.stderr + "".join(path.read_text() for path in tmp_path.rglob("*") if path.is_file())
     for form in forms("tester-password"):
         assert form not in everything
+
+
+@pytest.fixture
+def locked_redis():
+    """One that wants a password of everybody."""
+    server = Redis()
+    assert server.command("CONFIG", "SET", "requirepass", CANARIES["other redis password"]) == "+OK\r\n"
+    yield server
+    server.stop()
+
+
+def test_reports_of_a_test_tell_nothing_that_its_load_sent(locked_redis, postgres_server, web_server, tmp_path):
+    c = CANARIES
+    upstreams = (("redis", "redis", locked_redis), ("postgres", "postgres", postgres_server), ("web", "http", web_server))
+    profile = "".join(
+        f'[[proxy]]\nname = "{name}"\nprotocol = "{protocol}"\nlisten = 0\nupstream = "{server.address}"\n'
+        for name, protocol, server in upstreams
+    )
+    profile += f"""
+[[fault]]
+proxy = "*"
+action = "latency"
+delay = "1ms"
+
+[[load]]
+proxy = "redis"
+rate = "50/s"
+password_env = "CACHE_PASSWORD"
+commands = ["SET {c["redis key"]} {c["redis value"]}", "GET {c["redis key"]}", "INCR {c["redis key"]}"]
+
+[[load]]
+proxy = "postgres"
+rate = "50/s"
+password_env = "DATABASE_PASSWORD"
+statements = ["SELECT '{c["sql literal"]}'", "SELECT '{c["sql literal"]}'::int"]
+
+[[load]]
+proxy = "web"
+rate = "50/s"
+method = "POST"
+path = "/append/x?token={c["http query"]}"
+headers = {{ Authorization = "Bearer {c["http authorization"]}", Cookie = "session={c["http cookie"]}" }}
+body = "{c["http body"]}"
+
+[[phase]]
+kind = "baseline"
+for = "1s"
+
+[[phase]]
+kind = "fault"
+for = "1s"
+
+[[expect]]
+proxy = "redis"
+operation = "GET"
+p95 = "1ns"
+
+[[expect]]
+lane = "postgres"
+error_rate = 0.0
+
+[[expect]]
+lane = "web"
+p95 = "1ns"
+"""
+    (tmp_path / "secret.toml").write_text(profile)
+    environment = {"PATH": "/usr/bin:/bin", "CACHE_PASSWORD": c["other redis password"], "DATABASE_PASSWORD": c["postgres password"]}
+    told = {}
+    for form in ("text", "json"):
+        reports = tmp_path / form
+        command = [binary(), "test", tmp_path / "secret.toml", "--output", form, "--report", reports]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=60)
+        assert done.returncode == 1, done.stderr + done.stdout
+        told[form], told[f"{form}, stderr"] = done.stdout, done.stderr
+        told |= {str(path.relative_to(tmp_path)): path.read_text(errors="replace") for path in reports.rglob("*") if path.is_file()}
+    document = json.loads(told["json"])
+    assert all(lane["ended"] > 20 for lane in document["lanes"].values()), document["lanes"]
+    # One statement of two fails, one command of three; the secrets were sent.
+    assert all(0 < document["lanes"][name]["failed"] < document["lanes"][name]["ended"] for name in ("redis", "postgres"))
+    assert any("report" in name for name in told), told.keys()
+    for what, secret in c.items():
+        for where, text in told.items():
+            for form in forms(secret):
+                at = text.find(form)
+                assert at < 0, f"{what} in {where}: ...{text[max(0, at - 80) : at + 80]}..."

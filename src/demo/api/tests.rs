@@ -150,6 +150,7 @@ async fn with_silent_redis() -> (Server, Server, Server) {
     let api = start(Upstreams {
         redis: info(redis.addr()),
         postgres: config(postgres.addr()),
+        built: Built::Well,
     });
     let api = api.await.unwrap();
     (redis, postgres, api)

@@ -37,7 +37,9 @@ pub(super) fn measure(view: &View<'_>, demand: &Demand, silences: &[Silence]) ->
             let attempt = request.attempt;
             if attempt.ended <= silence.span.to && attempt.outcome.is_answered() {
                 evidence.example(attempt.ended, request.record);
-                refusals.push(attempt.latency());
+                // What a fallback asks of others is not the breaker's.
+                let others = view.calls_within(attempt.begun, attempt.ended);
+                refusals.push(attempt.latency().saturating_sub(others));
             }
         }
     }

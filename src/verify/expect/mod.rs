@@ -10,7 +10,7 @@ pub(crate) mod transactions;
 
 use super::load::LaneFigures;
 use super::verdict::{Judgement, Verdict};
-use super::written::OnInconclusive;
+use super::written::{OnInconclusive, Severity};
 use crate::insight::view::{Seen, Span};
 use crate::insight::window::Window;
 use crate::insight::{Evidence, Finding, View};
@@ -33,14 +33,29 @@ pub(crate) struct Scope {
     pub(crate) phases: Vec<String>,
 }
 
+/// Where an expectation stands.
+#[derive(
+    Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
+pub(crate) struct Place {
+    /// The file, as it was named.
+    pub(crate) file: String,
+    /// From 1.
+    pub(crate) line: usize,
+    /// From 1.
+    pub(crate) column: usize,
+}
+
 /// One expectation.
 #[derive(Debug)]
 pub(crate) struct Expected {
     pub(crate) name: Option<String>,
     pub(crate) scope: Scope,
     pub(crate) on_inconclusive: OnInconclusive,
+    pub(crate) severity: Severity,
     /// Where it stands, like `expect[2].p95`.
     pub(crate) field: String,
+    pub(crate) place: Place,
     pub(crate) what: Box<dyn Expectation>,
 }
 

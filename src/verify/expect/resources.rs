@@ -7,7 +7,11 @@ use crate::verify::verdict::Judgement;
 
 /// The watched process grows no more than this, in bytes.
 #[derive(Debug)]
-pub(crate) struct MemoryGrowth(pub(crate) u64);
+pub(crate) struct MemoryGrowth {
+    pub(crate) most: u64,
+    /// The least time to judge by, in nanoseconds; 0: that of the inference.
+    pub(crate) window: u64,
+}
 
 /// Processor time as a share of one core.
 #[derive(Debug)]
@@ -33,12 +37,13 @@ fn all(case: &Case<'_>, scope: &Scope) -> Span {
 
 impl Expectation for MemoryGrowth {
     fn target(&self) -> String {
-        format!("memory growth <= {:.0} MB", self.0 as f64 / MB)
+        format!("memory growth <= {:.0} MB", self.most as f64 / MB)
     }
 
     fn judge(&self, case: &Case<'_>, scope: &Scope) -> Judgement {
         let target = scope.watch.as_deref().unwrap_or_default();
-        let found = known(growth::memory(&case.view, target, all(case, scope), 0));
+        let span = all(case, scope);
+        let found = known(growth::memory(&case.view, target, span, self.window));
         let (growth, mut evidence) = match found {
             Ok(found) => found,
             Err(judgement) => return *judgement,
@@ -54,7 +59,7 @@ impl Expectation for MemoryGrowth {
             growth.slope_low,
             growth.slope_high
         );
-        let holds = i128::from(growth.bytes) <= i128::from(self.0);
+        let holds = i128::from(growth.bytes) <= i128::from(self.most);
         Judgement::of(holds, measured, why, evidence)
     }
 }

@@ -37,7 +37,7 @@ struct Inner {
 pub(crate) struct Tally(Mutex<Inner>);
 
 /// The figures of a lane.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, serde::Deserialize, JsonSchema)]
 pub(crate) struct LaneFigures {
     /// Requests that ended.
     pub(crate) ended: u64,

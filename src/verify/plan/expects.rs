@@ -5,7 +5,7 @@ use crate::config::ProxyConfig;
 use crate::config::locate::Document;
 use crate::verify::expect::latency::{Figure, Latency};
 use crate::verify::expect::{
-    Expectation, Expected, Scope, breaker, cleanup, rate, resources, timing, transactions,
+    Expectation, Expected, Place, Scope, breaker, cleanup, rate, resources, timing, transactions,
 };
 use crate::verify::written::{ExpectTable, Kind, Names};
 use std::time::Duration;
@@ -45,6 +45,7 @@ pub(super) fn read(document: &mut Document<'_>, around: &Around<'_>) -> Vec<Expe
     for (at, table) in tables {
         let scope = scope(document, &at, &table, around);
         let on_inconclusive = table.on_inconclusive.unwrap_or_default();
+        let severity = table.severity.unwrap_or_default();
         let name = table.name.clone();
         let limits = limits(document, &at, table);
         if limits.is_empty() && document.is_clean() {
@@ -56,6 +57,12 @@ pub(super) fn read(document: &mut Document<'_>, around: &Around<'_>) -> Vec<Expe
         }
         for (key, about, one) in limits {
             let field = format!("{at}.{key}");
+            let (line, column) = document.place(&field);
+            let place = Place {
+                file: document.origin().to_owned(),
+                line,
+                column,
+            };
             let scope = complete(document, &field, about, scope.clone(), around);
             // What is counted is judged phase by phase: a bad one must not hide behind a good one.
             let each: Vec<Scope> = if about == About::Traffic && scope.phases.len() > 1 {
@@ -72,7 +79,9 @@ pub(super) fn read(document: &mut Document<'_>, around: &Around<'_>) -> Vec<Expe
                     name: name.clone(),
                     scope,
                     on_inconclusive,
+                    severity,
                     field: field.clone(),
+                    place: place.clone(),
                     what: one(),
                 });
             }
@@ -330,11 +339,12 @@ fn limits(document: &mut Document<'_>, at: &str, table: ExpectTable) -> Vec<Limi
         ));
     }
     if let Some(text) = &table.memory_growth_at_most {
+        let window = table.memory_window.map_or(0, |w| w.as_nanos() as u64);
         match bytes(text) {
             Some(most) => limits.push((
                 "memory_growth_at_most",
                 About::Process,
-                Box::new(move || Box::new(resources::MemoryGrowth(most))),
+                Box::new(move || Box::new(resources::MemoryGrowth { most, window })),
             )),
             None => document.report(
                 &format!("{at}.memory_growth_at_most"),

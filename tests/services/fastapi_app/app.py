@@ -258,7 +258,7 @@ async def ask(work):
 
 @app.get("/health")
 async def health():
-    if IS["health_asks_cache"] and await app.state.cache.get("ping") is None:
+    if IS["health_asks_cache"] and await app.state.cache.get("exists", "health") is None:
         raise fastapi.HTTPException(503, "the cache does not answer")
     return {"status": "ok"}
 

@@ -1,0 +1,353 @@
+//! One page without anything from elsewhere: readable without scripts, in the dark, on paper and aloud.
+
+use super::figure::{self, plain};
+use super::traffic::Traffic;
+use super::{Form, Suite, svg};
+use crate::insight::Dependency;
+use crate::insight::breaker::Opening;
+use crate::insight::view::Span;
+use crate::verify::document::{Document, Row};
+use crate::verify::verdict::Verdict;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+const STYLE: &str = include_str!("page.css");
+
+/// The page.
+#[derive(Debug)]
+pub(crate) struct Html;
+
+impl Form for Html {
+    fn render(&self, suite: &Suite) -> String {
+        let page = html! {
+            (DOCTYPE)
+            html lang="en" {
+                head {
+                    meta charset="utf-8";
+                    meta name="viewport" content="width=device-width, initial-scale=1";
+                    meta name="color-scheme" content="light dark";
+                    meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'";
+                    title { "brownout: " (suite.result) }
+                    style { (PreEscaped(STYLE)) }
+                }
+                body {
+                    (head(suite))
+                    main {
+                        (matrix(suite))
+                        (reasons(suite))
+                        @for (n, run) in suite.runs.iter().enumerate() { (one(n, run)) }
+                        (again(suite))
+                    }
+                }
+            }
+        };
+        // No name steers anything: what is no text is not in the page.
+        let page = page.into_string();
+        page.chars()
+            .filter(|c| !c.is_control() || *c == '\n')
+            .collect()
+    }
+}
+
+fn head(suite: &Suite) -> Markup {
+    html! {
+        header class=(suite.result) {
+            h1 { (suite.sentence()) }
+            p { (suite.program) " on " (suite.machine) "." }
+        }
+    }
+}
+
+fn badge(row: &Row) -> Markup {
+    let class = match &row.verdict {
+        Verdict::Pass => "pass",
+        Verdict::Fail { .. } => "fail",
+        Verdict::Inconclusive { .. } => "inconclusive",
+    };
+    html! { span class=(format!("badge {class}")) { (row.word()) } }
+}
+
+fn matrix(suite: &Suite) -> Markup {
+    html! {
+        section #matrix {
+            h2 { "What was expected, and what was measured" }
+            div.scroll tabindex="0" role="region" aria-label="matrix of expectations" {
+                table {
+                    thead { tr {
+                        @for name in ["Verdict", "Component", "Target", "Measured", "Samples", "Phase"] { th scope="col" { (name) } }
+                    } }
+                    @for run in &suite.runs {
+                        tbody {
+                            tr.part { th scope="rowgroup" colspan="6" { (plain(&run.profile)) } }
+                            @for row in &run.expectations {
+                                tr {
+                                    td { (badge(row)) }
+                                    th scope="row" { (plain(&row.component)) }
+                                    td { (plain(&row.target)) }
+                                    td { (plain(&row.measured)) }
+                                    td.number { (row.samples) }
+                                    td { (if row.phases.is_empty() { "all".to_owned() } else { row.phases.join(", ") }) }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn reasons(suite: &Suite) -> Markup {
+    let open: Vec<_> = suite
+        .rows()
+        .filter(|(_, row)| row.verdict != Verdict::Pass)
+        .collect();
+    html! {
+        section #reasons {
+            h2 { "What did not pass, and why" }
+            @if open.is_empty() && suite.errors.is_empty() { p { "Everything passed." } }
+            @for (run, row) in open {
+                article {
+                    h3 { (badge(row)) " " (plain(&row.component)) ": " (plain(&row.target)) }
+                    @match &row.verdict {
+                        Verdict::Pass => {}
+                        Verdict::Fail { why } => { p { (plain(why)) "." } }
+                        Verdict::Inconclusive { reason, remedy } => {
+                            p { (plain(reason)) "." }
+                            p { strong { "To judge it: " } (plain(remedy)) "." }
+                        }
+                    }
+                    @if let (Verdict::Fail { .. }, Some(advice)) = (&row.verdict, advice(&row.field)) {
+                        p { strong { "In the service: " } (advice) }
+                    }
+                    p.small { (plain(&run.profile)) ", " code { (row.field) } ", n = " (row.samples) @for note in &row.evidence.notes { "; " (plain(note)) } }
+                }
+            }
+            @for broken in &suite.errors {
+                article { h3 { span.badge.fail { "error" } " " (plain(&broken.profile)) } p { (plain(&broken.why)) } }
+            }
+        }
+    }
+}
+
+/// What usually mends it.
+fn advice(field: &str) -> Option<&'static str> {
+    let key = field.rsplit('.').next().unwrap_or_default();
+    Some(match key {
+        "opens_after" | "closes" => {
+            "put a circuit breaker around calls to this dependency that opens after so many failures in a row and lets one call through after a while."
+        }
+        "fails_fast_within" => {
+            "while the breaker is open, answer before any connection, pool or lock is asked for."
+        }
+        "detects_within" | "timeout_within" => {
+            "set a limit on connecting and on each reply of this client, well below what a caller waits."
+        }
+        "recovers_within" | "fully_functional" => {
+            "try again by itself: connections that broke have to leave the pool, and whatever gave the dependency up has to look for it again."
+        }
+        "degrades" => {
+            "answer without the dependency, from a fallback or with a clear 503, instead of letting its error through."
+        }
+        "cleans_up" => {
+            "close what timed out and roll back what failed, on every way out (context managers, finally)."
+        }
+        "contained" => {
+            "keep pools, threads and health checks of this dependency apart from the rest."
+        }
+        "retries_at_most" | "amplification_at_most" => {
+            "retry a few times at most, with growing and jittered pauses, on one level only."
+        }
+        "no_duplicates" | "transactions_intact" => {
+            "do not repeat what may have been done: give each change a key of its own that the database keeps unique."
+        }
+        "memory_growth_at_most" => "look for what each request leaves behind.",
+        "pool_utilisation_at_most" => {
+            "make the pool larger, or hold connections for a shorter time."
+        }
+        _ => return None,
+    })
+}
+
+fn phases(run: &Document) -> Vec<(String, Span)> {
+    let spans = run.phases.iter();
+    spans
+        .map(|p| {
+            (
+                p.name.clone(),
+                Span {
+                    from: p.from,
+                    to: p.to,
+                },
+            )
+        })
+        .collect()
+}
+
+fn one(number: usize, run: &Document) -> Markup {
+    let phases = phases(run);
+    let felt = |proxy: &str| {
+        let found = run.insights.dependencies.iter().find(|d| d.proxy == proxy);
+        found.and_then(|d| d.affected)
+    };
+    let any = run.insights.dependencies.iter().find_map(|d| d.affected);
+    html! {
+        section.run id=(format!("run{number}")) {
+            h2 { (plain(&run.profile)) ": " (run.result) }
+            @if !run.description.is_empty() { p { (first_paragraph(&run.description)) } }
+            @if let Some(stopped) = &run.stopped { p { strong { "Stopped early: " } (plain(stopped)) } }
+            h3 { "Timeline" }
+            @for traffic in &run.traffic { (timeline(traffic, &phases, felt(&traffic.proxy).or(any))) }
+            h3 { "Percentiles by phase" }
+            @for traffic in &run.traffic { (spectrum(traffic)) }
+            h3 { "How latencies were spread" }
+            @for traffic in &run.traffic {
+                @if traffic.seconds.iter().any(|s| !s.buckets.is_empty()) {
+                    figure { figcaption { (traffic.proxy) } (svg::heat(traffic, felt(&traffic.proxy).or(any))) }
+                }
+            }
+            h3 { "What the wire tells of the service" }
+            @for dependency in &run.insights.dependencies { (dependency_card(dependency, run.insights.length)) }
+            h3 { "Unknown outcomes" }
+            (unknown(run))
+            h3 { "Resources" }
+            @if run.watched.is_empty() { p { "No process was watched." } }
+            @for process in &run.watched {
+                figure {
+                    figcaption { (plain(&process.name)) }
+                    (svg::process(process, run.insights.length))
+                    (details("looks", &["second", "memory", "CPU", "descriptors", "threads"], process.looks.iter().map(|l| vec![
+                        format!("{:.1}", l.at as f64 / 1e9), figure::megabytes(l.memory),
+                        l.cpu.map_or("-".into(), |c| format!("{:.0} %", c * 100.0)), l.descriptors.to_string(), l.threads.to_string(),
+                    ]).collect()))
+                }
+            }
+            h3 { "By operation" }
+            @for traffic in &run.traffic { (operations(traffic)) }
+            h3 { "What is not in these figures" }
+            ul { @for line in &run.omitted { li { (plain(line)) } } @if run.omitted.is_empty() { li { "Nothing was left out." } } }
+        }
+    }
+}
+
+fn timeline(traffic: &Traffic, phases: &[(String, Span)], felt: Option<Span>) -> Markup {
+    let rows = traffic.seconds.iter().enumerate().map(|(n, s)| {
+        vec![
+            n.to_string(),
+            s.ended.to_string(),
+            s.failed.to_string(),
+            s.injected.to_string(),
+            s.outstanding.to_string(),
+            figure::some(s.p50_us),
+            figure::some(s.p95_us),
+            figure::some(s.max_us),
+        ]
+    });
+    html! {
+        figure {
+            figcaption { (traffic.proxy) " (" (traffic.protocol) "), n = " (traffic.seconds.iter().map(|s| s.ended).sum::<u64>()) }
+            (svg::timeline(traffic, phases, felt))
+            (details("by second", &["second", "requests", "failed", "touched by a fault", "outstanding", "p50", "p95", "max"], rows.collect()))
+        }
+    }
+}
+
+fn spectrum(traffic: &Traffic) -> Markup {
+    let phases = svg::by_phase(&traffic.operations);
+    html! {
+        @if !phases.is_empty() {
+            figure { figcaption { (traffic.proxy) } (svg::spectrum(&phases)) }
+        }
+    }
+}
+
+fn operations(traffic: &Traffic) -> Markup {
+    html! {
+        div.scroll tabindex="0" role="region" aria-label=(format!("operations of {}", traffic.proxy)) {
+            table {
+                caption { (traffic.proxy) }
+                thead { tr { @for name in ["Operation", "Phase", "n", "Failed", "Touched", "p50", "p95", "p99", "Max"] { th scope="col" { (name) } } } }
+                tbody {
+                    @for o in &traffic.operations {
+                        tr {
+                            th scope="row" { (plain(&o.operation)) }
+                            td { (plain(&o.phase)) } td.number { (o.ended) }
+                            td.number { (o.failed) " (" (figure::percent(o.failed, o.ended)) ")" } td.number { (o.injected) }
+                            td.number { (figure::some(o.p50_us)) }
+                            // A percentile needs the samples that bound it.
+                            td.number { (figure::some(o.p95_us.filter(|_| o.answered >= 20))) }
+                            td.number { (figure::some(o.p99_us.filter(|_| o.answered >= 100))) }
+                            td.number { (figure::some(o.max_us)) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn dependency_card(dependency: &Dependency, length: u64) -> Markup {
+    let lines = crate::cli::insight_text(dependency);
+    let opened = |b: &&crate::insight::breaker::Breaker| {
+        matches!(b.opening.answer, Ok(Opening::Opened { .. }))
+    };
+    html! {
+        article {
+            @for breaker in dependency.breakers.iter().filter(opened) {
+                (svg::breaker(breaker, length, dependency.affected))
+            }
+            pre tabindex="0" { (plain_lines(&lines)) }
+        }
+    }
+}
+
+fn unknown(run: &Document) -> Markup {
+    let known: Vec<_> = run
+        .insights
+        .dependencies
+        .iter()
+        .filter_map(|d| d.duplicates.value().map(|found| (d, found)))
+        .collect();
+    html! {
+        @if known.is_empty() { p { "No reply to a change was lost." } }
+        @for (dependency, found) in known {
+            p {
+                (dependency.proxy) ": of " (found.untold) " changes that the server made and the client was not told of, "
+                (found.repeated) " were asked for again, and " (found.done_twice) " were done twice."
+            }
+        }
+    }
+}
+
+fn details(name: &str, head: &[&str], rows: Vec<Vec<String>>) -> Markup {
+    html! {
+        details {
+            summary { "The same as a table (" (name) ")" }
+            div.scroll tabindex="0" role="region" aria-label=(name) {
+                table {
+                    thead { tr { @for cell in head { th scope="col" { (cell) } } } }
+                    tbody { @for row in rows { tr { @for cell in row { td.number { (cell) } } } } }
+                }
+            }
+        }
+    }
+}
+
+fn again(suite: &Suite) -> Markup {
+    html! {
+        section #again {
+            h2 { "How to run it again" }
+            p { "The same seed gives the same faults to the same requests." }
+            pre tabindex="0" { @for run in &suite.runs { "brownout test " (plain(&run.profile)) " --seed " (run.seed) "\n" } }
+        }
+    }
+}
+
+fn plain_lines(text: &str) -> String {
+    text.lines().map(plain).collect::<Vec<_>>().join("\n")
+}
+
+/// On one line, as a browser would break it anyway.
+fn first_paragraph(text: &str) -> String {
+    let first = text.split("\n\n").next().unwrap_or_default();
+    plain(&first.split_whitespace().collect::<Vec<_>>().join(" "))
+}

@@ -1,0 +1,102 @@
+//! The document of a suite: every run with its verdicts, evidence, traffic, and what was left out.
+
+use crate::verify::document::{Document, Row};
+use crate::verify::verdict::Verdict;
+use crate::verify::written::Severity;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The version of the document. It rises when something that is there changes its meaning or goes.
+pub(crate) const VERSION: u32 = 1;
+
+/// One or more runs of `brownout test`, in their order.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Suite {
+    /// The version of this form.
+    pub(crate) version: u32,
+    /// The program that wrote it.
+    pub(crate) program: String,
+    /// The machine: system, architecture and cores.
+    pub(crate) machine: String,
+    /// The worst of all runs: `pass`, `fail`, `inconclusive`, or `error` where one could not be run.
+    pub(crate) result: String,
+    pub(crate) runs: Vec<Document>,
+    /// Runs that came to no end, and why.
+    pub(crate) errors: Vec<Broken>,
+}
+
+/// A run that gave no verdict.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Broken {
+    pub(crate) profile: String,
+    pub(crate) why: String,
+}
+
+impl Suite {
+    pub(crate) fn new(runs: Vec<Document>, errors: Vec<Broken>) -> Self {
+        let has = |result: &str| runs.iter().any(|run| run.result == result);
+        let result = match () {
+            () if !errors.is_empty() => "error",
+            () if has("fail") => "fail",
+            () if has("inconclusive") => "inconclusive",
+            () => "pass",
+        };
+        let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+        Self {
+            version: VERSION,
+            program: concat!("brownout ", env!("CARGO_PKG_VERSION")).into(),
+            machine: format!(
+                "{} {}, {cores} cores",
+                std::env::consts::OS,
+                std::env::consts::ARCH
+            ),
+            result: result.into(),
+            runs,
+            errors,
+        }
+    }
+
+    /// Every expectation with its run.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = (&Document, &Row)> {
+        let of = |run| -> Box<dyn Iterator<Item = (&Document, &Row)>> {
+            let run: &Document = run;
+            Box::new(run.expectations.iter().map(move |row| (run, row)))
+        };
+        self.runs.iter().flat_map(of)
+    }
+
+    /// All of it in one sentence.
+    pub(crate) fn sentence(&self) -> String {
+        let limits = || {
+            self.rows()
+                .filter(|(_, row)| row.severity == Severity::Limit)
+        };
+        let count =
+            |which: fn(&Verdict) -> bool| limits().filter(|(_, r)| which(&r.verdict)).count();
+        let all = limits().count();
+        let failed = count(|v| matches!(v, Verdict::Fail { .. }));
+        let open = count(|v| matches!(v, Verdict::Inconclusive { .. }));
+        let raised = self
+            .rows()
+            .filter(|(_, row)| row.severity == Severity::Alert)
+            .filter(|(_, row)| matches!(row.verdict, Verdict::Fail { .. }))
+            .count();
+        let mut sentence = match (failed, open) {
+            (0, 0) => format!("All {all} expectations were met"),
+            (0, open) => {
+                format!("None of {all} expectations failed, and {open} could not be judged")
+            }
+            (failed, 0) => format!("{failed} of {all} expectations failed"),
+            (failed, open) => {
+                format!("{failed} of {all} expectations failed, and {open} could not be judged")
+            }
+        };
+        if raised > 0 {
+            sentence += &format!("; {raised} alerts were raised");
+        }
+        if !self.errors.is_empty() {
+            sentence += &format!("; {} parts could not be run", self.errors.len());
+        }
+        sentence + "."
+    }
+}

@@ -1,0 +1,274 @@
+//! What passed, counted from the recording: by second, and by phase and operation.
+
+use crate::insight::calls::fails;
+use crate::insight::sample::Sample;
+use crate::insight::view::{Seen, Span};
+use crate::insight::{SECOND, View};
+use crate::measure::trace::{ProxyIndex, Record};
+use base64::Engine;
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::{Serializer, V2Serializer};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Seconds that a timeline shows at most; what comes later is left out, and said.
+const LONGEST: u64 = 3_600;
+/// Operations of a proxy that are told apart at most: the most frequent.
+const OPERATIONS: usize = 30;
+
+/// What passed one proxy.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Traffic {
+    pub(crate) proxy: String,
+    pub(crate) protocol: String,
+    /// One a second, without gaps.
+    pub(crate) seconds: Vec<Second>,
+    /// By phase and operation, the most frequent first.
+    pub(crate) operations: Vec<Operation>,
+    /// Requests that were still unanswered when the recording ended.
+    pub(crate) outstanding: u64,
+    /// Records that the recording lost: the figures are of the others.
+    pub(crate) lost: u64,
+}
+
+/// A second of a proxy. Latencies in microseconds, of what was answered in it; none where nothing was.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Second {
+    pub(crate) ended: u64,
+    pub(crate) failed: u64,
+    /// Of these, touched by a fault.
+    pub(crate) injected: u64,
+    /// Begun and not ended, at its end.
+    pub(crate) outstanding: u64,
+    pub(crate) p50_us: Option<u64>,
+    pub(crate) p95_us: Option<u64>,
+    pub(crate) max_us: Option<u64>,
+    /// Answers by latency: bucket n holds 2^n to 2^(n+1) microseconds.
+    pub(crate) buckets: BTreeMap<u8, u64>,
+}
+
+/// An operation in a phase. Latencies in microseconds, as the client saw them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Operation {
+    pub(crate) phase: String,
+    pub(crate) operation: String,
+    pub(crate) ended: u64,
+    pub(crate) failed: u64,
+    pub(crate) injected: u64,
+    pub(crate) answered: u64,
+    pub(crate) mean_us: Option<u64>,
+    pub(crate) p50_us: Option<u64>,
+    pub(crate) p95_us: Option<u64>,
+    pub(crate) p99_us: Option<u64>,
+    pub(crate) max_us: Option<u64>,
+    /// All latencies as an HdrHistogram in its V2 encoding, base64: 1 us to 1 h, 3 digits.
+    pub(crate) histogram: String,
+}
+
+/// Looks at a process, once a second.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Process {
+    pub(crate) name: String,
+    pub(crate) looks: Vec<Look>,
+}
+
+/// One look.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Look {
+    /// Nanoseconds since the recording began.
+    pub(crate) at: u64,
+    /// Bytes.
+    pub(crate) memory: u64,
+    /// Processor time since the look before, as a share of one core.
+    pub(crate) cpu: Option<f64>,
+    pub(crate) descriptors: u32,
+    pub(crate) threads: u32,
+}
+
+/// The traffic of every proxy of a recording.
+pub(crate) fn of(view: &View<'_>) -> Vec<Traffic> {
+    let proxies = (0..).map(ProxyIndex).zip(&view.trace.header.proxies);
+    proxies
+        .map(|(index, proxy)| {
+            let passed = view.passed(index);
+            let mut all: Vec<&Seen<'_>> = passed.work.iter().collect();
+            all.sort_by_key(|seen| seen.attempt.ended);
+            Traffic {
+                proxy: proxy.name.clone(),
+                protocol: proxy.protocol.name().into(),
+                seconds: seconds(view, &all),
+                operations: operations(view, &all),
+                outstanding: all
+                    .iter()
+                    .filter(|s| !s.attempt.outcome.is_answered() && s.attempt.ended >= view.span.to)
+                    .count() as u64,
+                lost: passed.dropped,
+            }
+        })
+        .collect()
+}
+
+fn us(ns: u64) -> u64 {
+    ns.div_ceil(1_000)
+}
+
+fn latencies<'s>(seen: impl Iterator<Item = &'s Seen<'s>>) -> Sample {
+    seen.filter(|s| s.attempt.outcome.is_answered())
+        .map(|s| s.attempt.latency())
+        .collect()
+}
+
+fn seconds(view: &View<'_>, all: &[&Seen<'_>]) -> Vec<Second> {
+    let count = view.span.to.div_ceil(SECOND).min(LONGEST);
+    let mut begun: Vec<u64> = all.iter().map(|s| s.attempt.begun).collect();
+    begun.sort_unstable();
+    (0..count)
+        .map(|n| {
+            let (from, to) = (n * SECOND, (n + 1) * SECOND);
+            let first = all.partition_point(|s| s.attempt.ended < from);
+            let last = all.partition_point(|s| s.attempt.ended < to);
+            let here = &all[first..last];
+            let sample = latencies(here.iter().copied());
+            let mut buckets = BTreeMap::new();
+            for latency in sample.values() {
+                let bucket = us(*latency).max(1).ilog2();
+                *buckets.entry(bucket as u8).or_default() += 1;
+            }
+            Second {
+                ended: here.len() as u64,
+                failed: here.iter().filter(|s| fails(s)).count() as u64,
+                injected: here.iter().filter(|s| s.attempt.fault.is_some()).count() as u64,
+                outstanding: (begun.partition_point(|b| *b < to) - last) as u64,
+                p50_us: sample.quantile(0.5).map(us),
+                p95_us: sample.quantile(0.95).map(us),
+                max_us: sample.max().map(us),
+                buckets,
+            }
+        })
+        .collect()
+}
+
+fn operations(view: &View<'_>, all: &[&Seen<'_>]) -> Vec<Operation> {
+    let names = &view.trace.names;
+    let mut totals: BTreeMap<&str, usize> = BTreeMap::new();
+    for seen in all {
+        *totals.entry(names.get(seen.attempt.operation)).or_default() += 1;
+    }
+    let mut order: Vec<(&str, usize)> = totals.into_iter().collect();
+    order.sort_by_key(|(name, n)| (std::cmp::Reverse(*n), *name));
+    order.truncate(OPERATIONS);
+    let whole = [("all".to_owned(), view.span)];
+    let named = view
+        .phases
+        .iter()
+        .map(|(name, span)| (names.get(*name).to_owned(), *span));
+    let phases: Vec<(String, Span)> = if view.phases.is_empty() {
+        whole.into()
+    } else {
+        named.collect()
+    };
+    let mut found = Vec::new();
+    for (operation, _) in &order {
+        for (phase, span) in &phases {
+            let here = || {
+                all.iter().copied().filter(|seen| {
+                    span.contains(seen.attempt.ended)
+                        && names.get(seen.attempt.operation) == *operation
+                })
+            };
+            if let Some(one) = Operation::of(phase, operation, &here().collect::<Vec<_>>()) {
+                found.push(one);
+            }
+        }
+    }
+    found
+}
+
+impl Operation {
+    fn of(phase: &str, operation: &str, here: &[&Seen<'_>]) -> Option<Self> {
+        if here.is_empty() {
+            return None;
+        }
+        let sample = latencies(here.iter().copied());
+        Some(Self {
+            phase: phase.into(),
+            operation: operation.into(),
+            ended: here.len() as u64,
+            failed: here.iter().filter(|s| fails(s)).count() as u64,
+            injected: here.iter().filter(|s| s.attempt.fault.is_some()).count() as u64,
+            answered: sample.len() as u64,
+            mean_us: sample.mean().map(|mean| us(mean as u64)),
+            p50_us: sample.quantile(0.5).map(us),
+            p95_us: sample.quantile(0.95).map(us),
+            p99_us: sample.quantile(0.99).map(us),
+            max_us: sample.max().map(us),
+            histogram: encoded(&sample),
+        })
+    }
+
+    /// The latencies again, for spectra and comparisons. Empty where they cannot be read.
+    pub(crate) fn latencies(&self) -> Histogram<u64> {
+        use hdrhistogram::serialization::Deserializer;
+        let bytes = base64::engine::general_purpose::STANDARD.decode(&self.histogram);
+        let read = bytes
+            .ok()
+            .and_then(|bytes| Deserializer::new().deserialize(&mut &bytes[..]).ok());
+        read.unwrap_or_else(empty)
+    }
+}
+
+fn empty() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, 3_600_000_000, 3).expect("bounds that are valid")
+}
+
+fn encoded(sample: &Sample) -> String {
+    let mut histogram = empty();
+    for latency in sample.values() {
+        histogram.saturating_record(us(*latency).max(1));
+    }
+    let mut bytes = Vec::new();
+    // Into memory, and within its bounds: neither can fail.
+    let _ = V2Serializer::new().serialize(&histogram, &mut bytes);
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
+/// The looks at every watched process.
+pub(crate) fn processes(view: &View<'_>) -> Vec<Process> {
+    let mut found: Vec<Process> = Vec::new();
+    let mut before: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    for record in &view.trace.records {
+        let Record::Watched {
+            at,
+            target,
+            memory,
+            cpu,
+            descriptors,
+            threads,
+            ..
+        } = *record
+        else {
+            continue;
+        };
+        let name = view.trace.names.get(target).to_owned();
+        let last = before.insert(name.clone(), (at, cpu));
+        let share = last
+            .filter(|(then, _)| at > *then)
+            .map(|(then, used)| cpu.saturating_sub(used) as f64 / (at - then) as f64);
+        let look = Look {
+            at,
+            memory,
+            cpu: share,
+            descriptors,
+            threads,
+        };
+        match found.iter_mut().find(|p| p.name == name) {
+            Some(process) => process.looks.push(look),
+            None => found.push(Process {
+                name,
+                looks: vec![look],
+            }),
+        }
+    }
+    found
+}
