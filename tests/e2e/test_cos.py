@@ -9,7 +9,6 @@ import subprocess
 import sys
 
 import pytest
-from harness.browser import Browser
 from harness.process import free_port
 from harness.proxy import ROOT, binary
 from harness.servers import Postgres, program
@@ -152,25 +151,3 @@ def test_the_page_in_a_browser(runs, tmp_path, width, scheme):
     for section in ("matrix", "reasons", "run0", "again"):
         assert f'id="{section}"' in text
     assert "In the service:" in text, "it says what to change"
-
-
-def test_the_page_fits_every_screen(runs):
-    """At the width of a phone and of a desk, light and dark: every section, no scrolling sideways, nothing asked of others."""
-    report = runs["no-timeout", "network-timeout"].folder / "report.html"
-    browser = Browser()
-    try:
-        page = browser.page()
-        grounds = {}
-        for width in (390, 1280):
-            for scheme in ("light", "dark"):
-                page.look(width, 900, scheme)
-                page.open(report.as_uri())
-                assert page.js("document.documentElement.scrollWidth <= innerWidth"), (width, scheme)
-                for section in ("matrix", "reasons", "run0", "again"):
-                    assert page.js(f"document.getElementById('{section}')?.getBoundingClientRect().height > 0"), section
-                grounds[scheme] = page.js("getComputedStyle(document.body).backgroundColor")
-        assert grounds["light"] != grounds["dark"]
-        assert page.problems == []
-        assert set(page.asked) == {report.as_uri()}
-    finally:
-        browser.stop()
