@@ -8,6 +8,8 @@
 use super::figure;
 use super::suite::Suite;
 use super::traffic::Operation;
+use crate::verify::document::Document;
+use crate::verify::verdict::Verdict;
 use hdrhistogram::Histogram;
 use std::fmt::Write;
 
@@ -32,6 +34,8 @@ pub(crate) fn changes(before: &Suite, after: &Suite, limit: f64) -> (Vec<Change>
         let Some(old) = before.runs.iter().find(|r| r.profile == run.profile) else {
             continue;
         };
+        found.extend(verdicts(old, run));
+        found.extend(vanished(old, run));
         for traffic in &run.traffic {
             let Some(was) = old.traffic.iter().find(|t| t.proxy == traffic.proxy) else {
                 continue;
@@ -45,13 +49,71 @@ pub(crate) fn changes(before: &Suite, after: &Suite, limit: f64) -> (Vec<Change>
                     "{}, {}, {} in {}",
                     run.profile, traffic.proxy, now.operation, now.phase
                 );
-                compared += 1;
+                // What is too little to tell anything of has not been compared.
+                if then.ended >= LEAST && now.ended >= LEAST {
+                    compared += 1;
+                }
                 found.extend(latency(&what, then, now, limit));
                 found.extend(failures(&what, then, now, limit));
             }
         }
     }
     (found, compared)
+}
+
+/// Expectations that passed and fail now, or the other way round: no limit makes that small.
+fn verdicts(old: &Document, new: &Document) -> Vec<Change> {
+    let mut found = Vec::new();
+    for now in &new.expectations {
+        let same = old.expectations.iter().find(|then| {
+            then.field == now.field && then.component == now.component && then.phases == now.phases
+        });
+        let Some(then) = same else { continue };
+        let worse = match (&then.verdict, &now.verdict) {
+            (Verdict::Pass, Verdict::Fail { .. }) => true,
+            (Verdict::Fail { .. }, Verdict::Pass) => false,
+            _ => continue,
+        };
+        found.push(Change {
+            what: format!("{}, {}: {}", new.profile, now.component, now.target),
+            told: format!(
+                "{} ({}) -> {} ({})",
+                then.word(),
+                then.measured,
+                now.word(),
+                now.measured
+            ),
+            worse,
+        });
+    }
+    found
+}
+
+/// Operations that were there often enough and are not there at all now: a service that is silent is not a service as before.
+fn vanished(old: &Document, new: &Document) -> Vec<Change> {
+    let there = |proxy: &str, was: &Operation| {
+        let traffic = new.traffic.iter().filter(|t| t.proxy == proxy);
+        traffic
+            .flat_map(|t| &t.operations)
+            .any(|o| o.phase == was.phase && o.operation == was.operation)
+    };
+    let mut found = Vec::new();
+    for traffic in &old.traffic {
+        for was in &traffic.operations {
+            if was.ended < LEAST || there(&traffic.proxy, was) {
+                continue;
+            }
+            found.push(Change {
+                what: format!(
+                    "{}, {}, {} in {}",
+                    new.profile, traffic.proxy, was.operation, was.phase
+                ),
+                told: format!("n {} -> 0", was.ended),
+                worse: true,
+            });
+        }
+    }
+    found
 }
 
 fn latency(what: &str, then: &Operation, now: &Operation, limit: f64) -> Option<Change> {

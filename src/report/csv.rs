@@ -1,5 +1,6 @@
 //! For spreadsheets (RFC 4180): one row an expectation.
 
+use super::figure::plain;
 use super::{Form, Suite};
 use crate::verify::verdict::Verdict;
 
@@ -41,12 +42,9 @@ impl Form for Csv {
 
 /// Quoted where it has to be; what a spreadsheet would compute is text.
 fn cell(text: &str) -> String {
+    let text = plain(text);
     let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']) && text != "-";
-    let text = if formula {
-        format!("'{text}")
-    } else {
-        text.to_owned()
-    };
+    let text = if formula { format!("'{text}") } else { text };
     if text.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", text.replace('"', "\"\""))
     } else {

@@ -19,7 +19,7 @@ impl Form for Text {
                 text,
                 "\n{} ({}, seed {})",
                 plain(&run.profile),
-                run.result,
+                plain(&run.result),
                 run.seed
             );
             for row in &run.expectations {
@@ -39,7 +39,7 @@ impl Form for Text {
                     }
                 };
                 for line in wrapped(
-                    &format!("{more} ({} samples, {})", row.samples, row.field),
+                    &format!("{more} ({} samples, {})", row.samples, plain(&row.field)),
                     WIDTH - 15,
                 ) {
                     let _ = writeln!(text, "{:15}{line}", "");
