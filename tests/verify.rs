@@ -249,7 +249,7 @@ const WRONG: &[(&str, &str, &str)] = &[
     (
         "[[watch]]\nname = 'x'\n",
         "watch[0]",
-        "pid, process or command",
+        "pid, process, listens or command",
     ),
     ("[service]\napi = 'nobody'\n", "service.api", "proxies here"),
     ("# {{nobody}}\n", "line 15", "--var nobody="),

@@ -9,9 +9,13 @@ use crate::demo::api::database::{self, DatabaseError};
 use crate::demo::backends::{BackendError, Backends, Service};
 use crate::demo::drive::{DriveError, POSTGRES_SESSIONS, Stage, drive};
 use crate::demo::figures::proxy;
+use crate::demo::side_by_side::{self, SideBySideError};
 use crate::demo::table::{Outcome, Report};
 use crate::protocol::Protocol;
 use crate::proxy::{ControlError, Server, StartError};
+use crate::report::html::Html;
+use crate::report::{Form, Suite};
+use crate::verify::table;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -43,6 +47,8 @@ enum DemoError {
     Table(#[from] DatabaseError),
     #[error("a proxy of the demo listens on {0}, which is no TCP address")]
     NoTcp(Listen),
+    #[error(transparent)]
+    SideBySide(#[from] SideBySideError),
     #[error("cannot write")]
     Write(#[from] io::Error),
 }
@@ -130,7 +136,38 @@ async fn demo(options: &Options) -> Result<Outcome, DemoError> {
         () = server.keep_time() => return Ok(Outcome::Inconclusive),
     };
     show(options, &report)?;
+    if !options.quick {
+        let bar = progress_bar();
+        let suite =
+            side_by_side::judge(&backends, &|text| bar.set_message(text.to_owned())).await?;
+        bar.finish_and_clear();
+        show_both(options, &suite)?;
+    }
     Ok(report.outcome)
+}
+
+/// The two services in one matrix, and as a page.
+fn show_both(options: &Options, suite: &Suite) -> io::Result<()> {
+    let matrix = format!(
+        "\nThe service with its circuit breaker and without, while every command to Redis failed:\n\n{}",
+        table::matrix(&suite.runs)
+    );
+    match io::stdout().write_all(matrix.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error),
+        _ => {}
+    }
+    let folder = match &options.report {
+        Some(folder) => folder.clone(),
+        None => std::env::temp_dir(),
+    };
+    let name = match options.report {
+        Some(_) => "report.html".to_owned(),
+        None => format!("brownout-demo-{}.html", std::process::id()),
+    };
+    let path = folder.join(name);
+    std::fs::write(&path, Html.render(suite))?;
+    say(&format!("open {} to see how", path.display()));
+    Ok(())
 }
 
 /// Where a proxy really listens.

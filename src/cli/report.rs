@@ -50,7 +50,7 @@ struct Forms {
     /// One page for a browser, with pictures, that needs nothing from elsewhere.
     #[arg(long)]
     html: bool,
-    /// `JUnit` XML, for Jenkins and GitLab.
+    /// JUnit XML, for Jenkins and GitLab.
     #[arg(long)]
     junit: bool,
     /// Markdown, for the summary of a step.

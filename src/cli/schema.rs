@@ -56,6 +56,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_schema_of_reports_is_that_of_the_repository() {
+        let mut out = Vec::new();
+        assert_eq!(run(&Args { of: Of::Report }, &mut out).unwrap(), 0);
+        let kept = include_str!("../../report.schema.json");
+        let told = "make it anew: brownout schema report > report.schema.json";
+        assert_eq!(String::from_utf8(out).unwrap(), kept, "{told}");
+    }
+
+    #[test]
     fn prints_json() {
         for (of, title) in [(Of::Config, "brownout.toml"), (Of::Profile, "profile")] {
             let mut out = Vec::new();

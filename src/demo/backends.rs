@@ -177,6 +177,20 @@ impl Backends {
         &self.postgres_upstream
     }
 
+    /// The same database and user, Redis through a proxy and Postgres without.
+    pub(crate) fn redis_at(&self, redis: SocketAddr) -> api::Upstreams {
+        let mut postgres = self.postgres.clone();
+        if let Some((host, port)) = self.postgres_upstream.rsplit_once(':') {
+            postgres.host(host.trim_matches(['[', ']']));
+            postgres.port(port.parse().unwrap_or(5432));
+        }
+        api::Upstreams {
+            redis: self.redis.clone().set_addr(tcp(redis)),
+            postgres,
+            built: api::Built::Well,
+        }
+    }
+
     /// The same database and user, through proxies.
     pub fn through(&self, redis: SocketAddr, postgres: SocketAddr) -> api::Upstreams {
         let mut config = self.postgres.clone();
@@ -184,6 +198,7 @@ impl Backends {
         api::Upstreams {
             redis: self.redis.clone().set_addr(tcp(redis)),
             postgres: config,
+            built: api::Built::Well,
         }
     }
 }

@@ -13,6 +13,7 @@ mod options;
 pub mod postgres_server;
 pub mod redis_server;
 pub mod server;
+pub(crate) mod side_by_side;
 pub mod table;
 pub mod targets;
 

@@ -23,6 +23,7 @@ pub(super) async fn stage() -> Stage {
     let upstreams = api::Upstreams {
         redis: info.clone(),
         postgres: config.clone(),
+        built: api::Built::Well,
     };
     Stage {
         redis,

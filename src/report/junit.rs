@@ -1,4 +1,4 @@
-//! `JUnit` XML, as Jenkins and GitLab take it: a run is a test suite, an expectation a test case.
+//! JUnit XML, as Jenkins and GitLab take it: a run is a test suite, an expectation a test case.
 
 use super::figure::plain;
 use super::{Form, Suite};

@@ -20,6 +20,8 @@ fn completions_know_every_command() {
             "fault",
             "halt",
             "ledger",
+            "insight",
+            "report",
             "check",
             "schema",
             "redis-slow",
@@ -54,6 +56,9 @@ fn help() {
         &["halt"],
         &["ledger"],
         &["check"],
+        &["insight"],
+        &["report"],
+        &["report", "compare"],
         &["schema"],
         &["completions"],
     ];

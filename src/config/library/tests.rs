@@ -31,8 +31,11 @@ fn every_built_in_profile_is_valid_and_explains_itself() {
     let library = Library::builtin();
     assert_eq!(library.broken(), []);
     let folder = Library::open(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/profiles")));
+    assert_eq!(folder.broken(), []);
+    // The suite in cos/ is for `brownout test`, which has it built in on its own.
     let names = |library: &Library| -> Vec<String> {
-        library.iter().map(|profile| profile.name.clone()).collect()
+        let names = library.iter().map(|profile| profile.name.clone());
+        names.filter(|name| !name.starts_with("cos/")).collect()
     };
     assert_eq!(
         names(&library),
@@ -75,7 +78,9 @@ fn the_built_in_profiles_act_on_the_example() {
             profile.name
         );
     }
-    assert_eq!(Library::of(&config).unwrap().iter().count(), BUILTIN.len());
+    let beside = Library::of(&config).unwrap();
+    let faults = beside.iter().filter(|p| !p.name.starts_with("cos/"));
+    assert_eq!(faults.count(), BUILTIN.len());
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //!
 //! The cache is a convenience: each call gives up after [`TIMEOUT`], and a failure is for the caller to do without.
 
+use super::Built;
 use super::breaker::{Breaker, Position, Refused, Settings};
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
@@ -54,12 +55,20 @@ pub(super) struct Cache {
 
 impl Cache {
     /// A pool that connects when it is first needed.
-    pub(super) fn new(info: ConnectionInfo) -> Result<Self, RedisError> {
+    pub(super) fn new(info: ConnectionInfo, built: Built) -> Result<Self, RedisError> {
+        let settings = match built {
+            Built::Well => BREAKER,
+            // One that never opens.
+            Built::WithoutBreaker => Settings {
+                failures: u32::MAX,
+                ..BREAKER
+            },
+        };
         Ok(Self {
             client: client(info)?,
             slots: std::array::from_fn(|_| tokio::sync::Mutex::new(None)),
             next: AtomicUsize::new(0),
-            breaker: Mutex::new(Breaker::new(BREAKER)),
+            breaker: Mutex::new(Breaker::new(settings)),
         })
     }
 

@@ -25,6 +25,15 @@ use std::time::Duration;
 /// A client has this long to send the header of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How the service is built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Built {
+    /// As a service should be.
+    Well,
+    /// Without a circuit breaker: it asks a Redis that fails, again and again.
+    WithoutBreaker,
+}
+
 /// Where the service finds what it depends on.
 #[derive(Debug, Clone)]
 pub struct Upstreams {
@@ -32,6 +41,8 @@ pub struct Upstreams {
     pub redis: redis::ConnectionInfo,
     /// Postgres.
     pub postgres: tokio_postgres::Config,
+    /// How it deals with them.
+    pub built: Built,
 }
 
 /// Why the service could not start.
@@ -61,7 +72,7 @@ struct Service {
 /// When it cannot listen, or Postgres cannot be prepared.
 pub async fn start(upstreams: Upstreams) -> Result<Server, StartError> {
     let service = Arc::new(Service {
-        cache: Cache::new(upstreams.redis)?,
+        cache: Cache::new(upstreams.redis, upstreams.built)?,
         database: Database::new(upstreams.postgres),
     });
     service.database.create_table().await?;

@@ -150,6 +150,7 @@ async fn with_silent_redis() -> (Server, Server, Server) {
     let api = start(Upstreams {
         redis: info(redis.addr()),
         postgres: config(postgres.addr()),
+        built: super::Built::Well,
     });
     let api = api.await.unwrap();
     (redis, postgres, api)
@@ -218,7 +219,7 @@ async fn the_breaker_closes_when_redis_is_back() {
 async fn a_silent_postgres_is_given_up_after_its_timeout() {
     let (redis, postgres) = (redis_server::start().await.unwrap(), silent().await);
     let service = super::Service {
-        cache: super::Cache::new(info(redis.addr())).unwrap(),
+        cache: super::Cache::new(info(redis.addr()), super::Built::Well).unwrap(),
         database: super::Database::new(config(postgres.addr())),
     };
     let began = Instant::now();

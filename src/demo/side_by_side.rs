@@ -1,0 +1,97 @@
+//! The sample service twice, at the same time, before a Redis that fails: with its circuit breaker and without. What is said of
+//! them is read off the wire, as of any service.
+
+use super::api::{self, Built};
+use super::backends::{BackendError, Backends, Service};
+use crate::config::{Config, Problems};
+use crate::report::Suite;
+use crate::report::suite::Broken;
+use crate::verify::document::Document;
+use crate::verify::plan::Test;
+use crate::verify::run::run;
+use crate::verify::variables;
+use crate::verify::watch::Companion;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+
+const PROFILE: &str = include_str!("side_by_side.toml");
+
+/// Why the two could not be compared.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SideBySideError {
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    #[error("no port of the loopback is free")]
+    Port(#[from] io::Error),
+    #[error("the profile of the demo is wrong: {0}")]
+    Profile(#[from] Problems),
+}
+
+/// Judges both. `say` tells people how far it is.
+pub(crate) async fn judge(
+    backends: &Backends,
+    say: &(dyn Fn(&str) + Sync),
+) -> Result<Suite, SideBySideError> {
+    let good = one(backends, Built::Well, "with its breaker", say);
+    let bad = one(backends, Built::WithoutBreaker, "without a breaker", say);
+    let (good, bad) = tokio::join!(good, bad);
+    let (mut runs, mut errors) = (Vec::new(), Vec::new());
+    for ran in [good?, bad?] {
+        match ran {
+            Ok(document) => runs.push(document),
+            Err(broken) => errors.push(broken),
+        }
+    }
+    Ok(Suite::new(runs, errors))
+}
+
+async fn one(
+    backends: &Backends,
+    built: Built,
+    name: &str,
+    say: &(dyn Fn(&str) + Sync),
+) -> Result<Result<Document, Broken>, SideBySideError> {
+    // The service has to know where its Redis will be before the proxy is there.
+    let redis = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+    let upstreams = api::Upstreams {
+        built,
+        ..backends.redis_at(redis)
+    };
+    let service = Service::start(upstreams).await?;
+    let test = test(backends, name, redis, service.addr())?;
+    let config = Config {
+        base: "/dev/null".into(),
+        ..Config::default()
+    };
+    let said = |text: &str| {
+        if text.starts_with("phase") {
+            say(&format!("service {name}: {text}"));
+        }
+    };
+    let ran = run(&test, config, &mut Companion::default(), &said).await;
+    Ok(match ran {
+        Ok(ran) => Ok(Document::of(&test, &ran)),
+        Err(error) => Err(Broken {
+            profile: name.into(),
+            why: error.to_string(),
+        }),
+    })
+}
+
+fn test(
+    backends: &Backends,
+    name: &str,
+    redis: SocketAddr,
+    api: SocketAddr,
+) -> Result<Test, Problems> {
+    let values = BTreeMap::from([
+        ("name".to_owned(), name.to_owned()),
+        ("redis_listen".to_owned(), redis.to_string()),
+        ("redis".to_owned(), backends.redis_upstream().to_owned()),
+        ("api".to_owned(), api.to_string()),
+    ]);
+    let origin = "side_by_side.toml";
+    let text = variables::fill(PROFILE, &values, origin, &mut BTreeSet::new())?;
+    Test::parse(&format!("service {name}"), &text, origin, &[])
+}
