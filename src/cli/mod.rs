@@ -24,6 +24,7 @@ pub mod schema;
 pub mod stats;
 mod table;
 pub mod test;
+pub mod top;
 
 use clap::{Parser, Subcommand};
 use std::io::{self, Write};
@@ -77,6 +78,7 @@ enum Command {
     Exec(exec::Args),
     Demo(crate::demo::Options),
     Stats(stats::Args),
+    Top(top::Args),
     Profile(profile::Args),
     Fault(fault::Args),
     Halt(halt::Args),
@@ -114,6 +116,7 @@ pub fn main(cli: Cli) -> ExitCode {
         Command::Audit(args) => written(audit::run(&args, &mut out, &mut err)),
         Command::Schema(args) => written(schema::run(&args, &mut out)),
         Command::Stats(args) => stats::run(&args),
+        Command::Top(args) => top::run(&args),
         Command::Profile(args) => profile::run(&args),
         Command::Fault(args) => fault::run(&args),
         Command::Halt(args) => halt::run(&args),

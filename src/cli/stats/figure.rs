@@ -36,7 +36,7 @@ pub(super) fn bytes(n: u64) -> String {
 }
 
 /// A rate per second.
-pub(super) fn rate(per_second: f64) -> String {
+pub(in crate::cli) fn rate(per_second: f64) -> String {
     if per_second == 0.0 {
         "0".to_owned()
     } else {

@@ -1,0 +1,259 @@
+//! How `top` looks. Everything fits 80 columns and 24 lines.
+
+use super::app::{App, View};
+use crate::cli::stats::figure;
+use crate::measure::stats::{ExchangeStats, Latency};
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::{Color, Modifier, Style};
+use ratatui::text::{Line, Span, Text};
+use ratatui::widgets::{Block, Borders, Cell, Paragraph, Row, Table, TableState};
+
+/// Faults that are shown at once.
+const FAULTS: usize = 5;
+
+const BOLD: Style = Style::new().add_modifier(Modifier::BOLD);
+const CHOSEN: Style = Style::new().add_modifier(Modifier::REVERSED);
+
+/// Draws everything.
+pub(super) fn draw(frame: &mut Frame, app: &App) {
+    let faults = match app.faults.len() {
+        0 => 1,
+        n => n.min(FAULTS) + 1,
+    };
+    let parts = [
+        Constraint::Length(1),
+        Constraint::Length(faults as u16 + 1),
+        Constraint::Min(3),
+        Constraint::Length(1),
+        Constraint::Length(1),
+    ];
+    let [title, faults, body, said, keys] = Layout::vertical(parts).areas(frame.area());
+    draw_title(frame, app, title);
+    draw_faults(frame, app, faults);
+    match app.view {
+        View::Figures => draw_figures(frame, app, body),
+        View::Profiles => draw_profiles(frame, app, body),
+    }
+    let text = match &app.lost {
+        Some(why) => Span::styled(
+            format!("connection lost, trying again: {why}"),
+            BOLD.fg(Color::Red),
+        ),
+        None if app.typing => Span::raw(format!("filter: {}_", app.filter())),
+        None if !app.filter().is_empty() => {
+            Span::raw(format!("only `{}`   {}", app.filter(), app.said))
+        }
+        None => Span::raw(app.said.as_str()),
+    };
+    frame.render_widget(Paragraph::new(Line::from(text)), said);
+    let help = match (app.typing, app.view) {
+        (true, _) => "Enter keep  Esc clear".to_owned(),
+        (_, View::Figures) => format!(
+            "q quit  p profiles  h halt  r resume  d fault off  s by {}  / filter",
+            app.order.name()
+        ),
+        (_, View::Profiles) => format!(
+            "Enter on/off  t for {}  / filter  h halt  r resume  Esc back  q quit",
+            humantime::format_duration(app.ttl())
+        ),
+    };
+    frame.render_widget(Paragraph::new(help).style(CHOSEN), keys);
+}
+
+fn draw_title(frame: &mut Frame, app: &App, area: Rect) {
+    let (state, style) = if app.lost.is_some() {
+        ("OLD FIGURES".to_owned(), BOLD.fg(Color::Red))
+    } else if app.halted {
+        ("HALTED".to_owned(), BOLD.fg(Color::Red))
+    } else {
+        match app.faults.len() {
+            0 => ("no fault is on".to_owned(), Style::new()),
+            1 => ("1 fault is on".to_owned(), BOLD.fg(Color::Yellow)),
+            n => (format!("{n} faults are on"), BOLD.fg(Color::Yellow)),
+        }
+    };
+    let line = Line::from(vec![
+        Span::styled("brownout ", BOLD),
+        Span::raw(format!("{}  ", app.address)),
+        Span::styled(state, style),
+        Span::raw("  (last 10 s)"),
+    ]);
+    frame.render_widget(Paragraph::new(line), area);
+}
+
+fn right(text: String) -> Cell<'static> {
+    Cell::from(Text::from(text).right_aligned())
+}
+
+fn header(names: &'static [&'static str], words: usize) -> Row<'static> {
+    let cells = names.iter().enumerate().map(|(at, name)| {
+        if at < words {
+            Cell::from(*name)
+        } else {
+            right((*name).to_owned())
+        }
+    });
+    Row::new(cells).style(Style::new().add_modifier(Modifier::UNDERLINED))
+}
+
+fn draw_faults(frame: &mut Frame, app: &App, area: Rect) {
+    if app.faults.is_empty() {
+        let text = if app.halted {
+            "halted: nothing can be switched on until r resumes"
+        } else {
+            "no fault is on; p shows the profiles"
+        };
+        frame.render_widget(Paragraph::new(text), area);
+        return;
+    }
+    let rows = app.faults.iter().map(|f| {
+        let action = serde_json::to_value(&f.fault)
+            .ok()
+            .and_then(|spec| Some(spec.get("action")?.as_str()?.to_owned()));
+        let state = if f.in_force { "" } else { " (waiting)" };
+        Row::new([
+            Cell::from(f.name.clone()),
+            Cell::from(f.profile.clone().unwrap_or_default()),
+            Cell::from(format!("{}{state}", action.unwrap_or_default())),
+            right(figure::count(f.injected)),
+            right(left(f.left_ms)),
+        ])
+    });
+    let widths = [
+        Constraint::Fill(3),
+        Constraint::Fill(3),
+        Constraint::Fill(2),
+        Constraint::Length(6),
+        Constraint::Length(10),
+    ];
+    let table = Table::new(rows, widths)
+        .header(header(&["Fault", "Profile", "Action", "Hit", "Left"], 3))
+        .row_highlight_style(CHOSEN);
+    let mut chosen = TableState::new().with_selected(Some(app.fault));
+    frame.render_stateful_widget(table, area, &mut chosen);
+}
+
+/// `~` marks too few samples.
+fn percentile(latency: Option<&Latency>, of: fn(&Latency) -> (u64, bool)) -> Cell<'static> {
+    right(latency.map_or_else(
+        || "-".to_owned(),
+        |l| {
+            let (us, enough) = of(l);
+            let mark = if enough { "" } else { "~" };
+            format!("{mark}{}", figure::micros(us))
+        },
+    ))
+}
+
+fn figures(name: String, e: &ExchangeStats) -> Row<'static> {
+    let hot = |n: u64, color: Color| {
+        let cell = right(figure::count(n));
+        if n > 0 {
+            cell.style(BOLD.fg(color))
+        } else {
+            cell
+        }
+    };
+    let client = e.client.as_ref();
+    Row::new([
+        Cell::from(name),
+        right(figure::rate(e.rate_per_second)),
+        right(figure::count(e.count)),
+        hot(e.errors, Color::Red),
+        hot(e.injected, Color::Yellow),
+        right(figure::count(e.outstanding)),
+        percentile(client, |l| (l.p50_us, l.enough_samples.p50)),
+        percentile(client, |l| (l.p95_us, l.enough_samples.p95)),
+        percentile(client, |l| (l.p99_us, l.enough_samples.p99)),
+        percentile(client, |l| (l.max_us, true)),
+    ])
+}
+
+fn draw_figures(frame: &mut Frame, app: &App, area: Rect) {
+    let mut rows = Vec::new();
+    for proxy in &app.stats.proxies {
+        let operations = app.operations(proxy);
+        if operations.is_empty() && !app.filter().is_empty() {
+            continue;
+        }
+        let name = format!("{} ({} open)", proxy.name, proxy.sessions.open);
+        rows.push(figures(name, &proxy.total).style(BOLD));
+        let of = operations
+            .into_iter()
+            .map(|o| figures(format!("  {}", o.operation), &o.exchanges));
+        rows.extend(of);
+    }
+    let widths = [
+        Constraint::Min(17),
+        Constraint::Length(6),
+        Constraint::Length(6),
+        Constraint::Length(5),
+        Constraint::Length(6),
+        Constraint::Length(4),
+        Constraint::Length(7),
+        Constraint::Length(7),
+        Constraint::Length(7),
+        Constraint::Length(6),
+    ];
+    let names = &[
+        "Operation",
+        "/s",
+        "n",
+        "err",
+        "fault",
+        "open",
+        "p50",
+        "p95",
+        "p99",
+        "max",
+    ];
+    let more = rows.len().saturating_sub(app.scroll);
+    let rows = rows.into_iter().skip(app.scroll);
+    let room = usize::from(area.height.saturating_sub(2));
+    let mut block = Block::new().borders(Borders::TOP);
+    if more > room {
+        block = block.title(format!(" {} more lines: PgDn ", more - room));
+    }
+    let table = Table::new(rows, widths)
+        .header(header(names, 1))
+        .block(block);
+    frame.render_widget(table, area);
+}
+
+fn draw_profiles(frame: &mut Frame, app: &App, area: Rect) {
+    let shown = app.shown();
+    let rows = shown.iter().map(|p| {
+        let (state, style) = match app.left_ms(&p.name) {
+            Some(ms) => (format!("on, {}", left(ms)), BOLD.fg(Color::Yellow)),
+            None => (String::new(), Style::new()),
+        };
+        Row::new([
+            Cell::from(p.name.clone()),
+            Cell::from(state),
+            Cell::from(p.description.clone()),
+        ])
+        .style(style)
+    });
+    let widths = [
+        Constraint::Length(30),
+        Constraint::Length(12),
+        Constraint::Fill(1),
+    ];
+    let title = format!(" {} profiles ", shown.len());
+    let table = Table::new(rows, widths)
+        .row_highlight_style(CHOSEN)
+        .block(Block::new().borders(Borders::TOP).title(title));
+    let mut chosen = TableState::new().with_selected(Some(app.profile));
+    frame.render_stateful_widget(table, area, &mut chosen);
+}
+
+/// Time that is left, rounded up to seconds.
+fn left(ms: u64) -> String {
+    let s = ms.div_ceil(1000);
+    match s {
+        0..60 => format!("{s}s"),
+        60..3600 => format!("{}m{:02}s", s / 60, s % 60),
+        _ => format!("{}h{:02}m", s / 3600, s % 3600 / 60),
+    }
+}
