@@ -92,10 +92,17 @@ impl Suite {
             }
         };
         if raised > 0 {
-            sentence += &format!("; {raised} alerts were raised");
+            let (noun, verb) = if raised == 1 {
+                ("alert", "was")
+            } else {
+                ("alerts", "were")
+            };
+            sentence += &format!("; {raised} {noun} {verb} raised");
         }
         if !self.errors.is_empty() {
-            sentence += &format!("; {} parts could not be run", self.errors.len());
+            let count = self.errors.len();
+            let noun = if count == 1 { "part" } else { "parts" };
+            sentence += &format!("; {count} {noun} could not be run");
         }
         sentence + "."
     }

