@@ -10,6 +10,7 @@ use super::upstream::Upstream;
 use crate::config::{self, Listen, ProxyConfig};
 use crate::fault::store::Store;
 use crate::fault::{Fault, Source};
+use crate::measure::ledger::Sheet;
 use crate::measure::{Meta, ProxyId, Shard, Slo};
 use crate::protocol::{Catalog, Protocol};
 use std::collections::VecDeque;
@@ -182,6 +183,8 @@ impl Rig {
         }
         let slot = Local::with(|local| {
             while local.timers.pop_due(u64::MAX).is_some() {}
+            // Nobody collects it here, and each rig numbers its entries anew.
+            local.shard.ledger = Sheet::default();
             local.enter()
         });
         let relay = Relay::new(

@@ -36,7 +36,11 @@ fn lines(app: &App) -> Vec<String> {
     let mut terminal = Terminal::new(TestBackend::new(80, 24)).expect("a terminal");
     terminal.draw(|frame| draw(frame, app)).expect("drawn");
     let buffer = terminal.backend().buffer();
-    let cells: Vec<&str> = buffer.content().iter().map(ratatui::buffer::Cell::symbol).collect();
+    let cells: Vec<&str> = buffer
+        .content()
+        .iter()
+        .map(ratatui::buffer::Cell::symbol)
+        .collect();
     cells
         .chunks(80)
         .map(|line| line.concat().trim_end().to_owned())
