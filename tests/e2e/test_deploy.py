@@ -263,3 +263,20 @@ def test_the_dashboard_has_a_place_for_each_panel():
         cells = {(x, y) for x in range(place["x"], place["x"] + place["w"]) for y in range(place["y"], place["y"] + place["h"])}
         assert place["x"] + place["w"] <= 24 and not cells & taken, panel["title"]
         taken |= cells
+
+
+def test_the_pipelines_are_valid_and_every_flag_in_them_exists():
+    page = (ROOT / "docs" / "in-ci.md").read_text()
+    blocks = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 2 and all(yaml.safe_load(block) for block in blocks)
+    commands = re.findall(r"brownout (report compare|\w+) ((?:[^`\n]|\n +--)*)", "\n".join(re.findall(r"```\w+\n(.*?)```", page, re.DOTALL)))
+    checked = 0
+    for command, rest in commands:
+        shown = subprocess.run([binary(), *command.split(), "--help"], capture_output=True, text=True)
+        assert shown.returncode == 0, command
+        for flag in re.findall(r"(--[a-z-]+)", rest.partition(" -- ")[0]):
+            assert flag in shown.stdout, f"{command} has no {flag}"
+            checked += 1
+    assert checked > 5
+    for part in re.findall(r"\bcos/([\w-]+)", page):
+        assert (ROOT / "profiles" / "cos" / f"{part}.toml").exists(), part
