@@ -128,6 +128,20 @@ pub(super) fn nothing(bytes: &[u8]) -> Result<(), Problem> {
     }
 }
 
+/// Whether a body begins as an object does: a list would be read as the fields of one, in their order.
+///
+/// # Errors
+/// 400.
+pub(super) fn object_only(bytes: &[u8]) -> Result<(), Problem> {
+    match bytes.trim_ascii_start().first() {
+        None if bytes.is_empty() => Ok(()),
+        Some(b'{') => Ok(()),
+        _ => Err(Problem::bad(
+            "the body is not as expected: it is no JSON object",
+        )),
+    }
+}
+
 /// Whether no object of a JSON text has a key twice: readers would not agree on what it says.
 ///
 /// # Errors

@@ -270,6 +270,7 @@ impl Router {
                 )
                 .field("Content-Type"));
             }
+            body::object_only(&call.body)?;
             body::unambiguous(&call.body)?;
         }
         if changes {
@@ -284,6 +285,7 @@ impl Router {
     pub(super) async fn route(&self, call: &Call) -> Result<Answer, Problem> {
         let target = Target::of(&call.method, &call.path)?;
         if matches!(target, Target::V1(_)) {
+            body::object_only(&call.body)?;
             body::unambiguous(&call.body)?;
         }
         self.serve(&target, call).await
