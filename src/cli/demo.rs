@@ -156,6 +156,9 @@ fn show_both(options: &Options, suite: &Suite) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error),
         _ => {}
     }
+    for broken in &suite.errors {
+        say(&format!("{}: {}", broken.profile, broken.why));
+    }
     let folder = match &options.report {
         Some(folder) => folder.clone(),
         None => std::env::temp_dir(),

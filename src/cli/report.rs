@@ -2,6 +2,7 @@
 
 use super::{CHECK_FAILED, COULD_NOT_RUN, USAGE, say, written};
 use crate::report::csv::Csv;
+use crate::report::figure::plain;
 use crate::report::github::Github;
 use crate::report::html::Html;
 use crate::report::junit::Junit;
@@ -177,6 +178,11 @@ fn read(file: &Path) -> Result<Suite, u8> {
             suite.version,
             suite::VERSION
         ));
+        return Err(USAGE);
+    }
+    if let Err(broken) = suite.check() {
+        let broken = plain(&broken);
+        say(&format!("{shown}: {broken}; make the report anew"));
         return Err(USAGE);
     }
     Ok(suite)

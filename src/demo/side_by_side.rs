@@ -73,8 +73,8 @@ async fn one(
     Ok(match ran {
         Ok(ran) => Ok(Document::of(&test, &ran)),
         Err(error) => Err(Broken {
-            profile: name.into(),
-            why: error.to_string(),
+            profile: format!("service {name}"),
+            why: crate::cli::chain(&error),
         }),
     })
 }

@@ -117,7 +117,7 @@ fn vanished(old: &Document, new: &Document) -> Vec<Change> {
 }
 
 fn latency(what: &str, then: &Operation, now: &Operation, limit: f64) -> Option<Change> {
-    let (a, b) = (then.latencies(), now.latencies());
+    let (a, b) = (then.latencies()?, now.latencies()?);
     if a.len() < LEAST || b.len() < LEAST {
         return None;
     }

@@ -222,21 +222,17 @@ pub(super) fn spectrum(phases: &[(String, Histogram<u64>)]) -> Markup {
         top: 24.0,
         height: 150.0,
     };
+    let height = |us: u64| {
+        let (low, high) = ((fastest as f64).ln(), (slowest as f64).ln());
+        ((us.max(1) as f64).ln() - low) / (high - low).max(0.1)
+    };
     let line = |histogram: &Histogram<u64>| {
         let steps = (0_u32..=68).map(|n| f64::from(n) * 0.05);
         path(steps.map(|at| {
             let q = 1.0 - 10_f64.powf(-at);
             // A percentile that no sample bounds is not drawn; the largest value stands at the end.
-            (histogram.len() as f64 * (1.0 - q) >= 1.0 || at == 0.0).then(|| {
-                let us = histogram.value_at_quantile(q).max(1) as f64;
-                {
-                    let (low, high) = ((fastest as f64).ln(), (slowest as f64).ln());
-                    (
-                        plane.x(at),
-                        plane.y((us.ln() - low) / (high - low).max(0.1)),
-                    )
-                }
-            })
+            (histogram.len() as f64 * (1.0 - q) >= 1.0 || at == 0.0)
+                .then(|| (plane.x(at), plane.y(height(histogram.value_at_quantile(q)))))
         }))
     };
     let content = html! {
@@ -247,6 +243,10 @@ pub(super) fn spectrum(phases: &[(String, Histogram<u64>)]) -> Markup {
         }
         @for (n, (name, histogram)) in phases.iter().enumerate() {
             path class=(format!("line line{}", n % 5)) d=(line(histogram)) {}
+            @if !histogram.is_empty() {
+                // Where one sample in all lies: the largest.
+                circle.max cx=(f(plane.x(nines(1.0 - 1.0 / histogram.len() as f64).clamp(0.0, 3.4)))) cy=(f(plane.y(height(histogram.max())))) r="2.5" {}
+            }
             text class=(format!("label line{}", n % 5)) x=(f(LEFT + 90.0 * n as f64)) y="10" { (name) " (n " (histogram.len()) ")" }
         }
     };
@@ -316,7 +316,9 @@ pub(super) fn process(process: &Process, length: u64) -> Markup {
 pub(super) fn by_phase(operations: &[Operation]) -> Vec<(String, Histogram<u64>)> {
     let mut phases: Vec<(String, Histogram<u64>)> = Vec::new();
     for operation in operations {
-        let latencies = operation.latencies();
+        let Some(latencies) = operation.latencies() else {
+            continue;
+        };
         match phases.iter_mut().find(|(name, _)| *name == operation.phase) {
             Some((_, sum)) => {
                 // Both are of the same bounds.

@@ -42,7 +42,7 @@ fn suite(name: &str) -> Suite {
         ],
         "insights": { "api": null, "length": 2_000_000_000_u64, "baseline": { "from": 0, "to": 1 }, "dependencies": [] },
         "traffic": [{
-            "proxy": "redis", "protocol": "redis", "outstanding": 1, "lost": 0,
+            "proxy": "redis", "protocol": "redis", "outstanding": 1, "lost": 0, "rare": 0,
             "seconds": [
                 { "ended": 3, "failed": 1, "injected": 1, "outstanding": 2, "p50_us": 100, "p95_us": 900, "max_us": 1000, "buckets": { "6": 2, "9": 1 } },
                 { "ended": 0, "failed": 0, "injected": 0, "outstanding": 2, "p50_us": null, "p95_us": null, "max_us": null, "buckets": {} },
@@ -163,4 +163,13 @@ fn text_fits_into_eighty_columns() {
         }
         assert!(!text.contains('\u{1b}'));
     }
+}
+
+#[test]
+fn latencies_that_cannot_be_read_are_told() {
+    let mut suite = suite("plain");
+    let told = suite.check().expect_err("an empty text is no histogram");
+    assert!(told.contains("plain, redis, plain"), "{told}");
+    suite.runs[0].traffic[0].operations.clear();
+    assert_eq!(suite.check(), Ok(()));
 }

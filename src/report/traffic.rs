@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Seconds that a timeline shows at most; what comes later is left out, and said.
-const LONGEST: u64 = 3_600;
-/// Operations of a proxy that are told apart at most: the most frequent.
-const OPERATIONS: usize = 30;
+pub(crate) const LONGEST: u64 = 3_600;
+/// Operations of a proxy that are told apart at most: the most frequent. Others are left out, and said.
+pub(crate) const OPERATIONS: usize = 30;
 
 /// What passed one proxy.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -26,6 +26,8 @@ pub(crate) struct Traffic {
     pub(crate) seconds: Vec<Second>,
     /// By phase and operation, the most frequent first.
     pub(crate) operations: Vec<Operation>,
+    /// Exchanges of operations that are not among those.
+    pub(crate) rare: u64,
     /// Requests that were still unanswered when the recording ended.
     pub(crate) outstanding: u64,
     /// Records that the recording lost: the figures are of the others.
@@ -98,6 +100,7 @@ pub(crate) fn of(view: &View<'_>) -> Vec<Traffic> {
                 proxy: proxy.name.clone(),
                 protocol: proxy.protocol.name().into(),
                 seconds: seconds(view, &all),
+                rare: rare(view, &all),
                 operations: operations(view, &all),
                 outstanding: all
                     .iter()
@@ -149,14 +152,27 @@ fn seconds(view: &View<'_>, all: &[&Seen<'_>]) -> Vec<Second> {
         .collect()
 }
 
-fn operations(view: &View<'_>, all: &[&Seen<'_>]) -> Vec<Operation> {
-    let names = &view.trace.names;
+/// The operations, the most frequent first.
+fn by_frequency<'v>(view: &View<'v>, all: &[&Seen<'_>]) -> Vec<(&'v str, usize)> {
     let mut totals: BTreeMap<&str, usize> = BTreeMap::new();
     for seen in all {
-        *totals.entry(names.get(seen.attempt.operation)).or_default() += 1;
+        *totals
+            .entry(view.trace.names.get(seen.attempt.operation))
+            .or_default() += 1;
     }
     let mut order: Vec<(&str, usize)> = totals.into_iter().collect();
     order.sort_by_key(|(name, n)| (std::cmp::Reverse(*n), *name));
+    order
+}
+
+fn rare(view: &View<'_>, all: &[&Seen<'_>]) -> u64 {
+    let order = by_frequency(view, all);
+    order.iter().skip(OPERATIONS).map(|(_, n)| *n as u64).sum()
+}
+
+fn operations(view: &View<'_>, all: &[&Seen<'_>]) -> Vec<Operation> {
+    let names = &view.trace.names;
+    let mut order = by_frequency(view, all);
     order.truncate(OPERATIONS);
     let whole = [("all".to_owned(), view.span)];
     let named = view
@@ -207,14 +223,14 @@ impl Operation {
         })
     }
 
-    /// The latencies again, for spectra and comparisons. Empty where they cannot be read.
-    pub(crate) fn latencies(&self) -> Histogram<u64> {
+    /// The latencies again, for spectra and comparisons. `None`: the document was changed by hand, and they cannot be read.
+    pub(crate) fn latencies(&self) -> Option<Histogram<u64>> {
         use hdrhistogram::serialization::Deserializer;
         let bytes = base64::engine::general_purpose::STANDARD.decode(&self.histogram);
-        let read = bytes
-            .ok()
-            .and_then(|bytes| Deserializer::new().deserialize(&mut &bytes[..]).ok());
-        read.unwrap_or_else(empty)
+        let read: Histogram<u64> = Deserializer::new()
+            .deserialize(&mut &bytes.ok()?[..])
+            .ok()?;
+        (read.len() == self.answered).then_some(read)
     }
 }
 

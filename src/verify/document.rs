@@ -210,8 +210,19 @@ fn omitted(
     traffic: &[Traffic],
 ) -> Vec<String> {
     let mut lines = Vec::new();
+    let second = usize::try_from(traffic::LONGEST).unwrap_or(usize::MAX);
     for proxy in traffic {
         let name = &proxy.proxy;
+        if proxy.seconds.len() >= second {
+            lines.push(format!("{name}: the timeline ends after {second} s"));
+        }
+        if proxy.rare > 0 {
+            lines.push(format!(
+                "{name}: {} requests of operations beyond the {} most frequent stand in no table and no spectrum",
+                proxy.rare,
+                traffic::OPERATIONS
+            ));
+        }
         if proxy.lost > 0 {
             lines.push(format!(
                 "{name}: the recording lost {} records, its bound was reached",

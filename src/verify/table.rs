@@ -4,17 +4,19 @@ use super::document::{Document, Row};
 use super::verdict::Verdict;
 use std::fmt::Write as _;
 
+const HEAD: [&str; 6] = [
+    "component",
+    "phase",
+    "target",
+    "measured",
+    "samples",
+    "verdict",
+];
+
 /// One matrix of several runs, and below it what did not pass and why.
 pub(crate) fn matrix(documents: &[Document]) -> String {
-    let head = [
-        "part",
-        "component",
-        "phase",
-        "target",
-        "measured",
-        "samples",
-        "verdict",
-    ];
+    let [component, phase, target, measured, samples, verdict] = HEAD;
+    let head = ["part", component, phase, target, measured, samples, verdict];
     let mut rows = vec![head.map(str::to_owned)];
     for document in documents {
         let mut part = document
@@ -53,16 +55,7 @@ pub(crate) fn matrix(documents: &[Document]) -> String {
 
 /// The table, and below it what did not pass and why.
 pub(crate) fn render(document: &Document) -> String {
-    let head = [
-        "component",
-        "phase",
-        "target",
-        "measured",
-        "samples",
-        "verdict",
-    ]
-    .map(str::to_owned);
-    let mut rows = vec![head];
+    let mut rows = vec![HEAD.map(str::to_owned)];
     rows.extend(document.expectations.iter().map(cells));
     let mut text = columns(&rows);
     text.push_str(&reasons(document, ""));
