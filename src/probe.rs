@@ -178,8 +178,10 @@ async fn postgres(proxy: &ProxyConfig, password: Option<String>) -> Outcome {
         // It speaks Postgres, and we have nothing to show it.
         Some(state) if trusted && state.starts_with("28") => Ok("wants credentials".into()),
         Some(state) => Err(format!("it answers {state}")),
-        // A server that asks for a password before it says anything else.
-        None if trusted && format!("{error:?}").contains("Config") => Ok("wants a password".into()),
+        // It asks for a password before it says anything else; of that the client has no kind, only a text.
+        None if trusted && crate::cli::chain(&error).contains("password missing") => {
+            Ok("wants a password".into())
+        }
         None if error.is_closed() => Err("the connection fails".into()),
         None => Err("it does not answer as a Postgres does".into()),
     }
@@ -237,5 +239,45 @@ fn of_io(error: &io::Error) -> String {
         io::ErrorKind::PermissionDenied => "not permitted".into(),
         _ if error.raw_os_error().is_none() => "the name does not resolve".into(),
         _ => "no connection".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    /// A server that answers every start-up with this, and then waits for more.
+    async fn probed(answer: &'static [u8]) -> Health {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("bind");
+        let port = listener.local_addr().expect("address").port();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("a client");
+            let mut startup = [0; 1024];
+            let _ = stream.read(&mut startup).await;
+            stream.write_all(answer).await.expect("sent");
+            let _ = stream.read(&mut startup).await;
+        });
+        let proxy =
+            ProxyConfig::from_shorthand(Protocol::Postgres, &format!("p@0=127.0.0.1:{port}"));
+        one(&proxy.expect("a proxy")).await
+    }
+
+    #[tokio::test]
+    async fn a_postgres_that_asks_for_a_password_is_there() {
+        // AuthenticationCleartextPassword, and AuthenticationMD5Password with its salt.
+        for asks in [&b"R\0\0\0\x08\0\0\0\x03"[..], b"R\0\0\0\x0c\0\0\0\x05salt"] {
+            let health = probed(asks).await;
+            assert!(health.healthy, "{health:?}");
+            assert_eq!(health.said, "wants a password");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_speaks_no_postgres_is_not() {
+        let health = probed(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+        assert!(!health.healthy, "{health:?}");
     }
 }
