@@ -31,7 +31,7 @@ pub mod view;
 pub mod window;
 
 #[cfg(test)]
-mod simulation;
+pub(crate) mod simulation;
 #[cfg(test)]
 mod tests;
 

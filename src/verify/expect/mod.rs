@@ -262,3 +262,6 @@ fn shown(ns: u64) -> String {
 fn text(duration: Duration) -> String {
     humantime::format_duration(duration).to_string()
 }
+
+#[cfg(test)]
+mod tests;
