@@ -113,7 +113,7 @@ prop_compose! {
     }
 }
 
-/// How many are drawn: PROPTEST_CASES raises it.
+/// How many are drawn: `PROPTEST_CASES` raises it.
 pub(crate) fn cases() -> u32 {
     let asked = std::env::var("PROPTEST_CASES").ok();
     asked.and_then(|n| n.parse().ok()).unwrap_or(60)
