@@ -3,7 +3,7 @@
 use super::simulation::{CACHE, MS, Service};
 use super::timeout::{Manner, Waiting};
 use super::*;
-use crate::measure::trace::{Attempt, Header, Outcome, Proxy, Trace, VERSION};
+use crate::measure::trace::{Attempt, CloseSide, Header, Outcome, Proxy, Trace, VERSION};
 use crate::measure::trace::{ProxyIndex, Record};
 use crate::protocol::{Class, Protocol, Transaction};
 use proptest::prelude::*;
@@ -308,6 +308,29 @@ fn a_transaction_that_nobody_ends_is_found() {
     let leftovers = found.value().expect("long enough");
     assert_eq!(leftovers.forgotten_transactions, 1);
     assert!(!leftovers.is_clean());
+}
+
+#[test]
+fn a_transaction_ends_with_its_connection() {
+    let mut hand = ByHand::new();
+    hand.opened(1, 0);
+    hand.0.records.push(Record::Transaction {
+        at: SECOND,
+        proxy: DB,
+        session: 1,
+        state: Transaction::Begin,
+    });
+    hand.statement(1, (SECOND, 2 * SECOND), Outcome::ClientGone, true);
+    hand.0.records.push(Record::Closed {
+        at: 2 * SECOND,
+        proxy: DB,
+        session: 1,
+        by: CloseSide::Client,
+    });
+    hand.statement(2, (20 * SECOND, 21 * SECOND), Outcome::Ok, false);
+    let found = cleanup::infer(&view(&hand.sorted()), DB);
+    let leftovers = found.value().expect("long enough");
+    assert_eq!(leftovers.forgotten_transactions, 0, "{leftovers:?}");
 }
 
 #[test]

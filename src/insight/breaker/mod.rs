@@ -14,7 +14,7 @@ use super::calls::{Call, Calls, Reading, Who};
 use super::demand::Demand;
 use super::finding::{Evidence, Finding, Interval, Unknown};
 use super::sample::Sample;
-use super::silence::{Cause, Silence, silences};
+use super::silence::{Cause, Silence, requests, silences};
 use super::view::{Span, View};
 use super::{MILLISECOND, SECOND, seconds};
 use crate::measure::trace::ProxyIndex;
@@ -474,19 +474,34 @@ impl Open<'_, '_> {
     /// refused one.
     fn failures(&self, calls: &[&Call], evidence: &mut Evidence) -> Option<Interval<u64>> {
         let silence = self.first();
-        let before: Vec<&&Call> = calls.iter().filter(|c| c.start < silence.span.to).collect();
-        let last_start = before.iter().map(|c| c.start).max()?;
+        let before: Vec<Call> = calls
+            .iter()
+            .filter(|c| c.start < silence.span.to)
+            .map(|c| **c)
+            .collect();
+        let starts: Vec<u64> = before.iter().map(|c| c.start).collect();
+        let last_start = *starts.last()?;
+        // Of calls that were in flight together the client may have learned in another order than the wire shows.
+        let unordered = if most_in_flight(&before) > 1 {
+            self.lag
+        } else {
+            0
+        };
         let success = before.iter().filter(|c| !c.failed).map(|c| c.end).max();
         let mut failures: Vec<u64> = before
             .iter()
-            .filter(|c| c.failed && success.is_none_or(|s| c.end > s))
+            .filter(|c| c.failed && success.is_none_or(|s| c.end + unordered > s))
             .map(|c| c.end)
             .collect();
         failures.sort_unstable();
         for at in &failures {
             evidence.observe(*at);
         }
-        let seen = failures.partition_point(|c| *c < last_start.saturating_sub(self.lag));
+        let opened = self.maybe_earlier(&starts, &failures).unwrap_or(last_start);
+        let sure = |end: u64| {
+            success.is_none_or(|s| end > s + unordered) && end < opened.saturating_sub(self.lag)
+        };
+        let seen = failures.iter().filter(|end| sure(**end)).count();
         // Processes cannot be told apart by their requests: then every failure before the silence may have been needed.
         let refused = silence
             .first_rejected
@@ -499,6 +514,22 @@ impl Open<'_, '_> {
         }
         let low = (seen as u64 + 1).min(failures.len() as u64);
         Some(Interval::new(low, (possible as u64).max(low)))
+    }
+
+    /// The last call before it may have opened unseen, earlier than in the first silence: too few calls were due meanwhile, or
+    /// those in flight went on. After a failure no new call began for as long as it may stay open. `starts` are in order.
+    fn maybe_earlier(&self, starts: &[u64], failures: &[u64]) -> Option<u64> {
+        let shortest = self.silences.iter().enumerate().map(|(at, silence)| {
+            let refused = self.open_time(at, silence).map_or(0, |open| open.low);
+            // Seven calls were due in it: that the first came later than after half of them is rare.
+            refused.max(silence.span.length() / 2)
+        });
+        let shortest = shortest.min()?;
+        failures.iter().find_map(|failure| {
+            let next = starts.partition_point(|start| start <= failure);
+            let idle = starts.get(next)?.saturating_sub(*failure);
+            (idle + self.late + self.lag >= shortest).then(|| starts[next.saturating_sub(1)])
+        })
     }
 
     /// How long it stayed open, where every episode agrees.
@@ -546,13 +577,26 @@ impl Open<'_, '_> {
         let trip = self.episodes.trip(at, self.lag)?;
         let high = silence.span.to.saturating_sub(trip.low) + self.late;
         // A refusal may be another process's, whose breaker tripped later.
-        let refused = silence
-            .last_rejected
+        let refused = self
+            .last_refused(silence)
             .filter(|_| self.question.group.process.is_none());
         let low = refused.map_or(0, |last| {
             last.saturating_sub(trip.high.saturating_add(self.lag))
         });
         Some(Interval::new(low.min(high), high))
+    }
+
+    /// When the last request began that was refused because it was open. Those just before the call that ends the silence may
+    /// have been refused because that one was on its way already.
+    fn last_refused(&self, silence: &Silence) -> Option<u64> {
+        let span = Span {
+            from: silence.span.from,
+            to: silence.span.to.saturating_sub(self.lag),
+        };
+        requests(self.question.view, self.demand, span)
+            .filter(|r| r.attempt.ended <= silence.span.to && r.attempt.outcome.is_answered())
+            .map(|r| r.attempt.begun)
+            .max()
     }
 }
 
