@@ -206,13 +206,24 @@ fn the_capacity_of_a_service_is_found_between_what_it_bears_and_what_it_does_not
          [[expect]]\nheadroom_at_least = 2.0\n\
          [[expect]]\nheadroom_at_least = 8.0\n",
     );
-    let exit = test(&text, &["--output", "json"]);
-    let document = document(&exit);
-    assert_eq!(exit.code, Some(1), "{}\n{document:#}", exit.stderr);
-    let twice = verdict(&document, "expect[0].headroom_at_least");
-    assert_eq!(twice["verdict"], "pass", "{document:#}");
-    let eight = verdict(&document, "expect[1].headroom_at_least");
-    assert_eq!(eight["verdict"], "fail", "{document:#}");
+    // A machine that is busy with other things makes it inconclusive, never wrong; three times in a row is no chance.
+    let (document, twice) = (0..3)
+        .find_map(|_| {
+            let exit = test(&text, &["--output", "json"]);
+            let document = document(&exit);
+            let of = |place: &str| verdict(&document, place).clone();
+            let (twice, eight) = (
+                of("expect[0].headroom_at_least"),
+                of("expect[1].headroom_at_least"),
+            );
+            let steps = exit.stderr;
+            assert_ne!(twice["verdict"], "fail", "{twice:#}\n{steps}");
+            assert_ne!(eight["verdict"], "pass", "{eight:#}\n{steps}");
+            let known = twice["verdict"] == "pass" && eight["verdict"] == "fail";
+            assert!(!known || exit.code == Some(1), "{:?}", exit.code);
+            known.then_some((document, twice))
+        })
+        .expect("both of them conclusive in one of three runs");
     let capacity = &document["capacity"];
     let (kept, broken) = (capacity["kept"].as_f64(), capacity["broken"].as_f64());
     // What sleeps cannot be faster; a backlog of 200 ms takes a while to grow.
@@ -228,8 +239,6 @@ fn the_capacity_of_a_service_is_found_between_what_it_bears_and_what_it_does_not
         let (rate, achieved) = (step["rate"].as_f64(), step["achieved"].as_f64());
         assert!(achieved < Some(250.0) && rate >= Some(40.0), "{step:#}");
     }
-    // Overload on purpose is not what other limits are about.
-    assert_eq!(document["phases"].as_array().expect("a list").len(), 2);
 }
 
 #[test]

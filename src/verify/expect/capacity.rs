@@ -159,7 +159,7 @@ mod tests {
         assert_eq!(judgement.verdict, Verdict::Pass);
         assert_eq!(judgement.measured, "2.10x (105.0/s)");
         assert_eq!(judgement.evidence.notes.len(), 2);
-        assert_eq!(judgement.evidence.figures["broken_per_second"], 115.0);
+        assert!((judgement.evidence.figures["broken_per_second"] - 115.0).abs() < 1e-6);
         let judgement = judged(Some(64.0), None, Ended::Ceiling, 2.0);
         assert_eq!(judgement.measured, ">= 64.00x (3200.0/s)");
         let judgement = judged(Some(1.8), Some(1.9), Ended::Found, 2.0);
