@@ -13,6 +13,7 @@ use crate::report::{Form, Suite};
 use crate::verify::document::Document;
 use crate::verify::plan::{Ends, Test};
 use crate::verify::run::{self, RunError};
+use crate::verify::search::Steps;
 use crate::verify::suite::{self, Source};
 use crate::verify::verdict::Counts;
 use crate::verify::watch::Companion;
@@ -242,10 +243,15 @@ fn read_all(args: &Args) -> Result<Vec<(Test, Config)>, Problems> {
 }
 
 fn shorten(test: &mut Test) {
+    let shorter = |length: Duration| (length / 5).max(SHORTEST.min(length));
     for phase in &mut test.phases {
-        phase.ends = match phase.ends {
-            Ends::After(length) => Ends::After((length / 5).max(SHORTEST.min(length))),
+        phase.ends = match &phase.ends {
+            Ends::After(length) => Ends::After(shorter(*length)),
             Ends::Samples(samples) => Ends::Samples((samples / 5).max(1)),
+            Ends::Search(steps) => Ends::Search(Steps {
+                within: shorter(steps.within),
+                ..steps.clone()
+            }),
         };
     }
 }

@@ -17,9 +17,10 @@ fn verdict(trace: &Trace, what: &dyn Expectation) -> Verdict {
     };
     let case = Case {
         view: View::new(trace, &topology),
-        warm_up: Vec::new(),
+        apart: Vec::new(),
         lanes: BTreeMap::new(),
         stopped: None,
+        capacity: None,
     };
     let scope = Scope {
         proxy: Some("cache".into()),
