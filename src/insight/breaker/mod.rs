@@ -4,6 +4,7 @@
 //! come again. What a breaker is set to is never seen, only bounded: calls that were in flight when it tripped make the count of
 //! failures an interval, and a breaker that looks at the clock only when it is called makes its open time one.
 
+mod closed;
 mod episode;
 mod fail_fast;
 
@@ -18,6 +19,7 @@ use super::silence::{Cause, Silence, requests, silences};
 use super::view::{Span, View};
 use super::{MILLISECOND, SECOND, seconds};
 use crate::measure::trace::ProxyIndex;
+use closed::{Closed, most_in_flight};
 use episode::Episodes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -236,7 +238,7 @@ impl Question<'_, '_> {
         if self.group.process.is_some() {
             self.borrow_causes(demand, &mut silences);
         }
-        let closed = |why: &str| self.stayed_closed(demand, &calls, why);
+        let closed = |why: &str| Closed::stayed(self, demand, &calls, why);
         let Some(first) = silences.first() else {
             return Err(closed("calls went on"));
         };
@@ -279,40 +281,6 @@ impl Question<'_, '_> {
             }
         }
     }
-
-    /// No breaker was seen to open: how much it was given reason to.
-    fn stayed_closed(&self, demand: &Demand, calls: &[Call], why: &str) -> Closed {
-        let mut evidence = Evidence::default();
-        let run = longest_run(calls, &mut evidence);
-        let in_flight = most_in_flight(calls);
-        evidence.figure("failures_in_a_row", run as f64);
-        evidence.figure("calls_in_flight", in_flight as f64);
-        evidence.note(why);
-        let affected = self.view.affected(self.proxy);
-        let due = affected.map_or(0.0, |span| demand.expected(self.view, span));
-        evidence.figure("calls_due", due);
-        let missing = Unknown::new(
-            format!("no breaker was seen to open: {why}"),
-            "nothing, where none is meant to; else a longer fault phase or a higher rate",
-        );
-        let opening = Finding::known(
-            Opening::StayedClosed {
-                failures: run,
-                in_flight,
-            },
-            evidence,
-        );
-        Closed::of(opening, missing)
-    }
-}
-
-/// It was not seen open: what that says of its opening, and why nothing is known of the rest.
-struct Closed(Box<(Finding<Opening>, Unknown)>);
-
-impl Closed {
-    fn of(opening: Finding<Opening>, missing: Unknown) -> Self {
-        Self(Box::new((opening, missing)))
-    }
 }
 
 fn unknown<T>(missing: &Unknown) -> Finding<T> {
@@ -320,39 +288,6 @@ fn unknown<T>(missing: &Unknown) -> Finding<T> {
         answer: Err(missing.clone()),
         evidence: Evidence::default(),
     }
-}
-
-/// Failures with no success between them, the longest run, in the order in which calls ended.
-fn longest_run(calls: &[Call], evidence: &mut Evidence) -> u64 {
-    let mut ended: Vec<&Call> = calls.iter().collect();
-    ended.sort_by_key(|c| c.end);
-    let (mut run, mut longest) = (0, 0);
-    for call in ended {
-        if call.failed {
-            run += 1;
-            evidence.observe(call.end);
-        } else {
-            run = 0;
-        }
-        longest = longest.max(run);
-    }
-    longest
-}
-
-fn most_in_flight(calls: &[Call]) -> u64 {
-    let mut edges: Vec<(u64, i64)> = Vec::with_capacity(calls.len() * 2);
-    for call in calls {
-        edges.push((call.start, 1));
-        edges.push((call.end, -1));
-    }
-    // An end before a begin of the same moment: they are not at once.
-    edges.sort_unstable();
-    let (mut now, mut most) = (0, 0);
-    for (_, step) in edges {
-        now += step;
-        most = most.max(now);
-    }
-    u64::try_from(most).unwrap_or(0)
 }
 
 /// How long the client takes from a reply on the wire to what it does next, all but one time in a hundred.

@@ -67,11 +67,13 @@ def truth(app, variant, kind):
 def told(built, variant):
     comes_back = built["half_open"] != "never" and built["open_s"] < 2 and not built["gone_s"]
     counts = built["breaker"] in COUNTING
+    stops = built["breaker"] != "none" or built["gone_s"] > 0
     endless = built["attempts"] > 1000
     holds = {
         # One call that never ends is one failure.
         "opens_after": (counts and built["threshold"] == 5, not endless and workers(variant) == 1),
-        "closes": (built["breaker"] != "none" and built["half_open"] != "never", built["breaker"] != "none" and comes_back),
+        # To give it up for a time is a breaker, too, of one failure.
+        "closes": (stops and built["half_open"] != "never" and built["gone_s"] < 1000, stops and comes_back),
         "retries_at_most": (built["attempts"] <= 2, True),
         "recovers_within": (comes_back, True),
     }
