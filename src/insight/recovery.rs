@@ -171,7 +171,8 @@ impl<'v, 't> Watched<'v, 't> {
     fn first_success(&self, from: u64) -> Option<u64> {
         let work = &self.view.passed(self.proxy).work;
         let good = |s: &&super::view::Seen<'_>| {
-            s.attempt.ended >= from && s.attempt.fault.is_none() && !super::calls::fails(s)
+            // What was asked earlier may be answered to nobody: a client that gave up without closing is still waiting to try.
+            s.attempt.begun >= from && s.attempt.fault.is_none() && !super::calls::fails(s)
         };
         work.iter().filter(good).map(|s| s.attempt.ended).min()
     }

@@ -21,6 +21,7 @@ fn verdict(trace: &Trace, what: &dyn Expectation) -> Verdict {
         lanes: BTreeMap::new(),
         stopped: None,
         capacity: None,
+        broken: BTreeMap::new(),
     };
     let scope = Scope {
         proxy: Some("cache".into()),
