@@ -97,6 +97,25 @@ def http1():
         yield tape([(b">", post + rest), (b"<", b"HTTP/1.1 100 Continue\r\n\r\n" + ok)])
 
 
+def sql():
+    statements = [
+        b"select * from only \"S\".\"a\"\"b\" as t, lateral x.y where a = 'it''s' and b = E'it\\'s' and c = 1.5e-3",
+        b"with recursive a (n) as (select $$a$$ union all select $q$ $$ $q$) select * from a join b using (id)",
+        b"/* a /* b */ c */ insert into t (a) values (-1), (+.5), (0x1F) -- d\n on conflict do nothing; select 2",
+        b"update t set a = b'101', c = X'1F', d = U&'d\\0061' uescape '!' where e::text like 'x%'",
+        b"copy (select a from t) to stdout with (format csv, delimiter '|')",
+        b"merge into t using s on t.a = s.a when matched then delete",
+        b"do $do$ begin perform $1; end $do$",
+        b"select 'a'\n  'b', \"\xc3\xa9\", a$b$, $1, \xff",
+        b"delete from a.b.c where d in (1, 2, 3) returning *",
+        b"select '",
+        b"select \"",
+        b"select $a$ $b$",
+    ]
+    for number, statement in enumerate(statements):
+        yield bytes([number]) + statement
+
+
 def config():
     for path in sorted(ROOT.glob("profiles/**/*.toml")):
         yield path.read_bytes()
@@ -162,7 +181,7 @@ def injector():
 
 
 def main():
-    for target in [redis, postgres, http1, config, admin, injector]:
+    for target in [redis, postgres, http1, sql, config, admin, injector]:
         folder = Path(sys.argv[1]) / target.__name__
         folder.mkdir(parents=True, exist_ok=True)
         for number, seed in enumerate(target()):

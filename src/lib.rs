@@ -7,6 +7,7 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod fault;
+mod folder;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod insight;

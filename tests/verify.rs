@@ -186,6 +186,83 @@ fn transactions_on_postgres() {
     );
 }
 
+/// A Postgres that does one thing after the other, each for five milliseconds: it bears 200 a second, and never more.
+fn one_at_a_time(postgres: &Postgres, load: &str, expected: &str) -> String {
+    format!(
+        "[[proxy]]\nname = 'db'\nprotocol = 'postgres'\nlisten = 0\nupstream = '127.0.0.1:{}'\n\
+         [[load]]\nproxy = 'db'\ntimeout = '2s'\nstatements = ['SELECT pg_advisory_xact_lock(1), pg_sleep(0.005)']\n{load}\
+         [[phase]]\nkind = 'warm-up'\nfor = '300ms'\n{expected}",
+        postgres.address().port()
+    )
+}
+
+#[test]
+fn the_capacity_of_a_service_is_found_between_what_it_bears_and_what_it_does_not() {
+    let postgres = Postgres::start();
+    let text = one_at_a_time(
+        &postgres,
+        "rate = '40/s'\nsearch = { metric = 'p95', limit = '200ms' }\n",
+        "[[phase]]\nkind = 'capacity'\nfor = '24s'\nstep = '1s'\n\
+         [[expect]]\nheadroom_at_least = 2.0\n\
+         [[expect]]\nheadroom_at_least = 8.0\n",
+    );
+    // A machine that is busy with other things makes it inconclusive, never wrong; three times in a row is no chance.
+    let (document, twice) = (0..3)
+        .find_map(|_| {
+            let exit = test(&text, &["--output", "json"]);
+            let document = document(&exit);
+            let of = |place: &str| verdict(&document, place).clone();
+            let (twice, eight) = (
+                of("expect[0].headroom_at_least"),
+                of("expect[1].headroom_at_least"),
+            );
+            let steps = exit.stderr;
+            assert_ne!(twice["verdict"], "fail", "{twice:#}\n{steps}");
+            assert_ne!(eight["verdict"], "pass", "{eight:#}\n{steps}");
+            let known = twice["verdict"] == "pass" && eight["verdict"] == "fail";
+            assert!(!known || exit.code == Some(1), "{:?}", exit.code);
+            known.then_some((document, twice))
+        })
+        .expect("both of them conclusive in one of three runs");
+    let capacity = &document["capacity"];
+    let (kept, broken) = (capacity["kept"].as_f64(), capacity["broken"].as_f64());
+    // What sleeps cannot be faster; a backlog of 200 ms takes a while to grow.
+    assert!(kept >= Some(2.0) && kept < Some(6.5), "{capacity:#}");
+    assert!(broken > kept && broken <= Some(8.0), "{capacity:#}");
+    let steps = capacity["steps"].as_array().expect("a list");
+    let notes = twice["evidence"]["notes"].as_array().expect("a list");
+    assert!(
+        steps.len() >= 5 && notes.len() == steps.len(),
+        "{document:#}"
+    );
+    for step in steps {
+        let (rate, achieved) = (step["rate"].as_f64(), step["achieved"].as_f64());
+        assert!(achieved < Some(250.0) && rate >= Some(40.0), "{step:#}");
+    }
+}
+
+#[test]
+fn a_load_generator_at_its_end_is_no_slow_service() {
+    let redis = Redis::start();
+    let text = proxy(&redis)
+        + "[[load]]\nproxy = 'redis'\ntimeout = '1s'\nrate = '95000/s'\ncommands = ['GET a']\n\
+           search = { metric = 'p95', limit = '10ms' }\n\
+           [[phase]]\nkind = 'capacity'\nfor = '8s'\nstep = '500ms'\n\
+           [[expect]]\nheadroom_at_least = 1.0\n";
+    let exit = test(&text, &["--output", "json"]);
+    let document = document(&exit);
+    assert_eq!(exit.code, Some(3), "{}\n{document:#}", exit.stderr);
+    let row = verdict(&document, "expect[0].headroom_at_least");
+    let reason = row["reason"].as_str().expect("a reason");
+    assert!(
+        ["load generator", "not sent", "on this machine"]
+            .iter()
+            .any(|word| reason.contains(word)),
+        "{row:#}"
+    );
+    assert_eq!(document["capacity"]["broken"], Value::Null);
+}
+
 /// What is added to a profile that is right; the exit code is 2; a place and a word of what is said.
 const WRONG: &[(&str, &str, &str)] = &[
     (
@@ -230,6 +307,47 @@ const WRONG: &[(&str, &str, &str)] = &[
         "did you mean `p50`",
     ),
     ("[[phase]]\nkind = 'steady'\n", "phase[1]", "for = \"10s\""),
+    (
+        "[[phase]]\nkind = 'capacity'\nfor = '60s'\n",
+        "phase[1]",
+        "no load says what it has to keep to",
+    ),
+    (
+        "[[load]]\nproxy = 'redis'\nlane = 'b'\nrate = '5/s'\ncommands = ['PING']\nsearch = { metric = 'p95', limit = '1s' }\n",
+        "load[1].search",
+        "kind = \"capacity\"",
+    ),
+    (
+        "[[load]]\nproxy = 'redis'\nlane = 'b'\nrate = '5/s'\ncommands = ['PING']\nsearch = { metric = 'p95', limit = '1s' }\n\
+         [[phase]]\nkind = 'capacity'\nfor = '9s'\n[[expect]]\nheadroom_at_least = 2.0\n",
+        "expect[1].headroom_at_least",
+        "needs 31s of a phase of kind capacity",
+    ),
+    (
+        "[[load]]\nproxy = 'redis'\nlane = 'b'\ncallers = 1\ncommands = ['PING']\nsearch = { metric = 'p95', limit = '1s' }\n",
+        "load[1].search",
+        "only the rate of the open model",
+    ),
+    (
+        "[[load]]\nproxy = 'redis'\nlane = 'b'\nrate = '5/s'\ncommands = ['PING']\nsearch = { metric = 'p95', limit = 1.0 }\n",
+        "load[1].search.limit",
+        "like limit = \"100ms\"",
+    ),
+    (
+        "[[expect]]\nheadroom_at_least = 2.0\n",
+        "expect[1].headroom_at_least",
+        "no phase in which the rate is stepped",
+    ),
+    (
+        "[[load]]\nproxy = 'redis'\nlane = 'b'\nstages = [{ rate = '5/s' }]\ncommands = ['PING']\n",
+        "load[1].stages[0]",
+        "how long it is",
+    ),
+    (
+        "[[load]]\nproxy = 'redis'\nlane = 'b'\ncanary = true\ncallers = 1\ncommands = ['PING']\n",
+        "load[1].canary",
+        "a canary has a rate",
+    ),
     (
         "[[phase]]\nkind = 'fault'\nfor = '1s'\n",
         "phase[1].kind",

@@ -11,6 +11,7 @@ use crate::demo::drive::{DriveError, POSTGRES_SESSIONS, Stage, drive};
 use crate::demo::figures::proxy;
 use crate::demo::side_by_side::{self, SideBySideError};
 use crate::demo::table::{Outcome, Report};
+use crate::folder::Folder;
 use crate::protocol::Protocol;
 use crate::proxy::{ControlError, Server, StartError};
 use crate::report::html::Html;
@@ -159,16 +160,14 @@ fn show_both(options: &Options, suite: &Suite) -> io::Result<()> {
     for broken in &suite.errors {
         say(&format!("{}: {}", broken.profile, broken.why));
     }
-    let folder = match &options.report {
-        Some(folder) => folder.clone(),
-        None => std::env::temp_dir(),
+    let (folder, name) = match &options.report {
+        Some(folder) => (folder.clone(), "report.html".to_owned()),
+        None => (
+            std::env::temp_dir(),
+            format!("brownout-demo-{}.html", std::process::id()),
+        ),
     };
-    let name = match options.report {
-        Some(_) => "report.html".to_owned(),
-        None => format!("brownout-demo-{}.html", std::process::id()),
-    };
-    let path = folder.join(name);
-    std::fs::write(&path, Html.render(suite))?;
+    let path = Folder::open(&folder)?.write(&name, Html.render(suite))?;
     say(&format!("open {} to see how", path.display()));
     Ok(())
 }

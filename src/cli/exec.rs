@@ -7,6 +7,7 @@ mod url;
 use super::{COULD_NOT_RUN, USAGE, chain, say};
 use crate::admin::Admin;
 use crate::config::{CONNECT_TIMEOUT, Config, Listen, Problems, ProxyConfig};
+use crate::folder::Folder;
 use crate::measure::Slo;
 use crate::proxy::Server;
 use environment::Found;
@@ -315,8 +316,8 @@ fn tell(args: &Args, outcome: &Outcome) -> Result<(), Failure> {
     document.push('\n');
     if let Some(folder) = &args.report {
         let path = folder.join(REPORT);
-        std::fs::create_dir_all(folder)
-            .and_then(|()| std::fs::write(&path, &document))
+        Folder::open(folder)
+            .and_then(|folder| folder.write(REPORT, &document))
             .map_err(|e| unwritten(&path, &e))?;
     }
     match args.output {

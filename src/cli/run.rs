@@ -5,7 +5,7 @@ use crate::admin::{Admin, AdminError, populate_file};
 use crate::config::{Config, Listen, Problems, ProxyConfig};
 use crate::measure::trace::DEFAULT_LIMIT;
 use crate::protocol::Protocol;
-use crate::proxy::Server;
+use crate::proxy::{Server, limits};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -108,6 +108,7 @@ pub fn run(args: &Args) -> u8 {
         }
     };
     log_to_stderr(&args.log);
+    limits::no_core_dump();
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -3,6 +3,7 @@
 use super::remote::Output;
 use super::{CHECK_FAILED, COULD_NOT_RUN, INCONCLUSIVE, INTERRUPTED, USAGE, chain, say};
 use crate::config::{Config, Problems};
+use crate::folder::Folder;
 use crate::report::csv::Csv;
 use crate::report::html::Html;
 use crate::report::junit::Junit;
@@ -12,6 +13,7 @@ use crate::report::{Form, Suite};
 use crate::verify::document::Document;
 use crate::verify::plan::{Ends, Test};
 use crate::verify::run::{self, RunError};
+use crate::verify::search::Steps;
 use crate::verify::suite::{self, Source};
 use crate::verify::verdict::Counts;
 use crate::verify::watch::Companion;
@@ -166,8 +168,8 @@ fn show(args: &Args, documents: &[Document]) -> io::Result<()> {
 
 /// The document of the suite and its forms, into one folder.
 fn write_report(dir: &Path, suite: &Suite) -> io::Result<()> {
-    std::fs::create_dir_all(dir)?;
-    std::fs::write(dir.join("report.json"), serde_json::to_vec_pretty(suite)?)?;
+    let folder = Folder::open(dir)?;
+    folder.write("report.json", serde_json::to_vec_pretty(suite)?)?;
     let forms: [(&str, &dyn Form); 4] = [
         ("report.html", &Html),
         ("junit.xml", &Junit),
@@ -175,12 +177,10 @@ fn write_report(dir: &Path, suite: &Suite) -> io::Result<()> {
         ("report.csv", &Csv),
     ];
     for (name, form) in forms {
-        std::fs::write(dir.join(name), form.render(suite))?;
+        folder.write(name, form.render(suite))?;
     }
-    say(&format!(
-        "report written to {}",
-        dir.join("report.html").display()
-    ));
+    let page = folder.at("report.html");
+    say(&format!("report written to {}", page.display()));
     Ok(())
 }
 
@@ -243,10 +243,15 @@ fn read_all(args: &Args) -> Result<Vec<(Test, Config)>, Problems> {
 }
 
 fn shorten(test: &mut Test) {
+    let shorter = |length: Duration| (length / 5).max(SHORTEST.min(length));
     for phase in &mut test.phases {
-        phase.ends = match phase.ends {
-            Ends::After(length) => Ends::After((length / 5).max(SHORTEST.min(length))),
+        phase.ends = match &phase.ends {
+            Ends::After(length) => Ends::After(shorter(*length)),
             Ends::Samples(samples) => Ends::Samples((samples / 5).max(1)),
+            Ends::Search(steps) => Ends::Search(Steps {
+                within: shorter(steps.within),
+                ..steps.clone()
+            }),
         };
     }
 }

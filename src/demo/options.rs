@@ -1,6 +1,7 @@
 //! The options of `brownout demo`.
 
 use super::table::Report;
+use crate::folder::Folder;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -41,12 +42,10 @@ impl Options {
 }
 
 fn write_to(directory: &Path, report: &Report) -> io::Result<PathBuf> {
-    std::fs::create_dir_all(directory)?;
-    let path = directory.join(FILE);
+    let folder = Folder::open(directory)?;
     let mut text = serde_json::to_vec_pretty(report)?;
     text.push(b'\n');
-    std::fs::write(&path, text)?;
-    Ok(path)
+    folder.write(FILE, text)
 }
 
 #[cfg(test)]

@@ -118,6 +118,15 @@ impl<'a> Request<'a> {
         })
     }
 
+    /// Whether this is so of one of the keys. Nothing is kept of a look at them.
+    pub fn any_key(&self, so: impl FnMut(&'a [u8]) -> bool) -> bool {
+        match (&self.keys, self.protocol) {
+            (Some(keys), _) => keys.iter().copied().any(so),
+            (None, Protocol::Redis) => redis_keys(self.bytes).any(so),
+            (None, _) => false,
+        }
+    }
+
     /// The header lines of an HTTP request. None on other protocols, while the head is not held whole, or if it has more than 100.
     pub fn headers(&mut self) -> &[httparse::Header<'a>] {
         self.headers.get_or_insert_with(|| match self.protocol {
@@ -200,9 +209,16 @@ impl<'a> Iterator for Arguments<'a> {
 
 /// A number and the CRLF after it.
 fn length(bytes: &[u8]) -> Option<(u64, &[u8])> {
-    let digits = bytes.iter().position(|byte| !byte.is_ascii_digit())?;
-    let value = std::str::from_utf8(&bytes[..digits]).ok()?.parse().ok()?;
-    Some((value, bytes[digits..].strip_prefix(b"\r\n")?))
+    let mut value = 0_u64;
+    let mut digits = 0;
+    while let Some(digit @ b'0'..=b'9') = bytes.get(digits) {
+        value = value
+            .checked_mul(10)?
+            .checked_add(u64::from(digit - b'0'))?;
+        digits += 1;
+    }
+    let rest = bytes[digits..].strip_prefix(b"\r\n")?;
+    (digits > 0).then_some((value, rest))
 }
 
 /// Which arguments of a command are keys, decided argument by argument.

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use super::arguments::Request;
 use super::keyed::Keyed;
-use crate::protocol::{Class, Operation};
+use crate::protocol::{Class, Operation, Protocol};
 
 /// Operations in a page, and pages: together all values of [`Operation`].
 const PAGE: usize = 256;
@@ -27,11 +27,17 @@ pub(super) struct Candidates {
 impl Candidates {
     /// Those that can be about this request.
     #[inline]
-    pub(super) fn about(&self, request: &mut Request<'_>) -> &[u16] {
+    pub(super) fn about(&self, request: &Request<'_>) -> &[u16] {
         match &self.keyed {
             Some(keyed) if !keyed.takes(request) => &keyed.others,
             _ => &self.entries,
         }
+    }
+
+    /// Whether none of them can be about this request, all of which is given.
+    pub(super) fn pass_over(&self, protocol: Protocol, request: &[u8]) -> bool {
+        let keyed = self.keyed.as_ref().filter(|k| k.others.is_empty());
+        keyed.is_some_and(|keyed| !keyed.takes(&Request::new(protocol, request)))
     }
 }
 

@@ -183,12 +183,16 @@ impl Plan {
             .any(|entry| entry.active.fault().matcher().needs_statement())
     }
 
-    /// Whether a fault in it is about exchanges of this operation. Where none is, [`Plan::decide`] finds nothing, whatever else is
-    /// true of the exchange.
+    /// Whether no fault in it can be about this request, all of which is given: [`Plan::decide`] would find nothing, and nothing
+    /// would count.
     #[inline]
-    pub fn is_about(&self, operation: Operation, class: Class) -> bool {
-        self.candidates(operation, class)
-            .is_some_and(|candidates| !candidates.entries.is_empty())
+    pub fn leaves_alone(&self, operation: Operation, class: Class, request: &[u8]) -> bool {
+        let (Some(candidates), Some(catalog)) =
+            (self.candidates(operation, class), self.catalog.as_ref())
+        else {
+            return true;
+        };
+        candidates.entries.is_empty() || candidates.pass_over(catalog.protocol(), request)
     }
 
     /// What to do with this exchange. To be asked exactly once for each: gates count.
@@ -216,7 +220,7 @@ impl Plan {
         {
             let mut request = Request::new(catalog.protocol(), subject.request)
                 .knowing(subject.said, subject.exchange);
-            for at in candidates.about(&mut request) {
+            for at in candidates.about(&request) {
                 let entry = &self.entries[usize::from(*at)];
                 if side.is_none_or(|side| entry.acts_on_side(side)) {
                     entry.act(subject, &mut request, &mut decision);

@@ -47,6 +47,11 @@ fn admin() {
 }
 
 #[test]
+fn sql() {
+    replay("sql", super::sql::sql);
+}
+
+#[test]
 fn injector() {
     replay("injector", super::injector::injector);
 }

@@ -6,6 +6,7 @@ pub mod admin;
 pub mod config;
 pub mod decoder;
 pub mod injector;
+pub mod sql;
 pub mod tape;
 
 #[cfg(test)]

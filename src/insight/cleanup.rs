@@ -176,8 +176,12 @@ fn forgotten(view: &View<'_>, proxy: ProxyIndex, evidence: &mut Evidence) -> u64
     }
     let mut rest: Vec<(u64, u64)> = open.into_iter().collect();
     rest.sort_unstable();
+    let sessions = &view.passed(proxy).sessions;
     for (session, since) in rest {
-        end(Some(since), active.get(&session), view.span.to, evidence);
+        // A connection takes its transaction with it.
+        let closed = sessions.get(&session).and_then(|s| s.closed);
+        let until = closed.map_or(view.span.to, |(at, _)| at);
+        end(Some(since), active.get(&session), until, evidence);
     }
     forgotten
 }

@@ -5,7 +5,7 @@ use super::demand::Demand;
 use super::finding::{Evidence, Finding};
 use super::millis;
 use super::sample::needed;
-use super::view::View;
+use super::view::{Span, View};
 use super::window::Window;
 use crate::measure::trace::{Name, ProxyIndex};
 use schemars::JsonSchema;
@@ -20,6 +20,25 @@ const SLOWER: f64 = 1.2;
 
 /// or by as much as this, where it is small.
 const SMALL: u64 = 5 * super::MILLISECOND;
+
+/// Parts of the fault that are looked at one by one: what a fault does it does all the while, and a machine that stands still for a
+/// moment makes many requests late at once.
+const PARTS: u64 = 5;
+
+/// Parts in which a route has to be slower.
+const MOST_PARTS: usize = 3;
+
+/// A request passes the proxy twice.
+const PASSES: u64 = 2;
+
+/// Whether a route is slower than before.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Slower {
+    No,
+    /// The machine may be the reason.
+    Doubtful,
+    Yes,
+}
 
 /// One route, before and during the fault.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -91,14 +110,17 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Containment> {
         .iter()
         .map(|r| r.attempt.operation)
         .collect();
-    let compare = |route: Name| {
-        let passed = view.passed(api);
-        let before = Window::of(passed, view.baseline, Some(route));
-        let during = Window::of(passed, affected, Some(route));
-        route_of(view, &demand, route, &before, &during)
-    };
-    let mut routes: Vec<Route> = names.into_iter().map(compare).collect();
-    routes.sort_by(|a, b| a.route.cmp(&b.route));
+    let spans = [view.baseline, affected];
+    let mut compared: Vec<(Route, Slower)> = names
+        .into_iter()
+        .map(|route| route_of(view, &demand, api, route, spans))
+        .collect();
+    compared.sort_by(|(a, _), (b, _)| a.route.cmp(&b.route));
+    let doubtful = compared
+        .iter()
+        .find(|(route, slower)| route.needs_it == Some(false) && *slower == Slower::Doubtful)
+        .map(|(route, _)| route.route.clone());
+    let routes: Vec<Route> = compared.into_iter().map(|(route, _)| route).collect();
     let without: Vec<&Route> = routes
         .iter()
         .filter(|r| r.needs_it == Some(false))
@@ -126,6 +148,15 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Containment> {
         _ => false,
     });
     let contained = !spilled && without.iter().all(|r| !r.suffered);
+    if contained && let Some(route) = doubtful {
+        return Finding::unknown(
+            format!(
+                "`{route}` was slower for a part of the fault, or by no more than the proxy itself was late: the machine may be the reason"
+            ),
+            "less at once on this machine, or a longer fault phase",
+            evidence,
+        );
+    }
     Finding::known(
         Containment {
             contained,
@@ -136,25 +167,35 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Containment> {
     )
 }
 
+/// `spans`: before and during the fault.
 fn route_of(
     view: &View<'_>,
     demand: &Demand,
+    api: ProxyIndex,
     route: Name,
-    before: &Window,
-    during: &Window,
-) -> Route {
+    spans: [Span; 2],
+) -> (Route, Slower) {
+    let [before, during] = spans.map(|span| Window::of(view.passed(api), span, Some(route)));
     let p95 = |w: &Window| {
         let enough = w.latency.len() as u64 >= needed(0.95);
         w.latency.quantile(0.95).filter(|_| enough)
     };
-    let (calm, hit) = (p95(before), p95(during));
+    let (calm, hit) = (p95(&before), p95(&during));
     let slower = match (calm, hit) {
-        // What the proxy itself is late by is no damage.
         (Some(calm), Some(hit)) => {
-            let late = view.usually_late();
-            hit > ((calm as f64 * SLOWER) as u64).max(calm + SMALL) + late
+            let limit = ((calm as f64 * SLOWER) as u64).max(calm + SMALL);
+            // What the proxy itself is late by is no damage.
+            let late = PASSES * view.late(spans[1]);
+            let parts = || slow_parts(view, api, route, spans[1], limit + late);
+            if hit <= limit {
+                Slower::No
+            } else if hit <= limit + late || parts() < MOST_PARTS {
+                Slower::Doubtful
+            } else {
+                Slower::Yes
+            }
         }
-        _ => false,
+        _ => Slower::No,
     };
     let errors = [before.error_rate(), during.error_rate()];
     let failing = errors[1].is_some_and(|during| during > errors[0].unwrap_or(0.0) + MORE_ERRORS);
@@ -163,22 +204,33 @@ fn route_of(
     } else {
         demand.does_without(route).then_some(false)
     };
-    Route {
+    let found = Route {
         route: view.trace.names.get(route).to_owned(),
         needs_it,
         requests: [before.ended as u64, during.ended as u64],
         error_rate: errors,
         p95_ms: [calm.map(millis), hit.map(millis)],
-        suffered: slower || failing,
-    }
+        suffered: slower == Slower::Yes || failing,
+    };
+    (found, slower)
 }
 
-fn spills(
-    view: &View<'_>,
-    proxy: ProxyIndex,
-    api: ProxyIndex,
-    affected: super::view::Span,
-) -> Vec<Spill> {
+/// Parts of a time in which more than one in twenty requests of a route took longer than this.
+fn slow_parts(view: &View<'_>, api: ProxyIndex, route: Name, span: Span, limit: u64) -> usize {
+    let length = span.length().div_ceil(PARTS).max(1);
+    let parts = (span.from..span.to).step_by(length as usize);
+    let slow = parts.filter(|from| {
+        let part = Span {
+            from: *from,
+            to: from.saturating_add(length).min(span.to),
+        };
+        let window = Window::of(view.passed(api), part, Some(route));
+        window.latency.quantile(0.95).is_some_and(|p95| p95 > limit)
+    });
+    slow.count()
+}
+
+fn spills(view: &View<'_>, proxy: ProxyIndex, api: ProxyIndex, affected: Span) -> Vec<Spill> {
     let requests = view.passed(api);
     let requests = [view.baseline, affected].map(|span| Window::of(requests, span, None).begun);
     let all = (0..).map(ProxyIndex).zip(&view.trace.header.proxies);

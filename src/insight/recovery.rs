@@ -26,6 +26,12 @@ const TINY: u64 = 5 * super::MILLISECOND;
 /// Calls may be fewer than due by this factor.
 const FEWER: f64 = 0.9;
 
+/// A request passes the proxy twice, and may be late by as much as the proxy each time.
+const PASSES: u64 = 2;
+
+/// In the evidence: seconds to recovery where all that the proxy itself was late by is taken for its own doing, if that makes them fewer.
+pub const SECONDS_AT_LEAST: &str = "seconds_at_least";
+
 /// Answers that a window needs before its error rate means something.
 const LEAST: usize = 30;
 
@@ -89,7 +95,14 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex, stable: u64) -> Finding<Recover
             evidence,
         );
     }
-    match judge.first_stable(affected.to, stable) {
+    let found = judge.first_stable(affected.to, stable, 0);
+    let lenient = judge.first_stable(affected.to, stable, PASSES);
+    if let Some((at, _)) = lenient
+        && found.as_ref().is_none_or(|(found, _)| *found > at)
+    {
+        evidence.figure(SECONDS_AT_LEAST, seconds(at - affected.to));
+    }
+    match found {
         Some((at, window)) => {
             evidence.samples = window.ended as u64;
             evidence.first = Some(at);
@@ -104,6 +117,11 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex, stable: u64) -> Finding<Recover
             };
             Finding::known(recovery, evidence)
         }
+        None if lenient.is_some() => Finding::unknown(
+            "it was slower than before by no more than the proxy itself was late: the machine may be the reason",
+            "less at once on this machine",
+            evidence,
+        ),
         None => judge.never(evidence, affected, stable),
     }
 }
@@ -153,7 +171,8 @@ impl<'v, 't> Watched<'v, 't> {
     fn first_success(&self, from: u64) -> Option<u64> {
         let work = &self.view.passed(self.proxy).work;
         let good = |s: &&super::view::Seen<'_>| {
-            s.attempt.ended >= from && s.attempt.fault.is_none() && !super::calls::fails(s)
+            // What was asked earlier may be answered to nobody: a client that gave up without closing is still waiting to try.
+            s.attempt.begun >= from && s.attempt.fault.is_none() && !super::calls::fails(s)
         };
         work.iter().filter(good).map(|s| s.attempt.ended).min()
     }
@@ -166,13 +185,15 @@ struct Judge<'v, 't> {
 }
 
 impl Judge<'_, '_> {
-    fn is_good(&self, span: Span) -> Option<Window> {
+    /// `passes`: how often the lateness of the proxy is borne.
+    fn is_good(&self, span: Span, passes: u64) -> Option<Window> {
         let window = self.watched.window(span);
         let errors = window.error_rate()?;
+        let late = passes * self.watched.view.late(span);
         // A percentile is only held against the limit on as many samples as it needs.
         let slow = window.latency.len() >= needed(0.95) as usize
             && window.latency.quantile(0.95).unwrap_or(0)
-                > ((self.p95 as f64 * SLOWER) as u64).max(self.p95 + TINY);
+                > ((self.p95 as f64 * SLOWER) as u64).max(self.p95 + TINY) + late;
         let good = window.ended >= LEAST
             && errors <= self.errors + MORE_ERRORS
             && !slow
@@ -181,7 +202,7 @@ impl Judge<'_, '_> {
     }
 
     /// The first time of this length that is good from begin to end.
-    fn first_stable(&self, from: u64, stable: u64) -> Option<(u64, Window)> {
+    fn first_stable(&self, from: u64, stable: u64, passes: u64) -> Option<(u64, Window)> {
         let step = (stable / 60).max(super::MILLISECOND);
         let end = self.watched.view.span.to;
         let mut at = from;
@@ -190,7 +211,7 @@ impl Judge<'_, '_> {
                 from: at,
                 to: at + stable,
             };
-            match self.is_good(span) {
+            match self.is_good(span, passes) {
                 Some(window) => return Some((self.begin(at, step), window)),
                 None => at += step,
             }

@@ -57,8 +57,6 @@ pub struct Silence {
     pub cause: Cause,
     /// The first request that was answered without a call: when it was answered.
     pub first_rejected: Option<u64>,
-    /// The last one: when it began.
-    pub last_rejected: Option<u64>,
     /// How many.
     pub rejected: u64,
 }
@@ -111,7 +109,6 @@ fn look(
         due,
         cause: cause(view, proxy, &inside, span, usual),
         first_rejected: rejected.iter().map(|r| r.attempt.ended).min(),
-        last_rejected: rejected.iter().map(|r| r.attempt.begun).max(),
         rejected: rejected.len() as u64,
     }
 }

@@ -3,7 +3,7 @@
 use super::simulation::{CACHE, MS, Service};
 use super::timeout::{Manner, Waiting};
 use super::*;
-use crate::measure::trace::{Attempt, Header, Outcome, Proxy, Trace, VERSION};
+use crate::measure::trace::{Attempt, CloseSide, Header, Outcome, Proxy, Trace, VERSION};
 use crate::measure::trace::{ProxyIndex, Record};
 use crate::protocol::{Class, Protocol, Transaction};
 use proptest::prelude::*;
@@ -176,6 +176,80 @@ fn damage_that_stays_in_is_contained() {
     );
 }
 
+/// A service whose health takes 100 ms longer from one moment to another.
+fn slower_health(from: u64, to: u64) -> Trace {
+    let service = Service {
+        threshold: None,
+        ..Service::default()
+    };
+    let mut trace = service.run();
+    let health = trace.names.find("GET /health");
+    for record in &mut trace.records {
+        if let Record::Attempt(attempt) = record
+            && Some(attempt.operation) == health
+            && (from..to).contains(&attempt.begun)
+        {
+            attempt.ended += 100 * MS;
+        }
+    }
+    trace.sort();
+    trace
+}
+
+#[test]
+fn a_machine_that_stands_still_for_a_moment_is_no_damage() {
+    let (from, to) = Service::default().fault;
+    let trace = slower_health(from + 1_000 * MS, from + 2_000 * MS);
+    let missing = containment::infer(&view(&trace), CACHE).answer;
+    assert!(missing.is_err_and(|m| m.reason.contains("machine")));
+    let trace = slower_health(from, to);
+    let found = containment::infer(&view(&trace), CACHE);
+    assert!(
+        !found.value().expect("all the while").contained,
+        "{found:?}"
+    );
+}
+
+#[test]
+fn a_service_is_not_called_slow_for_what_the_proxy_is_late_by() {
+    let (_, fault_end) = Service::default().fault;
+    let mut trace = slower_recovery(fault_end);
+    let stable = 3 * SECOND;
+    let found = recovery::infer(&view(&trace), CACHE, stable);
+    let missing = found.answer.expect_err("it stays slow");
+    assert!(missing.reason.contains("not itself"), "{missing:?}");
+    for second in 1..=14 {
+        trace.records.push(Record::Lag {
+            at: second * SECOND,
+            longest: 20 * MS,
+        });
+    }
+    trace.sort();
+    let found = recovery::infer(&view(&trace), CACHE, stable);
+    assert!(found.evidence.figures[recovery::SECONDS_AT_LEAST] < 1.0);
+    let missing = found.answer.expect_err("it is not known");
+    assert!(missing.reason.contains("proxy itself"), "{missing:?}");
+}
+
+/// All requests take 30 ms longer from one moment on.
+fn slower_recovery(from: u64) -> Trace {
+    let service = Service {
+        threshold: None,
+        ..Service::default()
+    };
+    let mut trace = service.run();
+    for record in &mut trace.records {
+        if let Record::Attempt(attempt) = record
+            && attempt.proxy == simulation::API
+            && attempt.begun >= from
+        {
+            attempt.ended += 30 * MS;
+        }
+    }
+    trace.sort();
+    trace
+}
+
 #[test]
 fn damage_that_spreads_is_seen() {
     let trace = of(&Service {
@@ -308,6 +382,29 @@ fn a_transaction_that_nobody_ends_is_found() {
     let leftovers = found.value().expect("long enough");
     assert_eq!(leftovers.forgotten_transactions, 1);
     assert!(!leftovers.is_clean());
+}
+
+#[test]
+fn a_transaction_ends_with_its_connection() {
+    let mut hand = ByHand::new();
+    hand.opened(1, 0);
+    hand.0.records.push(Record::Transaction {
+        at: SECOND,
+        proxy: DB,
+        session: 1,
+        state: Transaction::Begin,
+    });
+    hand.statement(1, (SECOND, 2 * SECOND), Outcome::ClientGone, true);
+    hand.0.records.push(Record::Closed {
+        at: 2 * SECOND,
+        proxy: DB,
+        session: 1,
+        by: CloseSide::Client,
+    });
+    hand.statement(2, (20 * SECOND, 21 * SECOND), Outcome::Ok, false);
+    let found = cleanup::infer(&view(&hand.sorted()), DB);
+    let leftovers = found.value().expect("long enough");
+    assert_eq!(leftovers.forgotten_transactions, 0, "{leftovers:?}");
 }
 
 #[test]

@@ -182,7 +182,7 @@ fn cascades(view: &View<'_>, proxy: ProxyIndex) -> HashMap<usize, u64> {
 }
 
 /// Calls that were still out well after the request of the service's API that they were for had its answer.
-fn went_on(view: &View<'_>, proxy: ProxyIndex) -> usize {
+pub(super) fn went_on(view: &View<'_>, proxy: ProxyIndex) -> usize {
     let requests = view.api_requests();
     let calls = Calls::of(view, proxy, Reading::Apart);
     let out = calls.calls.iter().filter(|call| {

@@ -7,9 +7,10 @@ use super::collector::Proxy;
 use super::operations::Key;
 use super::window::Slice;
 use super::{Collector, Meta};
+use crate::folder::Folder;
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -77,7 +78,7 @@ impl HlogWriter {
             let path = path.to_owned();
             move |source| HlogError { path, source }
         };
-        std::fs::create_dir_all(dir).map_err(at(dir))?;
+        let folder = Folder::open(dir).map_err(at(dir))?;
         let stamp = humantime::format_rfc3339_seconds(started).to_string();
         let stamp = stamp.replace(['-', ':'], "");
         for run in 1..=MAX_SAME_SECOND {
@@ -86,8 +87,9 @@ impl HlogWriter {
             } else {
                 format!("-{run}")
             };
-            let path = dir.join(format!("brownout-{stamp}{suffix}.hlog"));
-            match OpenOptions::new().append(true).create_new(true).open(&path) {
+            let name = format!("brownout-{stamp}{suffix}.hlog");
+            let path = folder.at(&name);
+            match folder.create(&name) {
                 Ok(file) => {
                     return Self::begin(Box::new(file), path.clone(), started).map_err(at(&path));
                 }

@@ -100,7 +100,8 @@ pub struct Sample {
     pub status: Status,
     /// Last request byte seen to last reply byte sent on: with injected time.
     pub client: u64,
-    /// Last request byte sent on to last reply byte seen: without injected time. `None`: the server never saw it.
+    /// Last request byte sent on to last reply byte seen: without injected time. Where nothing was held it is `client`, whose few
+    /// microseconds of the proxy's own are not told apart. `None`: the server never saw it.
     pub upstream: Option<u64>,
     /// Last request byte seen to first reply byte sent on.
     pub first_byte: u64,

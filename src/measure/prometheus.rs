@@ -26,6 +26,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use series::MAX_SERIES;
+pub(crate) use series::OWN_SERIES;
 
 /// The operation, class or status that stands for those beyond the cap.
 const OTHER: &str = "other";
@@ -65,7 +66,7 @@ impl Exporter {
     pub fn new(metas: impl IntoIterator<Item = Arc<Meta>>) -> Self {
         let mut exporter = Self {
             grid: Grid::new(),
-            series: Series::new(MAX_SERIES),
+            series: Series::new(MAX_SERIES - OWN_SERIES),
             text: String::new(),
         };
         metas.into_iter().for_each(|meta| exporter.edges(&meta));

@@ -1,5 +1,6 @@
 //! Bytes on their way in one direction while faults are loaded: in order, each with the time at which it may go on.
 
+use super::clock;
 use super::local::Local;
 use super::meter::Finished;
 use super::pace::{Pace, Pass};
@@ -291,10 +292,13 @@ impl Lane {
                 }
             }
             let length = bytes.len();
-            for finished in item.completes.drain(..) {
-                let first = item.started.max(finished.first_byte);
-                let sent = now.max(finished.asked);
-                finished.sent(first, sent, shared.id, &mut local.shard);
+            if !item.completes.is_empty() {
+                let sent = clock::now();
+                for finished in item.completes.drain(..) {
+                    let first = item.started.max(finished.first_byte);
+                    let sent = sent.max(finished.asked);
+                    finished.sent(first, sent, shared.id, &mut local.shard);
+                }
             }
             if let Some(exchange) = item.forwards {
                 forwarded(exchange);

@@ -1,6 +1,6 @@
 //! Both directions of one session, driven by one task.
 //!
-//! With no fault loaded for the proxy, a read is shown to the decoder and written on from the worker's scratch buffer; what the
+//! With no fault loaded for the proxy, a read is written on from the worker's scratch buffer and then shown to the decoder; what the
 //! socket does not take is kept, and reading stops until it is gone. With faults loaded, [`Injector`] stands in between.
 //! FIN and RST pass through as what they are, after every byte that was due.
 
@@ -347,27 +347,25 @@ impl Relay {
                 Poll::Ready(read) => read,
             };
             let length = buffer.filled().len();
-            let now = clock::now();
             match read {
                 Err(e) => half.source = source_of(&e),
                 Ok(()) if length == 0 => {
                     half.source = at_end;
                     if way == Way::Down && at_end == Source::Finished {
+                        let now = clock::now();
                         self.meter.reply_eof(now, local, &self.shared, self.session);
                     }
                 }
                 Ok(()) => {
-                    match way {
-                        Way::Up => {
-                            self.meter
-                                .request(length, now, local, &self.shared, self.session);
-                        }
-                        Way::Down => {
-                            self.meter
-                                .reply(length, now, local, &self.shared, self.session);
-                        }
+                    // A request counts from when it was here, a reply to when it was sent on; nobody waits for the decoder.
+                    let seen = (way == Way::Up).then(clock::now);
+                    let sent = half.send_scratch(cx, to, length, local);
+                    let (meter, shared) = (&mut self.meter, &self.shared);
+                    match seen {
+                        Some(seen) => meter.request(length, seen, local, shared, self.session),
+                        None => meter.reply(length, clock::now(), local, shared, self.session),
                     }
-                    if half.send_scratch(cx, to, length, local).is_err() {
+                    if sent.is_err() {
                         return half.break_off();
                     }
                 }
@@ -405,8 +403,8 @@ impl Relay {
         let outcome = outcome(self.ended_by(end));
         Local::with(|local| {
             self.meter.end(now, outcome, &mut local.shard, &self.shared);
-            if let Some(injector) = &mut self.injector {
-                injector.end(now, outcome, &self.shared, local);
+            if let Some(mut injector) = self.injector.take() {
+                injector.end(now, outcome, self, local);
             }
             let counter = match end {
                 End::ClientReset => Counter::ClientResets,

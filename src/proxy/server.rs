@@ -1,5 +1,6 @@
 //! Everything that runs: proxies, workers, faults, measurements, behind one handle.
 
+mod exposition;
 mod faults;
 mod lifecycle;
 mod proxies;
@@ -422,21 +423,15 @@ impl Server {
             .await
             .exposition(&self.0.dispatch)
             .await;
-        let exhausted = self.0.dispatch.exhausted.load(Ordering::Relaxed);
-        let held = self.0.process.held.load(Ordering::Relaxed);
-        text.push_str("# TYPE brownout_accept_exhausted_total counter\n");
-        text.push_str(&format!("brownout_accept_exhausted_total {exhausted}\n"));
-        text.push_str("# TYPE brownout_held_bytes gauge\n");
-        text.push_str(&format!("brownout_held_bytes {held}\n"));
         let entries = self.0.measuring.lock().await.ledger_entries();
-        text.push_str("# TYPE brownout_ledger_entries gauge\n");
-        text.push_str(&format!("brownout_ledger_entries {entries}\n"));
-        let dropped = self.0.process.ledger.gone();
-        text.push_str("# TYPE brownout_ledger_dropped_total counter\n");
-        text.push_str(&format!("brownout_ledger_dropped_total {dropped}\n"));
-        let faults = self.faults();
-        text.push_str("# TYPE brownout_faults_active gauge\n");
-        text.push_str(&format!("brownout_faults_active {}\n", faults.len()));
+        let own = exposition::Own {
+            accept_exhausted: self.0.dispatch.exhausted.load(Ordering::Relaxed),
+            held_bytes: self.0.process.held.load(Ordering::Relaxed),
+            ledger_entries: entries,
+            ledger_dropped: self.0.process.ledger.gone(),
+            faults: &self.faults(),
+        };
+        text.push_str(&own.to_string());
         text
     }
 }

@@ -4,6 +4,7 @@ use super::expect::Place;
 use super::load::LaneFigures;
 use super::plan::Test;
 use super::run::Ran;
+use super::search::Capacity;
 use super::verdict::{Counts, Verdict};
 use super::written::{Kind, OnInconclusive, Severity};
 use crate::insight::Evidence;
@@ -37,6 +38,9 @@ pub(crate) struct Document {
     pub(crate) phases: Vec<Part>,
     pub(crate) lanes: BTreeMap<String, LaneFigures>,
     pub(crate) expectations: Vec<Row>,
+    /// What the search for capacity found, step by step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) capacity: Option<Capacity>,
     /// What the recording says of the service, whatever was expected.
     pub(crate) insights: Insights,
     /// What passed each proxy, by second, phase and operation.
@@ -153,7 +157,12 @@ impl Document {
         let topology = Topology {
             api: test.api().map(str::to_owned),
             workers: test.service.workers,
-            warm_up: case.warm_up.clone(),
+            warm_up: test
+                .phases
+                .iter()
+                .filter(|p| p.kind == Kind::WarmUp)
+                .map(|p| p.name.clone())
+                .collect(),
         };
         let traffic = traffic::of(&case.view);
         Self {
@@ -172,6 +181,7 @@ impl Document {
             phases: phases.collect(),
             lanes: ran.lanes.clone(),
             expectations,
+            capacity: ran.capacity.clone(),
             insights: infer(&ran.trace, &topology, 3 * SECOND),
             watched: traffic::processes(&case.view),
             faults: fault_times(&case.view),

@@ -1,8 +1,8 @@
 //! `brownout test`: load, phases with faults, and verdicts from what passed.
 //!
 //! The way of a test: [`written`] is what may stand in a profile; [`plan`] makes a [`plan::Test`] of it, or problems; [`run`]
-//! starts the proxies, drives the load ([`load`]) through the phases, looks at processes ([`watch`]) and guards, and gives back
-//! the recording; [`expect`] turns that into verdicts, and [`document`] and [`table`] show them. A verdict is never given without
+//! starts the proxies, drives the load ([`load`]) through the phases, steps its rate where capacity is asked for ([`search`]), looks
+//! at processes ([`watch`]) and guards, and gives back the recording; [`expect`] turns that into verdicts, and [`document`] and [`table`] show them. A verdict is never given without
 //! evidence: what no request was about is inconclusive.
 
 pub(crate) mod document;
@@ -12,6 +12,7 @@ pub(crate) mod load;
 pub(crate) mod plan;
 pub(crate) mod preflight;
 pub(crate) mod run;
+pub(crate) mod search;
 pub(crate) mod suite;
 pub(crate) mod table;
 pub(crate) mod variables;

@@ -4,7 +4,8 @@ mod expects;
 mod loads;
 
 use super::expect::Expected;
-use super::load::Load;
+use super::load::{Load, Pace};
+use super::search::Steps;
 use super::written::{GuardTable, Kind, PhaseTable, ServiceTable, WatchTable};
 use crate::config::locate::{Document, Step};
 use crate::config::{Problems, Profile, ProxyConfig, profile_proxies};
@@ -16,6 +17,10 @@ use std::time::Duration;
 /// The longest that a phase which counts samples may take.
 pub(crate) const LONGEST_COUNT: Duration = Duration::from_secs(600);
 const MAX_ENTRIES: usize = 256;
+/// How long a rate is held where nothing is said.
+const STEP: Duration = Duration::from_secs(5);
+/// The least.
+const SHORTEST_STEP: Duration = Duration::from_millis(500);
 
 /// A valid test.
 #[derive(Debug)]
@@ -42,10 +47,12 @@ pub(crate) struct Phase {
 }
 
 /// When a phase ends.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) enum Ends {
     After(Duration),
     Samples(u64),
+    /// When it is known what the service bears.
+    Search(Steps),
 }
 
 #[derive(Debug, Clone)]
@@ -111,7 +118,8 @@ impl Test {
             );
         }
         let loads = loads::read(&mut document, &proxies);
-        let phases = phases(&mut document, loads.is_empty(), profile.faults.is_empty());
+        let mut phases = phases(&mut document, loads.is_empty(), profile.faults.is_empty());
+        can_be_stepped(&mut document, &loads, &phases);
         let watches = watches(&mut document);
         let lanes: Vec<&str> = loads.iter().map(|l| l.lane.as_str()).collect();
         let guards = guards(&mut document, &lanes);
@@ -125,6 +133,11 @@ impl Test {
         let expects = expects::read(&mut document, &around);
         if !document.is_clean() {
             return Err(document.into_problems());
+        }
+        for phase in &mut phases {
+            if let Ends::Search(steps) = &mut phase.ends {
+                steps.wanted = expects.iter().filter_map(|e| e.what.headroom()).collect();
+            }
         }
         profile.check_against(&proxies)?;
         Ok(Self {
@@ -150,13 +163,14 @@ impl Test {
             .or_else(|| only_http(&self.proxies))
     }
 
-    /// How long it takes; phases that count are not in it.
+    /// How long it takes at most; phases that count are not in it.
     pub(crate) fn length(&self) -> Duration {
         self.phases
             .iter()
-            .map(|p| match p.ends {
-                Ends::After(length) => length,
+            .map(|p| match &p.ends {
+                Ends::After(length) => *length,
                 Ends::Samples(_) => Duration::ZERO,
+                Ends::Search(steps) => steps.within,
             })
             .sum()
     }
@@ -241,10 +255,29 @@ fn phases(document: &mut Document<'_>, external: bool, no_faults: bool) -> Vec<P
         };
         let Some(kind) = table.kind else {
             if !document.is_reported(&field("kind")) {
-                let remedy = "add kind = \"baseline\"; others: warm-up, fault, recovery, steady";
+                let remedy =
+                    "add kind = \"baseline\"; others: warm-up, fault, recovery, steady, capacity";
                 document.report(&field("kind"), "`kind` is missing", remedy);
             }
             continue;
+        };
+        let ends = match (kind, ends, table.step) {
+            (Kind::Capacity, Ends::After(within), step) => Ends::Search(Steps {
+                hold: step.unwrap_or(STEP).max(SHORTEST_STEP),
+                within,
+                wanted: Vec::new(),
+            }),
+            (Kind::Capacity, ..) => {
+                let remedy = "give the time for all rates with `for`";
+                document.report(&field("samples"), "the search counts by itself", remedy);
+                continue;
+            }
+            (_, ends, None) => ends,
+            (_, ends, Some(_)) => {
+                let remedy = "make it kind = \"capacity\", or leave it out";
+                document.report(&field("step"), "no rate is stepped in this phase", remedy);
+                ends
+            }
         };
         if kind == Kind::Fault && no_faults {
             let remedy = "add a [[fault]], or make it a steady phase";
@@ -268,6 +301,51 @@ fn phases(document: &mut Document<'_>, external: bool, no_faults: bool) -> Vec<P
     phases
 }
 
+/// Whether there is a rate to step where one is to be stepped.
+fn can_be_stepped(document: &mut Document<'_>, loads: &[Load], phases: &[Phase]) {
+    let place = phases.iter().position(|p| p.kind == Kind::Capacity);
+    let searched = loads.iter().position(|load| load.search.is_some());
+    let Some(place) = place else {
+        if let Some(load) = searched {
+            let remedy = "add a [[phase]] with kind = \"capacity\" and for = \"60s\"";
+            let field = format!("load[{load}].search");
+            document.report(
+                &field,
+                "there is no phase in which the rate is stepped",
+                remedy,
+            );
+        }
+        return;
+    };
+    if place + 1 < phases.len() {
+        let message = "phases follow it, and what comes after overload is not normal";
+        document.report(
+            &format!("phase[{place}]"),
+            message,
+            "expected it to be the last",
+        );
+    }
+    if searched.is_none() && document.is_clean() {
+        let remedy =
+            "add search = { metric = \"p95\", limit = \"100ms\" } to a [[load]] with a rate";
+        document.report(
+            &format!("phase[{place}]"),
+            "no load says what it has to keep to",
+            remedy,
+        );
+    }
+    for (index, load) in loads.iter().enumerate() {
+        if matches!(&load.pace, Pace::Open(schedule) if schedule.rate().is_none()) {
+            let message = "a rate that changes by itself cannot be stepped";
+            document.report(
+                &format!("load[{index}].stages"),
+                message,
+                "give a `rate` instead",
+            );
+        }
+    }
+}
+
 const fn default_name(kind: Kind) -> &'static str {
     match kind {
         Kind::WarmUp => "warm-up",
@@ -275,6 +353,7 @@ const fn default_name(kind: Kind) -> &'static str {
         Kind::Fault => "fault",
         Kind::Recovery => "recovery",
         Kind::Steady => "steady",
+        Kind::Capacity => "capacity",
     }
 }
 

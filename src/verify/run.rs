@@ -3,6 +3,8 @@
 use super::expect::Case;
 use super::load::{LaneFigures, Tally, Target, drive};
 use super::plan::{Ends, LONGEST_COUNT, Phase, Test, Whom};
+use super::search::Capacity;
+use super::search::step::Due;
 use super::watch::{self, Companion, Watched};
 use super::written::Kind;
 use super::{document, guard};
@@ -14,6 +16,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::watch::Sender;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -23,6 +26,8 @@ const TURN: Duration = Duration::from_millis(100);
 const MARGIN: Duration = Duration::from_secs(30);
 /// Requests that all fail before the service counts as unreachable.
 const UNREACHABLE: u64 = 5;
+/// Calls of one step of a search that are kept.
+const MAX_CALLS: usize = 1_000_000;
 
 /// Why there is no result.
 #[derive(Debug, thiserror::Error)]
@@ -49,27 +54,28 @@ pub(crate) struct Ran {
     pub(crate) seed: u64,
     /// Why a guard ended it early.
     pub(crate) stopped: Option<String>,
+    /// What the search for capacity found, where there was one.
+    pub(crate) capacity: Option<Capacity>,
 }
 
 impl Ran {
     /// The recording, ready for questions.
     pub(crate) fn case(&self, test: &Test) -> Case<'_> {
-        let warm_up: Vec<String> = test
-            .phases
-            .iter()
-            .filter(|p| p.kind == Kind::WarmUp)
-            .map(|p| p.name.clone())
-            .collect();
+        let apart = |kinds: &[Kind]| -> Vec<String> {
+            let phases = test.phases.iter().filter(|p| kinds.contains(&p.kind));
+            phases.map(|p| p.name.clone()).collect()
+        };
         let topology = Topology {
             api: test.api().map(str::to_owned),
             workers: test.service.workers,
-            warm_up: warm_up.clone(),
+            warm_up: apart(&[Kind::WarmUp]),
         };
         Case {
             view: View::new(&self.trace, &topology),
-            warm_up,
+            apart: apart(&[Kind::WarmUp, Kind::Capacity]),
             lanes: self.lanes.clone(),
             stopped: self.stopped.clone(),
+            capacity: self.capacity.clone(),
         }
     }
 }
@@ -100,13 +106,60 @@ pub(crate) async fn run(
     ran
 }
 
-struct Stage<'s> {
-    test: &'s Test,
-    server: &'s Server,
-    lanes: BTreeMap<String, Arc<Tally>>,
+/// A run that is under way.
+pub(super) struct Stage<'s> {
+    pub(super) test: &'s Test,
+    pub(super) server: &'s Server,
+    pub(super) lanes: BTreeMap<String, Arc<Tally>>,
     watched: Vec<Watched>,
-    stopped: Option<String>,
-    say: &'s (dyn Fn(&str) + Sync),
+    /// When somebody last looked at them.
+    looked: Option<Instant>,
+    pub(super) stopped: Option<String>,
+    pub(super) say: &'s (dyn Fn(&str) + Sync),
+    /// The multiple of its declared rate that open load has; 0: it pauses.
+    pub(super) dial: Sender<f64>,
+    pub(super) calls: Calls,
+    /// When the recording began, on the process's clock.
+    pub(super) began: u64,
+    capacity: Option<Capacity>,
+}
+
+/// Calls that are kept for a search, by lane.
+#[derive(Debug, Default)]
+pub(super) struct Calls {
+    by_lane: BTreeMap<String, Vec<Due>>,
+    kept: usize,
+    wanted: bool,
+}
+
+impl Calls {
+    /// From now on they are kept.
+    pub(super) fn begin(&mut self) {
+        self.wanted = true;
+    }
+
+    /// No longer.
+    pub(super) fn end(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Forgets those that there are.
+    pub(super) fn clear(&mut self) {
+        self.take();
+    }
+
+    /// Those since the last `clear`.
+    pub(super) fn take(&mut self) -> BTreeMap<String, Vec<Due>> {
+        self.kept = 0;
+        std::mem::take(&mut self.by_lane)
+    }
+
+    fn add(&mut self, lane: &str, due: Due) {
+        if self.wanted && self.kept < MAX_CALLS {
+            self.kept += 1;
+            self.by_lane.entry(lane.to_owned()).or_default().push(due);
+        }
+    }
 }
 
 async fn conduct(
@@ -134,8 +187,13 @@ async fn conduct(
         server,
         lanes: BTreeMap::new(),
         watched: Vec::new(),
+        looked: None,
         stopped: None,
         say,
+        dial: Sender::new(1.0),
+        calls: Calls::default(),
+        began: Server::clock(),
+        capacity: None,
     };
     // Sessions that are open already are not recorded, so recording comes first.
     server.record_in_memory(DEFAULT_LIMIT).await;
@@ -157,6 +215,7 @@ async fn conduct(
         lanes: lanes.collect(),
         seed: server.seed(),
         stopped: stage.stopped.take(),
+        capacity: stage.capacity.take(),
         trace: server.stop_recording().await.ok_or(RunError::NoRecording)?,
     })
 }
@@ -192,7 +251,8 @@ impl Stage<'_> {
             };
             let tally = Arc::new(Tally::default());
             self.lanes.insert(load.lane.clone(), Arc::clone(&tally));
-            tasks.spawn(drive(load.clone(), address, tally, stop.clone()));
+            let dial = self.dial.subscribe();
+            tasks.spawn(drive(load.clone(), address, tally, dial, stop.clone()));
         }
         let outcome = self.phases().await;
         self.server.halt();
@@ -216,7 +276,11 @@ impl Stage<'_> {
                 }
                 self.faults_on(phase)?;
             }
-            self.wait(phase).await;
+            match &phase.ends {
+                Ends::After(length) => self.pass(*length).await,
+                Ends::Samples(samples) => self.count(*samples).await,
+                Ends::Search(steps) => self.capacity = Some(self.search(steps).await),
+            }
             if phase.kind == Kind::Fault {
                 self.faults_off();
             }
@@ -238,9 +302,10 @@ impl Stage<'_> {
     }
 
     fn faults_on(&self, phase: &Phase) -> Result<(), RunError> {
-        let length = match phase.ends {
-            Ends::After(length) => length,
+        let length = match &phase.ends {
+            Ends::After(length) => *length,
             Ends::Samples(_) => LONGEST_COUNT,
+            Ends::Search(steps) => steps.within,
         };
         for fault in &self.test.faults {
             self.server.add_fault(fault.spec(), Some(length + MARGIN))?;
@@ -255,14 +320,30 @@ impl Stage<'_> {
         }
     }
 
-    /// Until the phase is over, or a guard has seen enough.
-    async fn wait(&mut self, phase: &Phase) {
+    /// Until so many requests have ended, or a guard has seen enough.
+    async fn count(&mut self, samples: u64) {
         let began = Instant::now();
-        let before: u64 = self.lanes.values().map(|t| t.ended()).sum();
-        let mut looked: Option<Instant> = None;
+        let ended = |lanes: &BTreeMap<String, Arc<Tally>>| -> u64 {
+            lanes.values().map(|t| t.ended()).sum()
+        };
+        let until = ended(&self.lanes) + samples;
+        while self.stopped.is_none()
+            && ended(&self.lanes) < until
+            && began.elapsed() < LONGEST_COUNT
+        {
+            self.pass(TURN).await;
+        }
+    }
+
+    /// Lets time pass, or until a guard has seen enough.
+    pub(super) async fn pass(&mut self, time: Duration) {
+        let began = Instant::now();
         loop {
-            if looked.is_none_or(|at| at.elapsed() >= Duration::from_secs(1)) {
-                looked = Some(Instant::now());
+            if self
+                .looked
+                .is_none_or(|at| at.elapsed() >= Duration::from_secs(1))
+            {
+                self.looked = Some(Instant::now());
                 watch::note(self.server, &mut self.watched).await;
             }
             self.write_calls().await;
@@ -272,17 +353,7 @@ impl Stage<'_> {
                 (self.say)(&format!("stopped by a guard, faults are off: {why}"));
                 return;
             }
-            let left = match phase.ends {
-                Ends::After(length) => length.saturating_sub(began.elapsed()),
-                Ends::Samples(samples) => {
-                    let ended: u64 = self.lanes.values().map(|t| t.ended()).sum();
-                    if ended - before >= samples {
-                        Duration::ZERO
-                    } else {
-                        LONGEST_COUNT.saturating_sub(began.elapsed())
-                    }
-                }
-            };
+            let left = time.saturating_sub(began.elapsed());
             if left.is_zero() {
                 return;
             }
@@ -290,9 +361,19 @@ impl Stage<'_> {
         }
     }
 
-    async fn write_calls(&self) {
+    pub(super) async fn write_calls(&mut self) {
         for (lane, tally) in &self.lanes {
             for call in tally.take() {
+                self.calls.add(
+                    lane,
+                    Due {
+                        intended: call.intended,
+                        sent: call.sent,
+                        at: call.at,
+                        ok: call.ok,
+                        own: call.own,
+                    },
+                );
                 self.server
                     .note(|names, _| Record::Call {
                         at: call.at,

@@ -58,6 +58,7 @@ pub(crate) fn render(document: &Document) -> String {
     let mut rows = vec![HEAD.map(str::to_owned)];
     rows.extend(document.expectations.iter().map(cells));
     let mut text = columns(&rows);
+    text.push_str(&steps(document));
     text.push_str(&reasons(document, ""));
     let _ = writeln!(
         text,
@@ -97,6 +98,26 @@ fn columns<const N: usize>(rows: &[[String; N]]) -> String {
         let _ = writeln!(text, "{}", line.trim_end());
     }
     text
+}
+
+/// Every rate that the search for capacity held.
+fn steps(document: &Document) -> String {
+    let Some(capacity) = &document.capacity else {
+        return String::new();
+    };
+    let head = ["rate", "load", "answered", "p95", "errors", "limits"];
+    let mut rows = vec![head.map(str::to_owned)];
+    rows.extend(capacity.steps.iter().map(|step| {
+        [
+            format!("{:.1}/s", step.rate),
+            format!("{:.2}x", step.factor),
+            format!("{:.1}/s", step.achieved),
+            format!("{:.1}ms", step.p95_ms),
+            format!("{:.1} %", step.error_rate * 100.0),
+            step.held.words().to_owned(),
+        ]
+    }));
+    format!("\n{}", columns(&rows))
 }
 
 /// What did not pass, and why.

@@ -44,6 +44,13 @@ pub(crate) struct LoadTable {
     pub(crate) url: Option<String>,
     /// Open model: requests at fixed times, like "50/s". Latency counts from the time at which a request was due.
     pub(crate) rate: Option<String>,
+    /// Open model with a rate that changes, from the begin of the test on; the last one goes on. In place of `rate`.
+    #[schemars(length(min = 1, max = 64))]
+    pub(crate) stages: Option<Vec<StageTable>>,
+    /// With `rate`: one request at a time, beside the load. What is due while one is unanswered is passed over. Default: false.
+    pub(crate) canary: Option<bool>,
+    /// What `rate` has to keep to while it is stepped, in the phase of kind `capacity`.
+    pub(crate) search: Option<SearchTable>,
     /// Closed model: so many callers, each of which sends its next request when the last is answered.
     #[schemars(range(min = 1, max = 1000))]
     pub(crate) callers: Option<u32>,
@@ -84,6 +91,66 @@ pub(crate) struct LoadTable {
     pub(crate) password_env: Option<String>,
 }
 
+/// A rate that is come to, and held.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct StageTable {
+    /// Like "50/s".
+    #[schemars(required)]
+    pub(crate) rate: Option<String>,
+    /// How long, the ramp included.
+    #[serde(rename = "for", with = "duration::option")]
+    #[schemars(with = "Option<duration::Text>", required)]
+    pub(crate) length: Option<Duration>,
+    /// In which time the rate comes there from the one before, of the first stage from nothing. Default: at once.
+    #[serde(with = "duration::option")]
+    #[schemars(with = "Option<duration::Text>")]
+    pub(crate) ramp: Option<Duration>,
+}
+
+/// A figure that can be limited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Metric {
+    /// Mean latency.
+    Mean,
+    /// Latency that half of the requests do not exceed.
+    P50,
+    /// Of 95 of 100.
+    P95,
+    /// Of 99 of 100.
+    P99,
+    /// Of every request.
+    Max,
+    /// Share of failures.
+    ErrorRate,
+}
+
+/// A latency or a share.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum LimitText {
+    /// Of a latency, like "100ms".
+    Latency(String),
+    /// Of `error_rate`: 0 to 1.
+    Share(f64),
+}
+
+/// What a stepped rate has to keep to.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct SearchTable {
+    /// The figure.
+    #[schemars(required)]
+    pub(crate) metric: Option<Metric>,
+    /// What it may be at most.
+    #[schemars(required)]
+    pub(crate) limit: Option<LimitText>,
+    /// Beside a latency: share of failures, at most. Default: 0.01.
+    #[schemars(range(min = 0, max = 1))]
+    pub(crate) error_rate: Option<f64>,
+}
+
 /// One HTTP request of several.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -115,6 +182,8 @@ pub(crate) enum Kind {
     Recovery,
     /// Load without faults.
     Steady,
+    /// The rate of the load is stepped, to find what the service bears.
+    Capacity,
 }
 
 /// A phase.
@@ -126,13 +195,17 @@ pub(crate) struct PhaseTable {
     /// What it is for.
     #[schemars(required)]
     pub(crate) kind: Option<Kind>,
-    /// How long it is.
+    /// How long it is; of kind `capacity`: at most.
     #[serde(rename = "for", with = "duration::option")]
     #[schemars(with = "Option<duration::Text>")]
     pub(crate) length: Option<Duration>,
     /// It ends after so many requests of the load instead; after ten minutes at the latest.
     #[schemars(range(min = 1))]
     pub(crate) samples: Option<u64>,
+    /// Kind `capacity`: how long each rate is held, at least; longer where samples need it. Default: 5s.
+    #[serde(with = "duration::option")]
+    #[schemars(with = "Option<duration::Text>")]
+    pub(crate) step: Option<Duration>,
 }
 
 /// What becomes of a verdict that is inconclusive.
@@ -277,6 +350,8 @@ pub(crate) struct ExpectTable {
     pub(crate) cpu_peak_at_most: Option<f64>,
     /// What worked in the baseline works in the last phase.
     pub(crate) fully_functional: Option<bool>,
+    /// The highest rate at which every `search` of the load is kept, as a multiple of the declared rate, at least.
+    pub(crate) headroom_at_least: Option<f64>,
 }
 
 /// When a test stops early. The faults are off before anything else is done.

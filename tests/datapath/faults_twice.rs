@@ -160,6 +160,26 @@ fn inside_a_transaction_nothing_goes_twice() {
 }
 
 #[test]
+fn a_batch_that_never_ends_goes_once() {
+    let postgres = Postgres::start();
+    postgres.query("create table t (n int)");
+    let proxied = Proxied::to(Protocol::Postgres, postgres.address());
+    twice(&proxied, "INSERT");
+    let mut events = proxied.events();
+    let mut client = Client::connect(&proxied);
+    let unended = [parse("", "insert into t values (1)"), bind(""), execute()];
+    client.write(&unended.concat());
+    while proxied.listed("twice").matched == 0 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    drop(client);
+    let why = "the connection does not go on as it is";
+    assert_eq!(skipped(&mut events), why);
+    let listed = proxied.listed("twice");
+    assert_eq!((listed.injected, listed.skipped), (0, 1));
+}
+
+#[test]
 fn a_post_arrives_twice() {
     let upstream = Scripted::http();
     let proxied = Proxied::to(Protocol::Http, upstream.address());

@@ -3,8 +3,11 @@
 import base64
 import http.client
 import json
+import resource
+import signal
 import subprocess
 import threading
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -178,6 +181,19 @@ def test_a_secret_is_told_nowhere(places, what):
 
 def test_everything_was_looked_at(places):
     assert all(places[where] for where in ("stats", "/metrics", "/v1/ledger", "log", "audit", "recording", "insight", "hlog", "events"))
+
+
+def test_a_crash_leaves_no_memory_behind(redis_server, tmp_path):
+    def unlimited():
+        resource.setrlimit(resource.RLIMIT_CORE, (resource.getrlimit(resource.RLIMIT_CORE)[1],) * 2)
+
+    brownout = Brownout([("redis", "cache", redis_server)], profiles=tmp_path, preexec_fn=unlimited)
+    limits = Path(f"/proc/{brownout.pid}/limits").read_text()
+    (core,) = [line.split()[-3:-1] for line in limits.splitlines() if line.startswith("Max core file size")]
+    # 1 and not 0: a limit of 0 does not keep the kernel from piping the memory to a collector.
+    assert core in (["1", "1"], ["0", "0"])
+    assert brownout.process.end(signal.SIGSEGV) == -signal.SIGSEGV
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_configuration_with_a_password_in_a_url_is_refused_without_it(tmp_path):

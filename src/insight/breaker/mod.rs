@@ -4,6 +4,7 @@
 //! come again. What a breaker is set to is never seen, only bounded: calls that were in flight when it tripped make the count of
 //! failures an interval, and a breaker that looks at the clock only when it is called makes its open time one.
 
+mod closed;
 mod episode;
 mod fail_fast;
 
@@ -14,10 +15,11 @@ use super::calls::{Call, Calls, Reading, Who};
 use super::demand::Demand;
 use super::finding::{Evidence, Finding, Interval, Unknown};
 use super::sample::Sample;
-use super::silence::{Cause, Silence, silences};
+use super::silence::{Cause, Silence, requests, silences};
 use super::view::{Span, View};
 use super::{MILLISECOND, SECOND, seconds};
 use crate::measure::trace::ProxyIndex;
+use closed::{Closed, most_in_flight};
 use episode::Episodes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -236,7 +238,7 @@ impl Question<'_, '_> {
         if self.group.process.is_some() {
             self.borrow_causes(demand, &mut silences);
         }
-        let closed = |why: &str| self.stayed_closed(demand, &calls, why);
+        let closed = |why: &str| Closed::stayed(self, demand, &calls, why);
         let Some(first) = silences.first() else {
             return Err(closed("calls went on"));
         };
@@ -279,40 +281,6 @@ impl Question<'_, '_> {
             }
         }
     }
-
-    /// No breaker was seen to open: how much it was given reason to.
-    fn stayed_closed(&self, demand: &Demand, calls: &[Call], why: &str) -> Closed {
-        let mut evidence = Evidence::default();
-        let run = longest_run(calls, &mut evidence);
-        let in_flight = most_in_flight(calls);
-        evidence.figure("failures_in_a_row", run as f64);
-        evidence.figure("calls_in_flight", in_flight as f64);
-        evidence.note(why);
-        let affected = self.view.affected(self.proxy);
-        let due = affected.map_or(0.0, |span| demand.expected(self.view, span));
-        evidence.figure("calls_due", due);
-        let missing = Unknown::new(
-            format!("no breaker was seen to open: {why}"),
-            "nothing, where none is meant to; else a longer fault phase or a higher rate",
-        );
-        let opening = Finding::known(
-            Opening::StayedClosed {
-                failures: run,
-                in_flight,
-            },
-            evidence,
-        );
-        Closed::of(opening, missing)
-    }
-}
-
-/// It was not seen open: what that says of its opening, and why nothing is known of the rest.
-struct Closed(Box<(Finding<Opening>, Unknown)>);
-
-impl Closed {
-    fn of(opening: Finding<Opening>, missing: Unknown) -> Self {
-        Self(Box::new((opening, missing)))
-    }
 }
 
 fn unknown<T>(missing: &Unknown) -> Finding<T> {
@@ -320,39 +288,6 @@ fn unknown<T>(missing: &Unknown) -> Finding<T> {
         answer: Err(missing.clone()),
         evidence: Evidence::default(),
     }
-}
-
-/// Failures with no success between them, the longest run, in the order in which calls ended.
-fn longest_run(calls: &[Call], evidence: &mut Evidence) -> u64 {
-    let mut ended: Vec<&Call> = calls.iter().collect();
-    ended.sort_by_key(|c| c.end);
-    let (mut run, mut longest) = (0, 0);
-    for call in ended {
-        if call.failed {
-            run += 1;
-            evidence.observe(call.end);
-        } else {
-            run = 0;
-        }
-        longest = longest.max(run);
-    }
-    longest
-}
-
-fn most_in_flight(calls: &[Call]) -> u64 {
-    let mut edges: Vec<(u64, i64)> = Vec::with_capacity(calls.len() * 2);
-    for call in calls {
-        edges.push((call.start, 1));
-        edges.push((call.end, -1));
-    }
-    // An end before a begin of the same moment: they are not at once.
-    edges.sort_unstable();
-    let (mut now, mut most) = (0, 0);
-    for (_, step) in edges {
-        now += step;
-        most = most.max(now);
-    }
-    u64::try_from(most).unwrap_or(0)
 }
 
 /// How long the client takes from a reply on the wire to what it does next, all but one time in a hundred.
@@ -474,19 +409,34 @@ impl Open<'_, '_> {
     /// refused one.
     fn failures(&self, calls: &[&Call], evidence: &mut Evidence) -> Option<Interval<u64>> {
         let silence = self.first();
-        let before: Vec<&&Call> = calls.iter().filter(|c| c.start < silence.span.to).collect();
-        let last_start = before.iter().map(|c| c.start).max()?;
+        let before: Vec<Call> = calls
+            .iter()
+            .filter(|c| c.start < silence.span.to)
+            .map(|c| **c)
+            .collect();
+        let starts: Vec<u64> = before.iter().map(|c| c.start).collect();
+        let last_start = *starts.last()?;
+        // Of calls that were in flight together the client may have learned in another order than the wire shows.
+        let unordered = if most_in_flight(&before) > 1 {
+            self.lag
+        } else {
+            0
+        };
         let success = before.iter().filter(|c| !c.failed).map(|c| c.end).max();
         let mut failures: Vec<u64> = before
             .iter()
-            .filter(|c| c.failed && success.is_none_or(|s| c.end > s))
+            .filter(|c| c.failed && success.is_none_or(|s| c.end + unordered > s))
             .map(|c| c.end)
             .collect();
         failures.sort_unstable();
         for at in &failures {
             evidence.observe(*at);
         }
-        let seen = failures.partition_point(|c| *c < last_start.saturating_sub(self.lag));
+        let opened = self.maybe_earlier(&starts, &failures).unwrap_or(last_start);
+        let sure = |end: u64| {
+            success.is_none_or(|s| end > s + unordered) && end < opened.saturating_sub(self.lag)
+        };
+        let seen = failures.iter().filter(|end| sure(**end)).count();
         // Processes cannot be told apart by their requests: then every failure before the silence may have been needed.
         let refused = silence
             .first_rejected
@@ -499,6 +449,22 @@ impl Open<'_, '_> {
         }
         let low = (seen as u64 + 1).min(failures.len() as u64);
         Some(Interval::new(low, (possible as u64).max(low)))
+    }
+
+    /// The last call before it may have opened unseen, earlier than in the first silence: too few calls were due meanwhile, or
+    /// those in flight went on. After a failure no new call began for as long as it may stay open. `starts` are in order.
+    fn maybe_earlier(&self, starts: &[u64], failures: &[u64]) -> Option<u64> {
+        let shortest = self.silences.iter().enumerate().map(|(at, silence)| {
+            let refused = self.open_time(at, silence).map_or(0, |open| open.low);
+            // Seven calls were due in it: that the first came later than after half of them is rare.
+            refused.max(silence.span.length() / 2)
+        });
+        let shortest = shortest.min()?;
+        failures.iter().find_map(|failure| {
+            let next = starts.partition_point(|start| start <= failure);
+            let idle = starts.get(next)?.saturating_sub(*failure);
+            (idle + self.late + self.lag >= shortest).then(|| starts[next.saturating_sub(1)])
+        })
     }
 
     /// How long it stayed open, where every episode agrees.
@@ -546,13 +512,26 @@ impl Open<'_, '_> {
         let trip = self.episodes.trip(at, self.lag)?;
         let high = silence.span.to.saturating_sub(trip.low) + self.late;
         // A refusal may be another process's, whose breaker tripped later.
-        let refused = silence
-            .last_rejected
+        let refused = self
+            .last_refused(silence)
             .filter(|_| self.question.group.process.is_none());
         let low = refused.map_or(0, |last| {
             last.saturating_sub(trip.high.saturating_add(self.lag))
         });
         Some(Interval::new(low.min(high), high))
+    }
+
+    /// When the last request began that was refused because it was open. Those just before the call that ends the silence may
+    /// have been refused because that one was on its way already.
+    fn last_refused(&self, silence: &Silence) -> Option<u64> {
+        let span = Span {
+            from: silence.span.from,
+            to: silence.span.to.saturating_sub(self.lag),
+        };
+        requests(self.question.view, self.demand, span)
+            .filter(|r| r.attempt.ended <= silence.span.to && r.attempt.outcome.is_answered())
+            .map(|r| r.attempt.begun)
+            .max()
     }
 }
 

@@ -1,6 +1,7 @@
 use super::*;
 use crate::insight::Topology;
 use crate::insight::simulation::{CACHE, MS, Owners, Service};
+use crate::measure::trace::{Outcome, Record};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -311,4 +312,51 @@ fn enough_load_leaves_nothing_open() {
             && breaker.fails_fast.answer.is_ok();
         assert!(said, "{service:?}: {breaker:?}");
     }
+}
+
+#[test]
+fn calls_that_are_given_up_unseen_leave_it_open_whether_a_breaker_opened() {
+    let service = Service {
+        callers: 1,
+        failure: 200 * MS,
+        abandons: true,
+        ..Service::default()
+    };
+    assert!(seen(&service).opening.value().is_some());
+    let mut trace = service.run();
+    // The same client, but it keeps its connections, and what it gave up is answered long after the fault.
+    let end = service.fault.1 + 2 * SECOND;
+    trace
+        .records
+        .retain(|r| !matches!(r, Record::Closed { proxy, .. } if *proxy == CACHE));
+    for record in &mut trace.records {
+        if let Record::Attempt(attempt) = record
+            && attempt.outcome == Outcome::ClientGone
+            && attempt.proxy == CACHE
+        {
+            attempt.outcome = Outcome::Ok;
+            attempt.ended = attempt.ended.max(end);
+        }
+    }
+    trace.sort();
+    let view = View::new(&trace, &Topology::default());
+    let breaker = infer(&view, CACHE).remove(0);
+    let missing = breaker.opening.answer.expect_err("nobody sees it");
+    assert!(missing.reason.contains("still out"), "{missing:?}");
+}
+
+#[test]
+fn where_calls_come_seldom_it_may_have_been_open_between_any_two() {
+    let breaker = seen(&Service {
+        callers: 1,
+        threshold: None,
+        think: 400 * MS,
+        fault: (30_000 * MS, 50_000 * MS),
+        end: 60_000 * MS,
+        ..Service::default()
+    });
+    let Some(Opening::StayedClosed { failures, .. }) = breaker.opening.value() else {
+        panic!("{breaker:?}");
+    };
+    assert!(*failures <= 1, "{failures}");
 }

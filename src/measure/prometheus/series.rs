@@ -6,6 +6,9 @@ use std::collections::HashMap;
 /// Series that `/metrics` shows at most.
 pub const MAX_SERIES: usize = 10_000;
 
+/// Of these, kept for what the process says of itself and of its faults.
+pub(crate) const OWN_SERIES: usize = 520;
+
 /// Series that belong to no proxy.
 const GLOBAL: usize = 4;
 

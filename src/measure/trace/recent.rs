@@ -139,7 +139,9 @@ impl Excerpt {
         let at_hand = before.until.map_or(0, |until| until + 1);
         let from = begin(&before, &records).max(at_hand);
         let (earlier, kept) = records.split_at(records.partition_point(|r| r.at() < from));
-        earlier.iter().for_each(|record| before.take(record));
+        for record in earlier {
+            before.take(record);
+        }
         let faults = before.faults.iter();
         let on = faults.map(|fault| Record::FaultOn {
             at: from,
@@ -156,7 +158,9 @@ impl Excerpt {
         for record in &mut part {
             record.shift(from);
         }
-        kept.iter().for_each(|record| before.take(record));
+        for record in kept {
+            before.take(record);
+        }
         header.started_us += from / 1_000;
         Part {
             trace: Trace {
@@ -313,7 +317,9 @@ mod tests {
     fn sessions_that_are_known_beyond_it_are_bounded() {
         let many = (0..(KEPT + SESSIONS + 10) as u64).map(|n| opened(n, n));
         let mut recent = Recent::default();
-        many.for_each(|record| recent.push(record));
+        for record in many {
+            recent.push(record);
+        }
         assert_eq!(recent.records.len(), KEPT);
         assert_eq!(recent.before.sessions.len(), SESSIONS);
     }

@@ -4,11 +4,12 @@ use super::recent::{Excerpt, Recent};
 use super::record::Rename;
 use super::roll::{Label, Raw, Roll};
 use super::{Header, Name, Names, Outcome, Proxy, ProxyIndex, Record, Trace, VERSION, jsonl};
+use crate::folder::Folder;
 use crate::measure::ProxyId;
 use crate::protocol::{Catalog, Status};
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -105,10 +106,10 @@ impl Recorder {
         began: u64,
         limit: u64,
     ) -> Result<(Self, PathBuf), RecordError> {
-        let path = dir.join(format!("{name}.jsonl"));
-        let opened = std::fs::create_dir_all(dir)
-            .and_then(|()| OpenOptions::new().write(true).create_new(true).open(&path));
-        let begun = opened.and_then(|file| {
+        let name = format!("{name}.jsonl");
+        let path = dir.join(&name);
+        let made = Folder::open(dir).and_then(|folder| folder.create(&name));
+        let begun = made.and_then(|file| {
             let mut file = BufWriter::new(file);
             let recorder = Self::new(proxies, began, limit, Sink::Memory(Vec::new()));
             jsonl::write_header(&mut file, &recorder.header)?;

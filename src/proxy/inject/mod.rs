@@ -474,7 +474,9 @@ impl Injector {
 
 impl Injector {
     /// The session ends: what is open in the ledger is closed, and replies that are held never come.
-    pub(crate) fn end(&mut self, now: u64, outcome: Outcome, shared: &Shared, local: &mut Local) {
+    pub(crate) fn end(&mut self, now: u64, outcome: Outcome, relay: &mut Relay, local: &mut Local) {
+        self.forget_twice(relay, local);
+        let shared = &relay.shared;
         self.record.end(self.down.sent, shared, &mut local.shard);
         for done in self.withheld.drain(..).chain(self.down.abandon()) {
             done.cut(now, outcome, shared.id, &mut local.shard);

@@ -186,9 +186,10 @@ impl Injector {
                 class,
                 ..
             } = event.event
-                && self.leaves_alone(operation, class, &piece, relay)
+                && let request = &piece.bytes[begin..event.at]
+                && self.leaves_alone(operation, class, request, &piece, relay)
             {
-                let length = event.at - begin;
+                let length = request.len();
                 relay
                     .meter
                     .ask(event.exchange, operation, class, length, now);
@@ -218,6 +219,7 @@ impl Injector {
         &self,
         operation: Operation,
         class: Class,
+        request: &[u8],
         piece: &Piece<'_>,
         relay: &Relay,
     ) -> bool {
@@ -225,9 +227,9 @@ impl Injector {
             && self.requests.waiting.is_none()
             && piece.begin.is_none()
             && !self.requests.over
-            && !self.plan.is_about(operation, class)
             // It may be the retry of another.
             && !relay.shared.retries.is_waiting()
+            && self.plan.leaves_alone(operation, class, request)
     }
 
     /// One event of the client's bytes: for the meter, then for the faults.
@@ -592,12 +594,12 @@ impl Injector {
     }
 
     /// The decoder lost its place: what is kept goes on, and exchanges are not touched any more.
-    pub(super) fn give_up(&mut self, relay: &Relay, local: &mut Local) {
+    pub(super) fn give_up(&mut self, relay: &mut Relay, local: &mut Local) {
+        self.forget_twice(relay, local);
         let (shared, shard) = (&relay.shared, &mut local.shard);
         self.record.give_up(self.down.sent, shared, shard);
         let kept = self.requests.take_kept();
         self.up.push_bytes(&kept, 0, None);
-        self.requests.twice = None;
         if !self.requests.over {
             self.requests.asking = Asking::Plain;
         }

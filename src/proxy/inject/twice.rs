@@ -84,6 +84,14 @@ impl Injector {
         None
     }
 
+    /// What was to go twice will not: the connection ends, or is not decoded any more.
+    pub(super) fn forget_twice(&mut self, relay: &mut Relay, local: &mut Local) {
+        if let Some(twice) = self.requests.twice.take() {
+            let skipped = Some(Skip::ConnectionEnds);
+            self.note(twice.asked, &twice.decision, skipped, relay, local);
+        }
+    }
+
     /// The piece has gone its way: sends what is to go twice, where the client's stream is at a place for it.
     pub(super) fn send_twice(
         &mut self,

@@ -26,13 +26,42 @@ pub(crate) struct Latency {
 }
 
 impl Figure {
-    fn name(self) -> String {
+    pub(crate) fn name(self) -> String {
         match self {
             Self::Mean => "mean".into(),
             Self::Quantile(q) => format!("p{:.0}", q * 100.0),
             Self::Max => "max".into(),
         }
     }
+
+    /// Samples with which it can be judged.
+    pub(crate) fn needed(self) -> u64 {
+        match self {
+            Self::Mean => MEAN,
+            Self::Quantile(q) => needed(q),
+            Self::Max => 1,
+        }
+    }
+
+    /// Whether it is within a limit, and its value; of nothing it is.
+    pub(crate) fn holds(self, sample: &Sample, limit: u64) -> (bool, u64) {
+        match self {
+            Self::Mean => {
+                let mean = sample.mean().unwrap_or(0.0);
+                (mean <= limit as f64, mean as u64)
+            }
+            Self::Quantile(q) => (
+                sample.over(limit) <= allowed(q, sample.len()),
+                sample.quantile(q).unwrap_or(0),
+            ),
+            Self::Max => (sample.over(limit) == 0, sample.max().unwrap_or(0)),
+        }
+    }
+}
+
+/// How many of these may exceed the limit of a quantile.
+fn allowed(q: f64, all: usize) -> usize {
+    ((1.0 - q) * all as f64 + 1e-9).floor() as usize
 }
 
 /// What was measured.
@@ -96,11 +125,7 @@ impl Expectation for Latency {
     }
 
     fn samples(&self) -> u64 {
-        match self.figure {
-            Figure::Mean => MEAN,
-            Figure::Quantile(q) => needed(q),
-            Figure::Max => 1,
-        }
+        self.figure.needed()
     }
 
     fn judge(&self, case: &Case<'_>, scope: &Scope) -> Judgement {
@@ -153,7 +178,7 @@ impl Expectation for Latency {
                 )
             }
             Figure::Quantile(q) => {
-                let allowed = ((1.0 - q) * total as f64 + 1e-9).floor() as usize;
+                let allowed = allowed(q, answered.len() + censored.len());
                 (
                     all.quantile(q).unwrap_or(0),
                     over + open <= allowed,

@@ -1,6 +1,7 @@
 //! Expectations to verdicts: one file a family.
 
 pub(crate) mod breaker;
+pub(crate) mod capacity;
 pub(crate) mod cleanup;
 pub(crate) mod latency;
 pub(crate) mod rate;
@@ -9,6 +10,7 @@ pub(crate) mod timing;
 pub(crate) mod transactions;
 
 use super::load::LaneFigures;
+use super::search::Capacity;
 use super::verdict::{Judgement, Verdict};
 use super::written::{OnInconclusive, Severity};
 use crate::insight::view::{Seen, Span};
@@ -29,7 +31,7 @@ pub(crate) struct Scope {
     pub(crate) operation: Option<String>,
     pub(crate) lane: Option<String>,
     pub(crate) watch: Option<String>,
-    /// Names of phases; empty: all but warm-up.
+    /// Names of phases; empty: all but warm-up and capacity.
     pub(crate) phases: Vec<String>,
 }
 
@@ -73,6 +75,10 @@ pub(crate) trait Expectation: Debug + Send + Sync {
     fn time(&self) -> Option<(Phases, Duration)> {
         None
     }
+    /// The multiple of the declared load that it is about.
+    fn headroom(&self) -> Option<f64> {
+        None
+    }
     /// Whether it is about what a fault does.
     fn is_about_faults(&self) -> bool {
         false
@@ -91,11 +97,12 @@ pub(crate) enum Phases {
 #[derive(Debug)]
 pub(crate) struct Case<'c> {
     pub(crate) view: View<'c>,
-    /// Names of phases that are warm-up.
-    pub(crate) warm_up: Vec<String>,
+    /// Names of phases that count only where they are named: warm-up, capacity.
+    pub(crate) apart: Vec<String>,
     pub(crate) lanes: BTreeMap<String, LaneFigures>,
     /// Why it ended early.
     pub(crate) stopped: Option<String>,
+    pub(crate) capacity: Option<Capacity>,
 }
 
 impl Case<'_> {
@@ -104,7 +111,7 @@ impl Case<'_> {
         let phases = self.view.phases.iter().filter(|(name, _)| {
             let name = self.view.trace.names.get(*name);
             if scope.phases.is_empty() {
-                !self.warm_up.iter().any(|warm| warm == name)
+                !self.apart.iter().any(|apart| apart == name)
             } else {
                 scope.phases.iter().any(|phase| phase == name)
             }

@@ -134,7 +134,7 @@ impl Expectation for FullyFunctional {
         };
         let baseline = case.view.baseline;
         let last = if scope.phases.is_empty() {
-            case.view.phases.last().map(|(_, span)| Span {
+            case.spans(scope).last().map(|span| Span {
                 from: span.from + span.length() / 2,
                 to: span.to,
             })

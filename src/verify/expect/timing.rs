@@ -94,7 +94,17 @@ impl Expectation for Recovers {
         };
         let finding = recovery::infer(&case.view, proxy, nanos(self.stable));
         let limit = self.within.as_secs_f64();
+        let at_least = finding.evidence.figures.get(recovery::SECONDS_AT_LEAST);
+        let in_doubt = at_least.is_some_and(|seconds| *seconds <= limit);
         match finding.answer {
+            Ok(found) if found.seconds > limit && in_doubt => Judgement::inconclusive(
+                format!(
+                    "it was stable {:.2} s after the fault; until then it was slower by no more than the proxy itself was late",
+                    found.seconds
+                ),
+                "less at once on this machine",
+                finding.evidence,
+            ),
             Ok(found) => {
                 let mut evidence = finding.evidence;
                 if let Some(first) = found.first_success_seconds {
@@ -113,7 +123,7 @@ impl Expectation for Recovers {
                     .affected(proxy)
                     .map_or(0, |span| case.view.span.to.saturating_sub(span.to));
                 let compared = finding.evidence.figures.contains_key("baseline_p95_ms");
-                if compared && left >= nanos(self.within + self.stable) {
+                if compared && !in_doubt && left >= nanos(self.within + self.stable) {
                     let why = format!(
                         "it was never itself again in {:.1} s: {}",
                         seconds(left),

@@ -8,6 +8,7 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use redis::aio::MultiplexedConnection;
 use std::fmt::Write as _;
+use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio_postgres::NoTls;
 
@@ -18,6 +19,35 @@ pub(super) struct Answer {
     pub(super) ok: bool,
     /// Whether the connection can be used again.
     pub(super) keep: bool,
+    /// Whether it failed on this machine, before the service.
+    pub(super) own: bool,
+}
+
+/// Whether an error is this machine's own: no descriptors, ports or buffers are left. Whatever the service does, it shows nothing.
+fn own(error: &(dyn std::error::Error + 'static)) -> bool {
+    use rustix::io::Errno;
+    const OWN: [Errno; 5] = [
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::ADDRNOTAVAIL,
+        Errno::NOBUFS,
+        Errno::NOMEM,
+    ];
+    type Shared = Arc<dyn std::error::Error + Send + Sync>;
+    let mut next = Some(error);
+    while let Some(error) = next {
+        // redis-rs shares its causes.
+        let shared = error.downcast_ref::<Shared>();
+        let io = match shared {
+            Some(shared) => shared.downcast_ref::<std::io::Error>(),
+            None => error.downcast_ref::<std::io::Error>(),
+        };
+        if let Some(code) = io.and_then(std::io::Error::raw_os_error) {
+            return OWN.iter().any(|own| own.raw_os_error() == code);
+        }
+        next = error.source();
+    }
+    false
 }
 
 impl Answer {
@@ -26,7 +56,13 @@ impl Answer {
             status: status.into(),
             ok: false,
             keep: false,
+            own: false,
         }
+    }
+
+    fn own(mut self, error: &(dyn std::error::Error + 'static)) -> Self {
+        self.own = own(error);
+        self
     }
 
     fn ok(status: impl Into<String>) -> Self {
@@ -34,6 +70,7 @@ impl Answer {
             status: status.into(),
             ok: true,
             keep: true,
+            own: false,
         }
     }
 }
@@ -151,7 +188,7 @@ async fn http(
     if sender.as_ref().is_none_or(SendRequest::is_closed) {
         let socket = match TcpStream::connect(&*lane.address).await {
             Ok(socket) => socket,
-            Err(error) => return Answer::failed(io_word(&error)),
+            Err(error) => return Answer::failed(io_word(&error)).own(&error),
         };
         // Requests are small: none of them must wait for the acknowledgement of the one before.
         let _ = socket.set_nodelay(true);
@@ -181,6 +218,7 @@ async fn http(
         status: status.as_u16().to_string(),
         ok: !status.is_client_error() && !status.is_server_error(),
         keep: true,
+        own: false,
     }
 }
 
@@ -221,6 +259,7 @@ fn refused(error: &redis::RedisError) -> Answer {
         status: word,
         ok: false,
         keep: error.code().is_some(),
+        own: own(error),
     }
 }
 
@@ -291,6 +330,7 @@ async fn statement(
             },
             ok: false,
             keep: false,
+            own: own(&error),
         },
     }
 }

@@ -1,19 +1,22 @@
-//! Generators of load: an open schedule, in which latency counts from the time at which a request was due, or callers that
-//! wait for their answers. What they saw is kept call by call.
+//! Generators of load: an open schedule, in which latency counts from the time at which a request was due, callers that
+//! wait for their answers, or a canary, which asks one at a time beside the others. What they saw is kept call by call.
 
 mod clients;
+pub(crate) mod schedule;
 mod tally;
 
 pub(crate) use tally::{Called, LaneFigures, Tally};
 
+use super::search::Slo;
 use crate::proxy::Server;
 use bytes::Bytes;
 use clients::Client;
 use http_body_util::Full;
 use hyper::{Method, header::HOST};
+use schedule::Schedule;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch::Receiver};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -29,6 +32,8 @@ pub(crate) struct Load {
     pub(crate) timeout: Duration,
     pub(crate) work: Work,
     pub(crate) password_env: Option<String>,
+    /// What a stepped rate has to keep to.
+    pub(crate) search: Option<Slo>,
 }
 
 #[derive(Debug, Clone)]
@@ -39,10 +44,12 @@ pub(crate) enum Target {
 }
 
 /// How often.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Pace {
-    /// Requests a second, whether or not they are answered.
-    Open(f64),
+    /// Whether or not they are answered.
+    Open(Schedule),
+    /// At this rate, but one at a time: what is due while one is unanswered is passed over.
+    Canary(f64),
     Closed {
         callers: u32,
         think: Duration,
@@ -73,6 +80,17 @@ pub(crate) struct Postgres {
     pub(crate) transaction: bool,
     pub(crate) user: String,
     pub(crate) database: String,
+}
+
+impl Pace {
+    /// Requests between these seconds, at most; `None`: that depends on the answers.
+    pub(crate) fn between(&self, from: f64, to: f64) -> Option<f64> {
+        match self {
+            Self::Open(schedule) => Some(schedule.between(from, to)),
+            Self::Canary(rate) => Some(rate * (to - from)),
+            Self::Closed { .. } => None,
+        }
+    }
 }
 
 impl Request {
@@ -129,6 +147,7 @@ impl Lane {
             request: clients::name(&self.load.work, number),
             status: result.status,
             ok: result.ok,
+            own: result.own,
         });
         // After a failure the reply may still come, and would be taken for the next request's.
         if result.keep {
@@ -139,32 +158,69 @@ impl Lane {
         }
     }
 
-    async fn open(self, rate: f64, stop: CancellationToken) {
-        let period = Duration::from_secs_f64(1.0 / rate);
-        let (began, clock) = (Instant::now(), Server::clock());
+    /// `dial`: the multiple of the schedule's rate; with every turn of it the schedule begins anew.
+    async fn open(self, schedule: &Schedule, mut dial: Receiver<f64>, stop: CancellationToken) {
         let tasks = TaskTracker::new();
         let room = Arc::new(Semaphore::new(MAX_IN_FLIGHT));
-        for number in 0_u64.. {
-            let offset = period.mul_f64(number as f64);
-            let due = tokio::time::sleep_until((began + offset).into());
-            if stop.run_until_cancelled(due).await.is_none() {
-                break;
+        let mut number = 0;
+        'turned: loop {
+            let factor = *dial.borrow_and_update();
+            let (began, clock) = (Instant::now(), Server::clock());
+            for place in 0_u64.. {
+                let offset = (factor > 0.0).then(|| schedule.due(place).div_f64(factor));
+                let due = async {
+                    match offset {
+                        Some(offset) => tokio::time::sleep_until((began + offset).into()).await,
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => break 'turned,
+                    Ok(()) = dial.changed() => continue 'turned,
+                    () = due => {}
+                }
+                let offset = offset.unwrap_or_default().as_nanos();
+                let intended = clock + u64::try_from(offset).unwrap_or(u64::MAX);
+                self.launch(number, intended, &room, &tasks);
+                number += 1;
             }
-            let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
-                self.tally.skip();
-                continue;
-            };
-            let intended = clock + u64::try_from(offset.as_nanos()).unwrap_or(u64::MAX);
-            self.tally.late(Server::clock().saturating_sub(intended));
-            // What is under way at the end has its own time limit: a hang must not vanish from the figures.
-            let lane = self.clone();
-            tasks.spawn(async move {
-                lane.send(number, intended).await;
-                drop(permit);
-            });
         }
         tasks.close();
         tasks.wait().await;
+    }
+
+    /// Sends a request beside those that are under way, if there is room.
+    fn launch(&self, number: u64, intended: u64, room: &Arc<Semaphore>, tasks: &TaskTracker) {
+        let Ok(permit) = Arc::clone(room).try_acquire_owned() else {
+            self.tally.skip();
+            return;
+        };
+        self.tally.late(Server::clock().saturating_sub(intended));
+        self.tally.begin();
+        // What is under way at the end has its own time limit: a hang must not vanish from the figures.
+        let lane = self.clone();
+        tasks.spawn(async move {
+            lane.send(number, intended).await;
+            drop(permit);
+        });
+    }
+
+    async fn canary(self, rate: f64, stop: CancellationToken) {
+        let began = Instant::now();
+        let mut number = 0_u64;
+        loop {
+            let due = began + Duration::from_secs_f64(number as f64 / rate);
+            let due = tokio::time::sleep_until(due.into());
+            if stop.run_until_cancelled(due).await.is_none() {
+                break;
+            }
+            self.tally.begin();
+            self.send(number, Server::clock()).await;
+            let next = (began.elapsed().as_secs_f64() * rate).ceil() as u64;
+            self.tally.pass_over(next.saturating_sub(number + 1));
+            number = next.max(number + 1);
+        }
     }
 
     async fn closed(self, callers: u32, think: Duration, stop: CancellationToken) {
@@ -173,6 +229,7 @@ impl Lane {
             tokio::spawn(async move {
                 for number in (caller..).step_by(callers as usize) {
                     let before = lane.tally.failures();
+                    lane.tally.begin();
                     lane.send(number, Server::clock()).await;
                     // A server that is not there answers at once: that must not become a busy loop.
                     let failed = lane.tally.failures() > before;
@@ -197,12 +254,18 @@ impl Lane {
 }
 
 /// Sends load until `stop`.
-pub(crate) async fn drive(load: Load, address: String, tally: Arc<Tally>, stop: CancellationToken) {
+pub(crate) async fn drive(
+    load: Load,
+    address: String,
+    tally: Arc<Tally>,
+    dial: Receiver<f64>,
+    stop: CancellationToken,
+) {
     let password = load
         .password_env
         .as_deref()
         .and_then(|name| std::env::var(name).ok());
-    let pace = load.pace;
+    let pace = load.pace.clone();
     let lane = Lane {
         load: Arc::new(load),
         address: address.into(),
@@ -211,7 +274,8 @@ pub(crate) async fn drive(load: Load, address: String, tally: Arc<Tally>, stop: 
         idle: Arc::default(),
     };
     match pace {
-        Pace::Open(rate) => lane.open(rate, stop).await,
+        Pace::Open(schedule) => lane.open(&schedule, dial, stop).await,
+        Pace::Canary(rate) => lane.canary(rate, stop).await,
         Pace::Closed { callers, think } => lane.closed(callers, think, stop).await,
     }
 }

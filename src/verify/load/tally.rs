@@ -22,6 +22,8 @@ pub(crate) struct Called {
     pub(crate) request: String,
     pub(crate) status: String,
     pub(crate) ok: bool,
+    /// It failed on this machine, before the service: no descriptors or ports were left.
+    pub(crate) own: bool,
 }
 
 #[derive(Debug, Default)]
@@ -29,6 +31,7 @@ struct Inner {
     unwritten: Vec<Called>,
     recent: VecDeque<(u64, u64, bool)>,
     late: Vec<u64>,
+    begun: u64,
     figures: LaneFigures,
 }
 
@@ -47,6 +50,12 @@ pub(crate) struct LaneFigures {
     pub(crate) skipped: u64,
     /// How late the generator itself was: p99, in milliseconds.
     pub(crate) late_p99_ms: f64,
+    /// Of a canary: times at which it was due, and its last request was still unanswered.
+    #[serde(default)]
+    pub(crate) passed_over: u64,
+    /// Failures on this machine, before the service: no descriptors or ports were left.
+    #[serde(default)]
+    pub(crate) own: u64,
 }
 
 impl Tally {
@@ -58,6 +67,7 @@ impl Tally {
         let mut inner = self.inner();
         inner.figures.ended += 1;
         inner.figures.failed += u64::from(!call.ok);
+        inner.figures.own += u64::from(call.own);
         if inner.recent.len() >= MAX_RECENT {
             inner.recent.pop_front();
         }
@@ -68,8 +78,27 @@ impl Tally {
         }
     }
 
+    /// A request is sent.
+    pub(crate) fn begin(&self) {
+        self.inner().begun += 1;
+    }
+
+    /// Requests that have not ended.
+    pub(crate) fn outstanding(&self) -> u64 {
+        let inner = self.inner();
+        inner.begun.saturating_sub(inner.figures.ended)
+    }
+
     pub(crate) fn skip(&self) {
         self.inner().figures.skipped += 1;
+    }
+
+    pub(crate) fn skipped(&self) -> u64 {
+        self.inner().figures.skipped
+    }
+
+    pub(crate) fn pass_over(&self, times: u64) {
+        self.inner().figures.passed_over += times;
     }
 
     pub(crate) fn late(&self, ns: u64) {

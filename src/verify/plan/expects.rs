@@ -5,8 +5,10 @@ use crate::config::ProxyConfig;
 use crate::config::locate::Document;
 use crate::verify::expect::latency::{Figure, Latency};
 use crate::verify::expect::{
-    Expectation, Expected, Place, Scope, breaker, cleanup, rate, resources, timing, transactions,
+    Expectation, Expected, Place, Scope, breaker, capacity, cleanup, rate, resources, timing,
+    transactions,
 };
+use crate::verify::search::ladder;
 use crate::verify::written::{ExpectTable, Kind, Names};
 use std::time::Duration;
 
@@ -33,6 +35,8 @@ enum About {
     Fault,
     /// A watched process.
     Process,
+    /// All of the load.
+    Load,
 }
 
 pub(super) fn read(document: &mut Document<'_>, around: &Around<'_>) -> Vec<Expected> {
@@ -153,6 +157,22 @@ fn complete(
                         "add `watch`, and a [[watch]] of that name",
                     ),
                 }
+            }
+        }
+        About::Load => {
+            let stepped = around.phases.iter().find(|p| p.kind == Kind::Capacity);
+            match stepped {
+                None => document.report(
+                    field,
+                    "there is no phase in which the rate is stepped",
+                    "add a [[phase]] with kind = \"capacity\" and for = \"60s\"",
+                ),
+                Some(_) if scope.lane.is_some() || scope.proxy.is_some() => document.report(
+                    field,
+                    "it is about all of the load",
+                    "leave `lane` and `proxy` out",
+                ),
+                Some(phase) => scope.phases = vec![phase.name.clone()],
             }
         }
         About::Traffic if scope.lane.is_some() => {}
@@ -363,6 +383,21 @@ fn limits(document: &mut Document<'_>, at: &str, table: ExpectTable) -> Vec<Limi
                 About::Process,
                 Box::new(move || Box::new(resources::Cpu { limit, peak })),
             ));
+        }
+    }
+    if let Some(least) = table.headroom_at_least {
+        if (ladder::LEAST..=ladder::MOST).contains(&least) {
+            limits.push((
+                "headroom_at_least",
+                About::Load,
+                Box::new(move || Box::new(capacity::Headroom(least))),
+            ));
+        } else {
+            document.report(
+                &format!("{at}.headroom_at_least"),
+                &format!("{least} is beyond what is tried"),
+                "expected 0.0625 to 64, like 2.0 for twice the declared load",
+            );
         }
     }
     let flags: [Flag; 7] = [

@@ -2,15 +2,21 @@
 
 use super::{known_proxy, tables};
 use crate::config::ProxyConfig;
+use crate::config::duration;
 use crate::config::locate::Document;
 use crate::protocol::Protocol;
+use crate::verify::expect::latency::Figure;
+use crate::verify::load::schedule::{Schedule, Stage};
 use crate::verify::load::{Load, Pace, Postgres, Request, Target, Work};
-use crate::verify::written::{LoadTable, RequestTable};
+use crate::verify::search::Slo;
+use crate::verify::written::{LimitText, LoadTable, Metric, RequestTable, SearchTable, StageTable};
 use hyper::Method;
 use std::time::Duration;
 
 /// When a caller gives up where nothing is said.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// Failures that a search allows where nothing is said.
+const ERRORS: f64 = 0.01;
 
 pub(super) fn read(document: &mut Document<'_>, proxies: &[ProxyConfig]) -> Vec<Load> {
     if document.len_of("load").is_none() && document.keys().iter().any(|k| k == "load") {
@@ -86,6 +92,7 @@ fn one(
         }
     };
     let pace = pace(document, at, &table);
+    let search = search(document, at, &table, pace.as_ref());
     let work = match protocol {
         Protocol::Http => http(document, at, &table),
         Protocol::Redis => redis(document, at, &table),
@@ -107,6 +114,7 @@ fn one(
         timeout: table.timeout.unwrap_or(TIMEOUT),
         work: work?,
         password_env: table.password_env,
+        search,
     })
 }
 
@@ -124,23 +132,34 @@ pub(super) fn rate(text: &str) -> Option<f64> {
 }
 
 fn pace(document: &mut Document<'_>, at: &str, table: &LoadTable) -> Option<Pace> {
-    match (&table.rate, table.callers) {
-        (Some(text), None) => {
-            let rate = rate(text);
-            if rate.is_none() {
-                document.report(
-                    &format!("{at}.rate"),
-                    &format!("{text:?} is no rate"),
-                    "expected like \"50/s\", at most \"100000/s\"",
-                );
-            }
-            rate.map(Pace::Open)
+    let canary = table.canary.unwrap_or(false);
+    if canary && table.rate.is_none() {
+        let remedy = "add rate = \"5/s\", or leave `canary` out";
+        document.report(&format!("{at}.canary"), "a canary has a rate", remedy);
+        return None;
+    }
+    match (&table.rate, &table.stages, table.callers) {
+        (Some(text), None, None) => {
+            let rate = said_rate(document, &format!("{at}.rate"), text)?;
+            Some(if canary {
+                Pace::Canary(rate)
+            } else {
+                Pace::Open(Schedule::steady(rate))
+            })
         }
-        (None, Some(callers)) if (1..=1000).contains(&callers) => Some(Pace::Closed {
+        (None, Some(stages), None) if (1..=64).contains(&stages.len()) => {
+            staged(document, &format!("{at}.stages"), stages).map(Pace::Open)
+        }
+        (None, Some(_), None) => {
+            let remedy = "expected 1 to 64 stages";
+            document.report(&format!("{at}.stages"), "it is no list of stages", remedy);
+            None
+        }
+        (None, None, Some(callers)) if (1..=1000).contains(&callers) => Some(Pace::Closed {
             callers,
             think: table.think.unwrap_or_default(),
         }),
-        (None, Some(_)) => {
+        (None, None, Some(_)) => {
             document.report(
                 &format!("{at}.callers"),
                 "it is no number of callers",
@@ -152,10 +171,132 @@ fn pace(document: &mut Document<'_>, at: &str, table: &LoadTable) -> Option<Pace
             document.report(
                 at,
                 "it is not said how often",
-                "give either `rate = \"50/s\"` or `callers = 1`",
+                "give one of `rate = \"50/s\"`, `stages` and `callers = 1`",
             );
             None
         }
+    }
+}
+
+fn said_rate(document: &mut Document<'_>, field: &str, text: &str) -> Option<f64> {
+    let rate = rate(text);
+    if rate.is_none() {
+        document.report(
+            field,
+            &format!("{text:?} is no rate"),
+            "expected like \"50/s\", at most \"100000/s\"",
+        );
+    }
+    rate
+}
+
+fn staged(document: &mut Document<'_>, field: &str, tables: &[StageTable]) -> Option<Schedule> {
+    let mut stages = Vec::new();
+    for (index, table) in tables.iter().enumerate() {
+        let at = format!("{field}[{index}]");
+        let Some(text) = &table.rate else {
+            document.report(
+                &format!("{at}.rate"),
+                "`rate` is missing",
+                "add rate = \"50/s\"",
+            );
+            continue;
+        };
+        let Some(rate) = said_rate(document, &format!("{at}.rate"), text) else {
+            continue;
+        };
+        let ramp = table.ramp.unwrap_or_default();
+        let Some(length) = table.length.filter(|l| *l > Duration::ZERO && *l >= ramp) else {
+            let remedy = "give `for`, more than 0 and no less than `ramp`";
+            document.report(&at, "it is not said how long it is", remedy);
+            continue;
+        };
+        stages.push(Stage { rate, length, ramp });
+    }
+    (stages.len() == tables.len())
+        .then(|| Schedule::staged(&stages))
+        .flatten()
+}
+
+fn search(
+    document: &mut Document<'_>,
+    at: &str,
+    table: &LoadTable,
+    pace: Option<&Pace>,
+) -> Option<Slo> {
+    let search = table.search.as_ref()?;
+    let at = format!("{at}.search");
+    if pace.is_some_and(|pace| !matches!(pace, Pace::Open(_))) {
+        let message = "only the rate of the open model can be stepped";
+        document.report(
+            &at,
+            message,
+            "give a `rate`, and neither `callers` nor `canary`",
+        );
+    }
+    let slo = slo(search);
+    match slo {
+        Ok(slo) => Some(slo),
+        Err((key, message, remedy)) => {
+            let field = if key.is_empty() {
+                at
+            } else {
+                format!("{at}.{key}")
+            };
+            document.report(&field, &message, remedy);
+            None
+        }
+    }
+}
+
+/// Or the key, what is wrong with it, and what to write instead.
+fn slo(table: &SearchTable) -> Result<Slo, (&'static str, String, &'static str)> {
+    let errors = table.error_rate.unwrap_or(ERRORS);
+    if !(0.0..=1.0).contains(&errors) {
+        let message = format!("{errors} is no share");
+        return Err(("error_rate", message, "expected 0 to 1, like 0.01 for 1 %"));
+    }
+    let figure = match table.metric {
+        Some(Metric::Mean) => Figure::Mean,
+        Some(Metric::P50) => Figure::Quantile(0.5),
+        Some(Metric::P95) => Figure::Quantile(0.95),
+        Some(Metric::P99) => Figure::Quantile(0.99),
+        Some(Metric::Max) => Figure::Max,
+        Some(Metric::ErrorRate) => {
+            return match &table.limit {
+                Some(LimitText::Share(share)) if (0.0..=1.0).contains(share) => Ok(Slo {
+                    latency: None,
+                    errors: *share,
+                }),
+                _ => Err((
+                    "limit",
+                    "it is no share".into(),
+                    "expected 0 to 1, like 0.01 for 1 %",
+                )),
+            };
+        }
+        None => {
+            let remedy = "write search = { metric = \"p95\", limit = \"100ms\" }";
+            return Err(("", "it is not said which figure is limited".into(), remedy));
+        }
+    };
+    match &table.limit {
+        Some(LimitText::Latency(text)) => match duration::parse(text) {
+            Ok(limit) if limit > Duration::ZERO => Ok(Slo {
+                latency: Some((figure, limit)),
+                errors,
+            }),
+            _ => Err((
+                "limit",
+                format!("{text:?} is no latency"),
+                "expected like \"100ms\"",
+            )),
+        },
+        _ => Err((
+            "limit",
+            "a latency has no limit here".into(),
+            "expected like limit = \"100ms\"",
+        )),
     }
 }
 

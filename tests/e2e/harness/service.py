@@ -1,4 +1,4 @@
-"""The service to judge (tests/services/fastapi_app) before and behind brownout, with callers and a fault."""
+"""The services to judge (tests/services) before and behind brownout, with callers and a fault."""
 
 import contextlib
 import http.client
@@ -11,26 +11,54 @@ import time
 import tomllib
 import urllib.request
 
-from .process import Process, eventually, free_port
+from .process import Process, free_port
 from .proxy import ROOT, Brownout, binary
-
-HERE = ROOT / "tests" / "services" / "fastapi_app"
-VARIANTS = tomllib.loads((HERE / "variants.toml").read_text())
+from .servers import ADVICE, program
 
 
-def truth(variant):
-    """How the variant is built."""
-    return VARIANTS["well"] | VARIANTS[variant]
+class App:
+    """A service in a directory of tests/services, and how its variants are built."""
+
+    def __init__(self, directory):
+        self.directory = ROOT / "tests" / "services" / directory
+        self.variants = tomllib.loads((self.directory / "variants.toml").read_text())
+
+    def truth(self, variant):
+        """How the variant is built."""
+        return self.variants["well"] | self.variants[variant]
+
+
+class FastApi(App):
+    """In Python, by uvicorn."""
+
+    def start(self, environment, port, workers):
+        command = [sys.executable, "-m", "uvicorn", "app:app", "--host", "127.0.0.1", "--port", port, "--no-access-log"]
+        options = ["--workers", workers, "--timeout-graceful-shutdown", 1]
+        environment |= {"PYTHONUNBUFFERED": "1"}
+        return Process([*command, *options], cwd=self.directory, env=environment, stdout=subprocess.PIPE)
+
+
+class Node(App):
+    """In Node, whose packages tests/run has put beside those of the tests."""
+
+    modules = ROOT / "target" / "node_app"
+
+    def start(self, environment, port, workers):
+        assert workers == 1, "it has no workers"
+        assert (self.modules / "node_modules").is_dir(), f"{self.modules} holds no packages; {ADVICE}"
+        environment |= {"PORT": str(port)}
+        return Process([program("node"), self.directory / "app.mjs"], cwd=self.modules, env=environment, stdout=subprocess.PIPE)
+
+
+FASTAPI, NODE = FastApi("fastapi_app"), Node("node_app")
 
 
 class Service:
-    """uvicorn with a variant of the service, whose dependencies are these URLs."""
+    """A variant of a service, whose dependencies are these URLs."""
 
-    def __init__(self, variant, redis_url, database_url, port, workers=1):
-        environment = os.environ | {"VARIANT": variant, "REDIS_URL": redis_url, "DATABASE_URL": database_url, "PYTHONUNBUFFERED": "1"}
-        command = [sys.executable, "-m", "uvicorn", "app:app", "--host", "127.0.0.1", "--port", port, "--no-access-log"]
-        options = ["--workers", workers, "--timeout-graceful-shutdown", 1]
-        self.process = Process([*command, *options], cwd=HERE, env=environment, stdout=subprocess.PIPE)
+    def __init__(self, app, variant, redis_url, database_url, port, workers=1):
+        environment = os.environ | {"VARIANT": variant, "REDIS_URL": redis_url, "DATABASE_URL": database_url}
+        self.process = app.start(environment, port, workers)
         self._said = []
         threading.Thread(target=self._listen, daemon=True).start()
         self.process.wait_for("the service", lambda: self._healthy(port), limit=30)
@@ -47,7 +75,7 @@ class Service:
                 self._said.append(json.loads(line))
 
     def said(self, what):
-        """What it told of itself, as (time, more)."""
+        """What it told of itself, in order: `at` (seconds since 1970), `what`, and more."""
         return [one for one in self._said if one["what"] == what]
 
     def stop(self):
@@ -80,19 +108,22 @@ class Caller(threading.Thread):
             self.ended.wait(max(0, due - time.monotonic()))
 
 
-def observe(variant, fault, redis_server, postgres_server, folder, seconds=(2.6, 3, 6.2), rate=40, workers=1, write=False):
-    """Puts a variant behind brownout, disturbs it, and gives back what `brownout insight` says, and the service."""
+def observe(app, variant, fault, servers, folder, seconds=(2.6, 3, 6.2), rate=40, workers=1, writers=0, database=0):
+    """Puts a variant behind brownout, disturbs it, and gives back what `brownout insight` says, and the service.
+
+    `database`: of Redis, since others use the server, too.
+    """
     port = free_port()
 
     class Upstream:
         address = f"127.0.0.1:{port}"
 
+    redis_server, postgres_server = servers
     upstreams = [("redis", "redis", redis_server), ("postgres", "postgres", postgres_server), ("http", "api", Upstream)]
     process = Brownout(upstreams, "--record", str(folder))
     redis_at, postgres_at = process.endpoint("redis"), process.endpoint("postgres")
-    # Keys of its own: the others use this Redis, too.
-    database = list(VARIANTS).index(variant) % 15
     service = Service(
+        app,
         variant,
         f"redis://{redis_at.address}/{database}",
         f"postgresql://postgres@{postgres_at.address}/postgres",
@@ -101,8 +132,7 @@ def observe(variant, fault, redis_server, postgres_server, folder, seconds=(2.6,
     )
     api = process.endpoint("api")
     callers = [Caller(api, "/modules", rate), Caller(api, "/health", rate)]
-    if write:
-        callers.append(Caller(api, "/modules", rate / 2, json.dumps({"name": variant})))
+    callers += [Caller(api, "/modules", rate / 2, json.dumps({"name": variant})) for _ in range(writers)]
     for caller in callers:
         caller.start()
     time.sleep(seconds[0])
@@ -124,4 +154,4 @@ def observe(variant, fault, redis_server, postgres_server, folder, seconds=(2.6,
     return json.loads(told.stdout), service, callers, ended
 
 
-__all__ = ["VARIANTS", "Caller", "Service", "eventually", "observe", "truth"]
+__all__ = ["FASTAPI", "NODE", "App", "Caller", "Service", "observe"]

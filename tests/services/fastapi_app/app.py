@@ -10,6 +10,7 @@ as JSON lines (breaker transitions with their time), so that a test can compare 
 """
 
 import asyncio
+import collections
 import contextlib
 import json
 import os
@@ -70,9 +71,12 @@ class Breaker:
 
     def failed(self):
         self.failures += 1
-        if self.probing or (self.opened is None and self.failures >= self.threshold):
+        if self.probing or (self.opened is None and self.trips()):
             say("open", failures=self.failures)
             self.opened, self.probing = time.monotonic(), False
+
+    def trips(self):
+        return self.failures >= self.threshold
 
     async def call(self, work):
         self.admit()
@@ -83,6 +87,32 @@ class Breaker:
             raise
         self.succeeded()
         return result
+
+
+class RatioBreaker(Breaker):
+    """Opens when too large a share of the calls of a window failed, and counts failures in a row only to tell them."""
+
+    def __init__(self, threshold, open_for):
+        super().__init__(threshold, open_for)
+        self.window = collections.deque()
+
+    def seen(self, failed):
+        now = time.monotonic()
+        self.window.append((now, failed))
+        while self.window[0][0] < now - IS["window_s"]:
+            self.window.popleft()
+
+    def succeeded(self):
+        self.seen(False)
+        super().succeeded()
+
+    def failed(self):
+        self.seen(True)
+        super().failed()
+
+    def trips(self):
+        failures = sum(failed for _, failed in self.window)
+        return len(self.window) >= IS["at_least"] and failures > IS["error_share"] * len(self.window)
 
 
 class NoBreaker:
@@ -140,7 +170,8 @@ class PyBreaker:
 
 
 def breaker():
-    kinds = {"none": lambda *_: NoBreaker(), "own": Breaker, "purgatory": Purgatory, "aiobreaker": AioBreaker, "pybreaker": PyBreaker}
+    kinds = {"none": lambda *_: NoBreaker(), "own": Breaker, "ratio": RatioBreaker}
+    kinds |= {"purgatory": Purgatory, "aiobreaker": AioBreaker, "pybreaker": PyBreaker}
     return kinds[IS["breaker"]](IS["threshold"], IS["open_s"])
 
 

@@ -1,0 +1,214 @@
+//! A folder that reports and recordings are written into.
+//!
+//! Whoever else may write there can neither have us follow a link out of it, nor have us write into a file or a pipe of
+//! theirs, nor read a file half written: names are ours and plain, a file is made anew with mode 0600 and takes its name when
+//! it is whole, and the folder is opened once, so that swapping it meanwhile changes nothing.
+
+use rustix::fs::{AtFlags, Mode, OFlags, openat, renameat, unlinkat};
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+/// The longest name, in bytes.
+const LONGEST: usize = 64;
+
+/// An open folder.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+impl Folder {
+    /// Opens a folder, which is made if it is not there.
+    ///
+    /// # Errors
+    /// It cannot be made, is no folder, or may not be entered.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        std::fs::create_dir_all(path)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(path, flags, Mode::empty())?;
+        let path = path.to_owned();
+        Ok(Self { fd, path })
+    }
+
+    /// Where a file of it is found.
+    pub(crate) fn at(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Makes a file to append to as things happen, mode 0600.
+    ///
+    /// # Errors
+    /// Something has that name, or the system refuses.
+    pub(crate) fn create(&self, name: &str) -> io::Result<File> {
+        plain(name)?;
+        let flags = OFlags::WRONLY
+            | OFlags::APPEND
+            | OFlags::CREATE
+            | OFlags::EXCL
+            | OFlags::NOFOLLOW
+            | OFlags::CLOEXEC;
+        let fd = openat(&self.fd, name, flags, Mode::RUSR | Mode::WUSR)?;
+        Ok(File::from(fd))
+    }
+
+    /// Writes a whole file, mode 0600, in place of what has that name; where it is then.
+    ///
+    /// # Errors
+    /// The system refuses, or a folder has that name. What was there before stays.
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> io::Result<PathBuf> {
+        plain(name)?;
+        let (unfinished, mut file) = self.unfinished()?;
+        let done = file
+            .write_all(content.as_ref())
+            .and_then(|()| Ok(renameat(&self.fd, &*unfinished, &self.fd, name)?));
+        if let Err(error) = done {
+            // It was ours alone; that it may stay behind is the smaller evil.
+            let _ = unlinkat(&self.fd, &*unfinished, AtFlags::empty());
+            return Err(error);
+        }
+        Ok(self.at(name))
+    }
+
+    /// A file under a name that nobody has.
+    fn unfinished(&self) -> io::Result<(String, File)> {
+        const TRIES: u32 = 100;
+        for number in 0..TRIES {
+            let name = format!("unfinished-{}-{number}", std::process::id());
+            match self.create(&name) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                made => return Ok((name, made?)),
+            }
+        }
+        Err(io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            format!("{TRIES} unfinished files are in {}", self.path.display()),
+        ))
+    }
+}
+
+fn plain(name: &str) -> io::Result<()> {
+    let may = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || b"._-TZ".contains(&c);
+    if name.is_empty() || name.len() > LONGEST || name.starts_with('.') || !name.bytes().all(may) {
+        let why = format!(
+            "{name:?} is no file name of ours: at most {LONGEST} small letters, digits, `.`, `_` and `-`"
+        );
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+    fn scratch(name: &str) -> PathBuf {
+        let path =
+            std::env::temp_dir().join(format!("brownout-folder-{}-{name}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).expect("a scratch folder");
+        path
+    }
+
+    fn read(path: &Path) -> String {
+        std::fs::read_to_string(path).expect("it is there")
+    }
+
+    #[test]
+    fn names_that_lead_elsewhere_are_refused() {
+        let folder = Folder::open(&scratch("names")).expect("it opens");
+        let long = "a".repeat(65);
+        for name in [
+            "", ".", "..", "../x", "/etc/x", "a/b", "a\0b", ".hidden", "Ä", "a b", &long,
+        ] {
+            let refused = folder.write(name, "x").expect_err(name);
+            assert_eq!(refused.kind(), io::ErrorKind::InvalidInput, "{name:?}");
+            assert!(folder.create(name).is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn only_the_owner_can_read_what_is_written() {
+        let path = scratch("mode");
+        let folder = Folder::open(&path).expect("it opens");
+        folder.write("a", "x").expect("written");
+        folder.create("b").expect("made");
+        for name in ["a", "b"] {
+            let mode = path
+                .join(name)
+                .metadata()
+                .expect("it is there")
+                .permissions();
+            assert_eq!(mode.mode() & 0o777, 0o600);
+        }
+    }
+
+    #[test]
+    fn a_link_is_replaced_and_not_followed() {
+        let path = scratch("link");
+        let victim = path.join("victim");
+        std::fs::write(&victim, "theirs").expect("written");
+        symlink(&victim, path.join("report.json")).expect("linked");
+        let folder = Folder::open(&path).expect("it opens");
+        assert!(folder.create("report.json").is_err());
+        folder.write("report.json", "ours").expect("written");
+        assert_eq!(read(&victim), "theirs");
+        assert_eq!(read(&path.join("report.json")), "ours");
+    }
+
+    #[test]
+    fn who_holds_another_link_to_the_file_keeps_the_old_one() {
+        let path = scratch("hard-link");
+        let theirs = path.join("theirs");
+        std::fs::write(&theirs, "old").expect("written");
+        std::fs::hard_link(&theirs, path.join("report.json")).expect("linked");
+        let folder = Folder::open(&path).expect("it opens");
+        folder.write("report.json", "new").expect("written");
+        assert_eq!(read(&theirs), "old");
+        assert_ne!(
+            theirs.metadata().expect("there").ino(),
+            path.join("report.json").metadata().expect("there").ino()
+        );
+    }
+
+    #[test]
+    fn a_pipe_does_not_stop_us() {
+        let path = scratch("pipe");
+        let pipe = path.join("report.json");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.expect("mkfifo runs").success());
+        let folder = Folder::open(&path).expect("it opens");
+        assert!(folder.create("report.json").is_err());
+        folder.write("report.json", "ours").expect("written");
+        assert_eq!(read(&pipe), "ours");
+    }
+
+    #[test]
+    fn a_folder_that_is_swapped_for_a_link_is_still_the_one_that_was_opened() {
+        let (path, other) = (scratch("swapped"), scratch("other"));
+        let folder = Folder::open(&path).expect("it opens");
+        let moved = path.with_extension("moved");
+        let _ = std::fs::remove_dir_all(&moved);
+        std::fs::rename(&path, &moved).expect("moved");
+        symlink(&other, &path).expect("linked");
+        folder.write("report.json", "ours").expect("written");
+        assert_eq!(read(&moved.join("report.json")), "ours");
+        assert!(!other.join("report.json").exists());
+        std::fs::remove_file(&path).expect("removed");
+    }
+
+    #[test]
+    fn what_cannot_be_written_leaves_what_was_there() {
+        let path = scratch("refused");
+        let folder = Folder::open(&path).expect("it opens");
+        std::fs::create_dir(path.join("report.json")).expect("made");
+        folder
+            .write("report.json", "x")
+            .expect_err("a folder has that name");
+        let left: Vec<_> = path.read_dir().expect("readable").collect();
+        assert_eq!(left.len(), 1, "nothing unfinished stays: {left:?}");
+    }
+}
