@@ -3,13 +3,28 @@
 mod support;
 
 use serde_json::Value;
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 use support::{Directory, Exit, Postgres, Redis, free_port, run_to_end};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A profile in a file, run with these arguments.
+/// What is timed closely is not run beside what takes all of the machine.
+static MACHINE: RwLock<()> = RwLock::new(());
+
+/// A profile in a file, run with these arguments, beside others.
 fn test(text: &str, more: &[&str]) -> Exit {
+    let _shared = MACHINE.read().unwrap_or_else(PoisonError::into_inner);
+    run(text, more)
+}
+
+/// The same with nothing beside it.
+fn alone(text: &str, more: &[&str]) -> Exit {
+    let _alone = MACHINE.write().unwrap_or_else(PoisonError::into_inner);
+    run(text, more)
+}
+
+fn run(text: &str, more: &[&str]) -> Exit {
     let directory = Directory::new("verify");
     let path = directory.path().join("profile.toml");
     std::fs::write(&path, text).expect("written");
@@ -209,7 +224,7 @@ fn the_capacity_of_a_service_is_found_between_what_it_bears_and_what_it_does_not
     // A machine that is busy with other things makes it inconclusive, never wrong; three times in a row is no chance.
     let (document, twice) = (0..3)
         .find_map(|_| {
-            let exit = test(&text, &["--output", "json"]);
+            let exit = alone(&text, &["--output", "json"]);
             let document = document(&exit);
             let of = |place: &str| verdict(&document, place).clone();
             let (twice, eight) = (
@@ -249,7 +264,7 @@ fn a_load_generator_at_its_end_is_no_slow_service() {
            search = { metric = 'p95', limit = '10ms' }\n\
            [[phase]]\nkind = 'capacity'\nfor = '8s'\nstep = '500ms'\n\
            [[expect]]\nheadroom_at_least = 1.0\n";
-    let exit = test(&text, &["--output", "json"]);
+    let exit = alone(&text, &["--output", "json"]);
     let document = document(&exit);
     assert_eq!(exit.code, Some(3), "{}\n{document:#}", exit.stderr);
     let row = verdict(&document, "expect[0].headroom_at_least");
@@ -261,6 +276,71 @@ fn a_load_generator_at_its_end_is_no_slow_service() {
         "{row:#}"
     );
     assert_eq!(document["capacity"]["broken"], Value::Null);
+}
+
+#[test]
+fn a_rate_changes_by_stages_and_a_canary_asks_one_at_a_time() {
+    let postgres = Postgres::start();
+    let text = one_at_a_time(
+        &postgres,
+        "stages = [{ rate = '40/s', for = '1300ms' }, { rate = '200/s', for = '1s', ramp = '200ms' }]\n\
+         [[load]]\nlane = 'canary'\nproxy = 'db'\ncanary = true\nrate = '100/s'\nstatements = ['SELECT pg_sleep(0.05)']\n",
+        "[[phase]]\nkind = 'baseline'\nfor = '1s'\n[[phase]]\nkind = 'steady'\nfor = '1s'\n\
+         [[expect]]\nlane = 'db'\nphase = ['baseline', 'steady']\nerror_rate = 1.0\nmean = '1m'\n\
+         [[expect]]\nlane = 'canary'\np50 = '1m'\n",
+    );
+    let exit = test(
+        &text.replace("5)']\nstages", "2)']\nstages"),
+        &["--output", "json"],
+    );
+    let document = document(&exit);
+    let rows = document["expectations"].as_array().expect("a list");
+    let samples = |place: usize| rows[place]["samples"].as_u64().expect("a number");
+    // Limits of one table come in the order of their kind: mean, then the share of failures, each in both phases.
+    let (before, after) = (samples(0), samples(1));
+    assert!((30..=90).contains(&before), "{before}");
+    assert!(after > 100 && after <= 260, "{after}");
+    let canary = &document["lanes"]["canary"];
+    let (asked, passed) = (canary["ended"].as_u64(), canary["passed_over"].as_u64());
+    // Each takes 50 ms at least: the other four ticks of a hundred a second are passed over.
+    assert!(asked >= Some(5) && asked <= Some(48), "{canary:#}");
+    assert!(passed >= asked.map(|asked| 3 * asked), "{canary:#}");
+    assert!(canary["p50_ms"].as_f64() >= Some(50.0), "{canary:#}");
+    let exit = test(&text, &[]);
+    assert!(exit.stdout.contains("passed over"), "{}", exit.stdout);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_container_is_watched_by_its_cgroup() {
+    let (redis, folder) = (Redis::start(), Directory::new("cgroup"));
+    let put = |file: &str, text: &str| {
+        std::fs::write(folder.path().join(file), text).expect("written");
+    };
+    put("memory.current", "30000000\n");
+    put("memory.stat", "anon 1\ninactive_file 10000000\n");
+    put("cpu.stat", "usage_usec 1000\n");
+    put("pids.current", "4\n");
+    let text = proxy(&redis)
+        + &format!(
+            "[[load]]\nproxy = 'redis'\nrate = '20/s'\ncommands = ['GET a']\n\
+             [[phase]]\nkind = 'steady'\nfor = '6s'\n\
+             [[watch]]\nname = 'box'\ncgroup = '{}'\n\
+             [[expect]]\nwatch = 'box'\nmemory_growth_at_most = '1MB'\nmemory_window = '5s'\ncpu_mean_at_most = 0.5\n",
+            folder.path().display()
+        );
+    let exit = test(&text, &["--output", "json"]);
+    let document = document(&exit);
+    assert_eq!(exit.code, Some(0), "{}\n{document:#}", exit.stderr);
+    let growth = verdict(&document, "expect[0].memory_growth_at_most");
+    assert_eq!(
+        growth["evidence"]["figures"]["peak_bytes"], 20_000_000.0,
+        "{growth:#}"
+    );
+    std::fs::remove_file(folder.path().join("pids.current")).expect("removed");
+    let exit = test(&text, &[]);
+    assert_eq!(exit.code, Some(4), "{}", exit.stdout);
+    assert!(exit.stderr.contains("is no cgroup v2"), "{}", exit.stderr);
 }
 
 /// What is added to a profile that is right; the exit code is 2; a place and a word of what is said.
@@ -367,7 +447,12 @@ const WRONG: &[(&str, &str, &str)] = &[
     (
         "[[watch]]\nname = 'x'\n",
         "watch[0]",
-        "pid, process, listens or command",
+        "pid, process, listens, cgroup or command",
+    ),
+    (
+        "[[watch]]\nname = 'x'\ncgroup = 'docker'\n",
+        "watch[0].cgroup",
+        "no folder of a cgroup",
     ),
     ("[service]\napi = 'nobody'\n", "service.api", "proxies here"),
     ("# {{nobody}}\n", "line 15", "--var nobody="),

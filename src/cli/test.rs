@@ -43,7 +43,7 @@ Examples:
 
 Exit codes: 0: pass; 1: something failed; 2: wrong usage or profile; 3: nothing failed,
 but not everything could be judged; 4: could not run, such as for a service that does
-not use the proxy; 130: interrupted.")]
+not use the proxy, or the load or a judge broke; 130: interrupted.")]
 pub struct Args {
     /// Files or folders of profiles, or names of built-in ones (`cos` is the suite of the COS platform); run one after the other.
     #[arg(required = true, value_name = "PROFILE")]
@@ -108,6 +108,7 @@ pub fn run(args: &Args) -> u8 {
                     Some(Counts::Passed) => 0,
                     Some(Counts::Open) => INCONCLUSIVE,
                     Some(Counts::Failed) | None => CHECK_FAILED,
+                    Some(Counts::Broken) => COULD_NOT_RUN,
                 };
                 documents.push(document);
                 code

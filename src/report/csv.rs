@@ -16,7 +16,7 @@ impl Form for Csv {
         for (run, row) in suite.rows() {
             let why = match &row.verdict {
                 Verdict::Pass => "",
-                Verdict::Fail { why } => why,
+                Verdict::Fail { why } | Verdict::Error { why } => why,
                 Verdict::Inconclusive { reason, .. } => reason,
             };
             let severity = format!("{:?}", row.severity).to_lowercase();

@@ -16,6 +16,7 @@ impl Form for Github {
             let (level, why) = match (&row.verdict, row.severity) {
                 (Verdict::Pass, _) => continue,
                 (Verdict::Fail { why }, Severity::Limit) => ("error", why.clone()),
+                (Verdict::Error { why }, _) => ("error", format!("nothing is known: {why}")),
                 (Verdict::Fail { why }, Severity::Alert) => ("warning", why.clone()),
                 (Verdict::Inconclusive { reason, remedy }, _) => (
                     "warning",

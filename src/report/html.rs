@@ -60,7 +60,7 @@ fn head(suite: &Suite) -> Markup {
 fn badge(row: &Row) -> Markup {
     let class = match &row.verdict {
         Verdict::Pass => "pass",
-        Verdict::Fail { .. } => "fail",
+        Verdict::Fail { .. } | Verdict::Error { .. } => "fail",
         Verdict::Inconclusive { .. } => "inconclusive",
     };
     html! { span class=(format!("badge {class}")) { (row.word()) } }
@@ -110,7 +110,7 @@ fn reasons(suite: &Suite) -> Markup {
                     h3 { (badge(row)) " " (plain(&row.component)) ": " (plain(&row.target)) }
                     @match &row.verdict {
                         Verdict::Pass => {}
-                        Verdict::Fail { why } => { p { (plain(why)) "." } }
+                        Verdict::Fail { why } | Verdict::Error { why } => { p { (plain(why)) "." } }
                         Verdict::Inconclusive { reason, remedy } => {
                             p { (plain(reason)) "." }
                             p { strong { "To judge it: " } (plain(remedy)) "." }

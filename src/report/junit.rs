@@ -51,6 +51,11 @@ fn status(verdict: &Verdict, severity: Severity) -> TestCaseStatus {
             status.set_message(plain(why));
             status
         }
+        (Verdict::Error { why }, _) => {
+            let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+            status.set_message(plain(why));
+            status
+        }
         (Verdict::Fail { why }, Severity::Alert) => skipped(&format!("alert raised: {why}")),
         (Verdict::Inconclusive { reason, remedy }, _) => {
             skipped(&format!("inconclusive: {reason}; change: {remedy}"))

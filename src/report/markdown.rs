@@ -39,7 +39,7 @@ impl Form for Markdown {
         for (run, row) in suite.rows() {
             let why = match &row.verdict {
                 Verdict::Pass => continue,
-                Verdict::Fail { why } => cell(why),
+                Verdict::Fail { why } | Verdict::Error { why } => cell(why),
                 Verdict::Inconclusive { reason, remedy } => {
                     format!("{} *Change:* {}.", cell(reason), cell(remedy))
                 }

@@ -102,7 +102,10 @@ impl Suite {
             .filter(|(_, row)| matches!(row.verdict, Verdict::Fail { .. }))
             .count();
         let mut sentence = match (failed, open) {
-            (0, 0) => format!("All {all} expectations were met"),
+            (0, 0) if limits().all(|(_, r)| r.verdict == Verdict::Pass) => {
+                format!("All {all} expectations were met")
+            }
+            (0, 0) => format!("None of {all} expectations failed"),
             (0, open) => {
                 format!("None of {all} expectations failed, and {open} could not be judged")
             }
@@ -118,6 +121,13 @@ impl Suite {
                 ("alerts", "were")
             };
             sentence += &format!("; {raised} {noun} {verb} raised");
+        }
+        let broken = self
+            .rows()
+            .filter(|(_, row)| matches!(row.verdict, Verdict::Error { .. }))
+            .count();
+        if broken > 0 {
+            sentence += &format!("; of {broken} nothing is known, since the test itself broke");
         }
         if !self.errors.is_empty() {
             let count = self.errors.len();

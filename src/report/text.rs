@@ -33,7 +33,7 @@ impl Form for Text {
                 let _ = writeln!(text, "{}", line.trim_end());
                 let more = match &row.verdict {
                     Verdict::Pass => continue,
-                    Verdict::Fail { why } => plain(why),
+                    Verdict::Fail { why } | Verdict::Error { why } => plain(why),
                     Verdict::Inconclusive { reason, remedy } => {
                         plain(&format!("{reason}; change: {remedy}"))
                     }

@@ -30,7 +30,7 @@ pub(crate) struct Document {
     pub(crate) seed: u64,
     /// Microseconds since the Unix epoch.
     pub(crate) started_us: u64,
-    /// `pass`, `fail` or `inconclusive`: the worst of all.
+    /// `pass`, `inconclusive`, `fail` or `error`: the worst of all.
     pub(crate) result: String,
     /// Why a guard ended it early.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -115,7 +115,8 @@ impl Document {
             .iter()
             .map(|expected| {
                 let judgement = case.judge(expected);
-                if expected.severity == Severity::Limit {
+                let broke = matches!(judgement.verdict, Verdict::Error { .. });
+                if broke || expected.severity == Severity::Limit {
                     counts = counts.max(judgement.verdict.counts(expected.on_inconclusive));
                 }
                 let scope = &expected.scope;
@@ -175,6 +176,7 @@ impl Document {
                 Counts::Passed => "pass",
                 Counts::Open => "inconclusive",
                 Counts::Failed => "fail",
+                Counts::Broken => "error",
             }
             .to_owned(),
             stopped: ran.stopped.clone(),

@@ -5,6 +5,7 @@
 //! at processes ([`watch`]) and guards, and gives back the recording; [`expect`] turns that into verdicts, and [`document`] and [`table`] show them. A verdict is never given without
 //! evidence: what no request was about is inconclusive.
 
+mod cgroup;
 pub(crate) mod document;
 pub(crate) mod expect;
 mod guard;

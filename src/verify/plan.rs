@@ -12,6 +12,7 @@ use crate::config::{Problems, Profile, ProxyConfig, profile_proxies};
 use crate::fault::Fault;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The longest that a phase which counts samples may take.
@@ -74,6 +75,8 @@ pub(crate) enum Whom {
     Pid(u32),
     Named(String),
     Listening(u16),
+    /// The folder of a cgroup v2.
+    Cgroup(PathBuf),
     Started {
         command: Vec<String>,
         env: BTreeMap<String, String>,
@@ -408,7 +411,7 @@ fn known_lane(document: &mut Document<'_>, field: &str, name: &str, lanes: &[&st
 fn watches(document: &mut Document<'_>) -> Vec<Watch> {
     let mut watches: Vec<Watch> = Vec::new();
     for (at, table) in tables::<WatchTable>(document, "watch") {
-        let Some(name) = table.name else {
+        let Some(name) = table.name.clone() else {
             document.report(
                 &format!("{at}.name"),
                 "`name` is missing",
@@ -423,30 +426,76 @@ fn watches(document: &mut Document<'_>) -> Vec<Watch> {
                 "expected a name of its own",
             );
         }
-        let whom = match (table.pid, table.process, table.listens, table.command) {
-            (Some(pid), None, None, None) => Whom::Pid(pid),
-            (None, Some(process), None, None) => Whom::Named(process),
-            (None, None, Some(place), None) => {
-                let Some(Ok(port)) = place.rsplit(':').next().map(str::parse) else {
-                    let field = format!("{at}.listens");
-                    let message = format!("{place:?} has no port");
-                    document.report(&field, &message, "expected one like \"127.0.0.1:8000\"");
-                    continue;
-                };
-                Whom::Listening(port)
-            }
-            (None, None, None, Some(command)) if !command.is_empty() => Whom::Started {
+        if let Some(whom) = whom(document, &at, table) {
+            watches.push(Watch { name, whom });
+        }
+    }
+    watches
+}
+
+/// The one way in which it is said.
+fn whom(document: &mut Document<'_>, at: &str, table: WatchTable) -> Option<Whom> {
+    let ways = [
+        table.pid.map(Whom::Pid),
+        table.process.map(Whom::Named),
+        table
+            .listens
+            .and_then(|place| listening(document, at, &place)),
+        table
+            .cgroup
+            .and_then(|folder| cgroup(document, at, &folder)),
+        table
+            .command
+            .filter(|c| !c.is_empty())
+            .map(|command| Whom::Started {
                 command,
                 env: table.env.unwrap_or_default(),
                 ready_within: table.ready_within.unwrap_or(Duration::from_secs(30)),
-            },
-            _ => {
-                let remedy = "give one of pid, process, listens or command";
-                document.report(&at, "it is not said which process is watched", remedy);
-                continue;
-            }
-        };
-        watches.push(Watch { name, whom });
+            }),
+    ];
+    let mut said = ways.into_iter().flatten();
+    match (said.next(), said.next()) {
+        (Some(only), None) => Some(only),
+        (None, None)
+            if ["listens", "cgroup"]
+                .iter()
+                .any(|k| document.is_reported(&format!("{at}.{k}"))) =>
+        {
+            None
+        }
+        _ => {
+            let remedy = "give one of pid, process, listens, cgroup or command";
+            document.report(at, "it is not said what is watched", remedy);
+            None
+        }
     }
-    watches
+}
+
+fn listening(document: &mut Document<'_>, at: &str, place: &str) -> Option<Whom> {
+    let port = place.rsplit(':').next().and_then(|port| port.parse().ok());
+    if port.is_none() {
+        let message = format!("{place:?} has no port");
+        let remedy = "expected one like \"127.0.0.1:8000\"";
+        document.report(&format!("{at}.listens"), &message, remedy);
+    }
+    port.map(Whom::Listening)
+}
+
+fn cgroup(document: &mut Document<'_>, at: &str, folder: &str) -> Option<Whom> {
+    let field = format!("{at}.cgroup");
+    if !cfg!(target_os = "linux") {
+        document.report(
+            &field,
+            "there are cgroups on Linux only",
+            "watch a process instead",
+        );
+        return None;
+    }
+    let path = PathBuf::from(folder);
+    if !path.is_absolute() {
+        let remedy = "expected a folder like \"/sys/fs/cgroup/system.slice/docker-....scope\"";
+        document.report(&field, "it is no folder of a cgroup", remedy);
+        return None;
+    }
+    Some(Whom::Cgroup(path))
 }

@@ -18,7 +18,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch::Sender;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 /// How often guards look and calls are written into the recording.
 const TURN: Duration = Duration::from_millis(100);
@@ -56,6 +55,8 @@ pub(crate) struct Ran {
     pub(crate) stopped: Option<String>,
     /// What the search for capacity found, where there was one.
     pub(crate) capacity: Option<Capacity>,
+    /// Lanes whose generator did not come to its end, and why.
+    pub(crate) broken: BTreeMap<String, String>,
 }
 
 impl Ran {
@@ -76,6 +77,7 @@ impl Ran {
             lanes: self.lanes.clone(),
             stopped: self.stopped.clone(),
             capacity: self.capacity.clone(),
+            broken: self.broken.clone(),
         }
     }
 }
@@ -122,6 +124,7 @@ pub(super) struct Stage<'s> {
     /// When the recording began, on the process's clock.
     pub(super) began: u64,
     capacity: Option<Capacity>,
+    broken: BTreeMap<String, String>,
 }
 
 /// Calls that are kept for a search, by lane.
@@ -194,6 +197,7 @@ async fn conduct(
         calls: Calls::default(),
         began: Server::clock(),
         capacity: None,
+        broken: BTreeMap::new(),
     };
     // Sessions that are open already are not recorded, so recording comes first.
     server.record_in_memory(DEFAULT_LIMIT).await;
@@ -216,6 +220,7 @@ async fn conduct(
         seed: server.seed(),
         stopped: stage.stopped.take(),
         capacity: stage.capacity.take(),
+        broken: std::mem::take(&mut stage.broken),
         trace: server.stop_recording().await.ok_or(RunError::NoRecording)?,
     })
 }
@@ -240,7 +245,7 @@ impl Stage<'_> {
     }
 
     async fn under_load(&mut self, addresses: &BTreeMap<String, String>) -> Result<(), RunError> {
-        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let (stop, mut generators) = (CancellationToken::new(), Vec::new());
         if let Some(first) = self.test.phases.first() {
             self.begin(&first.name).await;
         }
@@ -252,13 +257,22 @@ impl Stage<'_> {
             let tally = Arc::new(Tally::default());
             self.lanes.insert(load.lane.clone(), Arc::clone(&tally));
             let dial = self.dial.subscribe();
-            tasks.spawn(drive(load.clone(), address, tally, dial, stop.clone()));
+            let generator = drive(load.clone(), address, tally, dial, stop.clone());
+            generators.push((load.lane.clone(), tokio::spawn(generator)));
         }
         let outcome = self.phases().await;
         self.server.halt();
         stop.cancel();
-        tasks.close();
-        tasks.wait().await;
+        for (lane, generator) in generators {
+            let ended = generator.await;
+            let lost = self.lanes.get(&lane).map_or(0, |t| t.outstanding());
+            let why = match ended {
+                Err(error) => format!("brownout has a bug: {error}"),
+                Ok(()) if lost > 0 => format!("brownout has a bug: {lost} requests never ended"),
+                Ok(()) => continue,
+            };
+            self.broken.insert(lane, why);
+        }
         self.write_calls().await;
         outcome
     }

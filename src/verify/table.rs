@@ -59,6 +59,7 @@ pub(crate) fn render(document: &Document) -> String {
     rows.extend(document.expectations.iter().map(cells));
     let mut text = columns(&rows);
     text.push_str(&steps(document));
+    text.push_str(&lanes(document));
     text.push_str(&reasons(document, ""));
     let _ = writeln!(
         text,
@@ -120,13 +121,45 @@ fn steps(document: &Document) -> String {
     format!("\n{}", columns(&rows))
 }
 
+/// What the callers of each lane saw, where there are several: a canary's latency is not that of the load.
+fn lanes(document: &Document) -> String {
+    if document.lanes.len() < 2 {
+        return String::new();
+    }
+    let head = [
+        "lane",
+        "requests",
+        "failed",
+        "p50",
+        "p95",
+        "p99",
+        "not sent",
+        "passed over",
+    ];
+    let mut rows = vec![head.map(str::to_owned)];
+    rows.extend(document.lanes.iter().map(|(lane, figures)| {
+        let ms = |value: f64| format!("{value:.1}ms");
+        [
+            lane.clone(),
+            figures.ended.to_string(),
+            figures.failed.to_string(),
+            ms(figures.p50_ms),
+            ms(figures.p95_ms),
+            ms(figures.p99_ms),
+            figures.skipped.to_string(),
+            figures.passed_over.to_string(),
+        ]
+    }));
+    format!("\n{}", columns(&rows))
+}
+
 /// What did not pass, and why.
 fn reasons(document: &Document, before: &str) -> String {
     let mut text = String::new();
     for row in &document.expectations {
         let (why, then) = match &row.verdict {
             Verdict::Pass => continue,
-            Verdict::Fail { why } => (why.clone(), String::new()),
+            Verdict::Fail { why } | Verdict::Error { why } => (why.clone(), String::new()),
             Verdict::Inconclusive { reason, remedy } => {
                 (reason.clone(), format!("; change: {remedy}"))
             }

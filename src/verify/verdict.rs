@@ -19,6 +19,10 @@ pub(crate) enum Verdict {
         /// The setting to change.
         remedy: String,
     },
+    /// Our own part broke, the judge or the load: it says nothing of the service.
+    Error {
+        why: String,
+    },
 }
 
 /// A verdict and what it rests on.
@@ -76,6 +80,15 @@ impl Judgement {
         }
     }
 
+    /// Our own part broke.
+    pub(crate) fn error(why: impl Into<String>, evidence: Evidence) -> Self {
+        Self {
+            verdict: Verdict::Error { why: why.into() },
+            measured: "-".into(),
+            evidence,
+        }
+    }
+
     pub(crate) fn inconclusive(
         reason: impl Into<String>,
         remedy: impl Into<String>,
@@ -91,6 +104,7 @@ impl Verdict {
             Self::Pass => "pass",
             Self::Fail { .. } => "fail",
             Self::Inconclusive { .. } => "inconclusive",
+            Self::Error { .. } => "error",
         }
     }
 
@@ -102,6 +116,7 @@ impl Verdict {
                 Counts::Failed
             }
             (Self::Inconclusive { .. }, OnInconclusive::Warn) => Counts::Open,
+            (Self::Error { .. }, _) => Counts::Broken,
         }
     }
 }
@@ -112,4 +127,24 @@ pub(crate) enum Counts {
     Passed,
     Open,
     Failed,
+    /// Of a part of it nothing is known, whatever the rest says.
+    Broken,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_the_gravest_whatever_is_done_with_what_is_inconclusive() {
+        let error = Verdict::Error { why: String::new() };
+        for on in [
+            OnInconclusive::Pass,
+            OnInconclusive::Warn,
+            OnInconclusive::Fail,
+        ] {
+            assert_eq!(error.counts(on), Counts::Broken);
+        }
+        assert!(Counts::Broken > Counts::Failed && Counts::Failed > Counts::Open);
+    }
 }

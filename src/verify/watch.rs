@@ -1,10 +1,13 @@
-//! Looks at processes, once a second, from /proc; and the process that a test starts and ends itself.
+//! Looks at processes, once a second, from /proc, and at containers from their cgroups; and the process that a test starts and ends
+//! itself.
 
+use super::cgroup;
 use super::plan::{Test, Watch, Whom};
 use crate::proxy::Server;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use tokio::process::{Child, Command};
@@ -18,19 +21,35 @@ pub(super) struct Look {
     pub(super) threads: u32,
 }
 
-/// A process that is looked at.
+/// A process or a container that is looked at.
 #[derive(Debug)]
 pub(super) struct Watched {
-    pub(super) name: String,
-    pub(super) pid: u32,
-    pub(super) gone: bool,
+    name: String,
+    place: Place,
+    gone: bool,
     child: Option<Child>,
+}
+
+/// Where to look.
+#[derive(Debug)]
+enum Place {
+    Process(u32),
+    Cgroup(PathBuf),
 }
 
 impl Watched {
     /// Finds or starts it.
     pub(super) fn find(watch: &Watch, addresses: &BTreeMap<String, String>) -> io::Result<Self> {
         let (pid, child) = match &watch.whom {
+            Whom::Cgroup(folder) => {
+                cgroup::check(folder)?;
+                return Ok(Self {
+                    name: watch.name.clone(),
+                    place: Place::Cgroup(folder.clone()),
+                    gone: false,
+                    child: None,
+                });
+            }
             Whom::Pid(pid) => (*pid, None),
             Whom::Named(name) => (oldest(name)?, None),
             Whom::Listening(port) => (listening(*port)?, None),
@@ -45,7 +64,7 @@ impl Watched {
         }
         Ok(Self {
             name: watch.name.clone(),
-            pid,
+            place: Place::Process(pid),
             gone: false,
             child,
         })
@@ -282,10 +301,13 @@ pub(super) async fn note(server: &Server, watched: &mut [Watched]) {
         let seen = if process.has_ended() {
             Err(io::Error::from(io::ErrorKind::NotFound))
         } else {
-            look(process.pid)
+            match &process.place {
+                Place::Process(pid) => look(*pid).map(|look| (*pid, look)),
+                Place::Cgroup(folder) => cgroup::look(folder),
+            }
         };
-        let (name, pid) = (process.name.clone(), process.pid);
-        if let Ok(look) = seen {
+        let name = process.name.clone();
+        if let Ok((pid, look)) = seen {
             server
                 .note(|names, at| Record::Watched {
                     at,

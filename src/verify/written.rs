@@ -372,7 +372,7 @@ pub(crate) struct GuardTable {
     pub(crate) window: Option<Duration>,
 }
 
-/// A process that is looked at every second.
+/// A process, or a container, that is looked at every second.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct WatchTable {
@@ -385,6 +385,9 @@ pub(crate) struct WatchTable {
     pub(crate) process: Option<String>,
     /// By the port of this machine that it listens on, like "127.0.0.1:8000" or 8000 as text: the oldest such process.
     pub(crate) listens: Option<String>,
+    /// A container, by the folder of its cgroup v2 (Linux), like `/sys/fs/cgroup/system.slice/docker-....scope`: memory without
+    /// what the kernel can give back at once, processor time and threads of all its processes.
+    pub(crate) cgroup: Option<String>,
     /// Started before the load and ended after it: program and arguments.
     pub(crate) command: Option<Vec<String>>,
     /// Variables for `command`; `{proxy:NAME}` is where that proxy listens.

@@ -63,7 +63,7 @@ impl Closed {
 
 /// Failures with no success between them, the longest run, in the order in which calls ended. After each but the last of them a new
 /// call began before a breaker that it tripped would have let one through.
-fn longest_run(calls: &[Call], evidence: &mut Evidence) -> u64 {
+pub(super) fn longest_run(calls: &[Call], evidence: &mut Evidence) -> u64 {
     let starts: Vec<u64> = calls.iter().map(|c| c.start).collect();
     let mut ended: Vec<&Call> = calls.iter().collect();
     ended.sort_by_key(|c| c.end);

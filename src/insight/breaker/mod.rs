@@ -19,7 +19,7 @@ use super::silence::{Cause, Silence, requests, silences};
 use super::view::{Span, View};
 use super::{MILLISECOND, SECOND, seconds};
 use crate::measure::trace::ProxyIndex;
-use closed::{Closed, most_in_flight};
+use closed::{Closed, longest_run, most_in_flight};
 use episode::Episodes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -360,6 +360,17 @@ impl Open<'_, '_> {
             );
         }
         let both = Interval::new(joined.low.min(apart.low), joined.high.max(apart.high));
+        if let Some(longer) = self.longer_before(both.high, &evidence) {
+            return Finding::unknown(
+                format!(
+                    "it opened after {} failures in a row at most, and {longer} had not opened it before: it goes by a share of failures, \
+                     or by their time",
+                    both.high
+                ),
+                "a fault that touches every call, to see how many it takes then",
+                evidence,
+            );
+        }
         if joined != apart {
             evidence.note(format!(
                 "{} attempts may be retries, or other callers who asked for the same",
@@ -379,6 +390,24 @@ impl Open<'_, '_> {
         let needed = both.low.saturating_sub(self.beyond(breakers, &evidence));
         let each = Interval::new(needed.div_ceil(breakers).max(1), both.high);
         Finding::known(each, evidence)
+    }
+
+    /// A run of failures before the one that opened it, of which each was told from the next, and which was longer than that one.
+    fn longer_before(&self, high: u64, evidence: &Evidence) -> Option<u64> {
+        if self.question.group.breakers != Some(1) {
+            return None;
+        }
+        let first = evidence.first?;
+        let calls = self.question.calls(self.question.joined);
+        let before: Vec<Call> = calls
+            .into_iter()
+            .filter(|c| c.end < first)
+            .copied()
+            .collect();
+        let longest = longest_run(&before, &mut Evidence::default());
+        // Of calls that were in flight together the client may have learned in another order.
+        let blurred = most_in_flight(&before).saturating_sub(1);
+        (longest > high.saturating_add(blurred)).then_some(longest)
     }
 
     /// Failures that may have come after a breaker had opened already, while the others had not: of calls that were in flight,

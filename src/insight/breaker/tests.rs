@@ -360,3 +360,33 @@ fn where_calls_come_seldom_it_may_have_been_open_between_any_two() {
     };
     assert!(*failures <= 1, "{failures}");
 }
+
+#[test]
+fn a_longer_run_that_did_not_open_it_refutes_a_count() {
+    let service = Service::default();
+    let mut trace = service.run();
+    let from = service.fault.0 - 1_000 * MS;
+    let mut left = 8;
+    for record in &mut trace.records {
+        if let Record::Attempt(attempt) = record
+            && attempt.proxy == CACHE
+            && attempt.begun >= from
+            && left > 0
+        {
+            attempt.outcome = Outcome::Failed;
+            left -= 1;
+        }
+    }
+    let one = Topology {
+        workers: Some(1),
+        ..Topology::default()
+    };
+    let view = View::new(&trace, &one);
+    let breaker = infer(&view, CACHE).remove(0);
+    assert!(breaker.opening.value().is_some());
+    let missing = breaker
+        .threshold
+        .answer
+        .expect_err("5 opened it, 8 did not");
+    assert!(missing.reason.contains("8 had not"), "{missing:?}");
+}

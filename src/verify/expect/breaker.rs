@@ -31,6 +31,7 @@ fn worst(case: &Case<'_>, scope: &Scope, one: impl Fn(&Breaker) -> Judgement) ->
         Verdict::Pass => 0,
         Verdict::Inconclusive { .. } => 1,
         Verdict::Fail { .. } => 2,
+        Verdict::Error { .. } => 3,
     };
     let all = breaker::infer(&case.view, proxy);
     all.iter().map(one).max_by_key(rank).unwrap_or_else(|| {

@@ -149,6 +149,7 @@ mod tests {
                 ended,
                 steps: steps.collect(),
             }),
+            broken: BTreeMap::new(),
         };
         Headroom(expected).judge(&case, &Scope::default())
     }

@@ -103,6 +103,8 @@ pub(crate) struct Case<'c> {
     /// Why it ended early.
     pub(crate) stopped: Option<String>,
     pub(crate) capacity: Option<Capacity>,
+    /// Lanes whose generator did not come to its end, and why.
+    pub(crate) broken: BTreeMap<String, String>,
 }
 
 impl Case<'_> {
@@ -198,7 +200,18 @@ impl Case<'_> {
     /// The verdict. What went wrong with the run itself, or with the baseline, comes first.
     pub(crate) fn judge(&self, expected: &Expected) -> Judgement {
         let scope = &expected.scope;
-        let mut judgement = expected.what.judge(self, scope);
+        // One judge that breaks must not take the others' verdicts along. It only reads.
+        let judged = std::panic::AssertUnwindSafe(|| expected.what.judge(self, scope));
+        let mut judgement = match std::panic::catch_unwind(judged) {
+            Ok(judgement) => judgement,
+            Err(_) => {
+                let why = "brownout has a bug: the judge of this expectation panicked";
+                return Judgement::error(why, Evidence::default());
+            }
+        };
+        if let Some(why) = self.broke(expected, &judgement.verdict) {
+            return Judgement::error(why, judgement.evidence);
+        }
         if let Some(stopped) = &self.stopped
             && judgement.verdict == Verdict::Pass
         {
@@ -222,6 +235,26 @@ impl Case<'_> {
             };
         }
         judgement
+    }
+
+    /// Why the load that it rests on is none.
+    fn broke(&self, expected: &Expected, verdict: &Verdict) -> Option<String> {
+        let about = |lane: &String| expected.scope.lane.as_ref().is_none_or(|l| l == lane);
+        let broken = self.broken.iter().find(|(lane, _)| about(lane));
+        if let Some((lane, why)) = broken {
+            return Some(format!("the load of lane {lane} broke: {why}"));
+        }
+        // What passes nevertheless passes, and a search tells such steps apart itself.
+        if *verdict == Verdict::Pass || expected.what.headroom().is_some() {
+            return None;
+        }
+        let lanes = self.lanes.iter().filter(|(lane, _)| about(lane));
+        let (lane, own) = lanes
+            .map(|(lane, f)| (lane, f.own))
+            .find(|(_, own)| *own > 0)?;
+        Some(format!(
+            "{own} requests of lane {lane} failed on this machine: no descriptors or ports were left"
+        ))
     }
 
     fn sick(&self, proxy: ProxyIndex) -> Option<f64> {
@@ -268,4 +301,82 @@ fn shown(ns: u64) -> String {
 
 fn text(duration: Duration) -> String {
     humantime::format_duration(duration).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::insight::Topology;
+    use crate::measure::trace::{Header, Trace};
+
+    /// Answers what it is told to.
+    #[derive(Debug)]
+    struct Judge(fn() -> Judgement);
+
+    impl Expectation for Judge {
+        fn target(&self) -> String {
+            "as it is told".into()
+        }
+
+        fn judge(&self, _: &Case<'_>, _: &Scope) -> Judgement {
+            (self.0)()
+        }
+    }
+
+    fn judged(judge: fn() -> Judgement, own: u64, broken: bool, lane: &str) -> Verdict {
+        let trace = Trace::new(Header {
+            version: 1,
+            started_us: 0,
+            proxies: Vec::new(),
+        });
+        let figures = LaneFigures {
+            own,
+            ..LaneFigures::default()
+        };
+        let broken = broken.then(|| ("reads".to_owned(), "it panicked".to_owned()));
+        let case = Case {
+            view: View::new(&trace, &Topology::default()),
+            apart: Vec::new(),
+            lanes: BTreeMap::from([("reads".to_owned(), figures)]),
+            stopped: None,
+            capacity: None,
+            broken: broken.into_iter().collect(),
+        };
+        let expected = Expected {
+            name: None,
+            scope: Scope {
+                lane: Some(lane.to_owned()),
+                ..Scope::default()
+            },
+            on_inconclusive: OnInconclusive::Pass,
+            severity: Severity::Limit,
+            field: String::new(),
+            place: Place {
+                file: String::new(),
+                line: 1,
+                column: 1,
+            },
+            what: Box::new(Judge(judge)),
+        };
+        case.judge(&expected).verdict
+    }
+
+    #[test]
+    fn what_is_ours_is_an_error_and_no_fault_of_the_service() {
+        let pass = || Judgement::pass("", Evidence::default());
+        let fail = || Judgement::fail("", "", Evidence::default());
+        assert_eq!(judged(pass, 0, false, "reads").word(), "pass");
+        assert_eq!(judged(fail, 0, false, "reads").word(), "fail");
+        assert_eq!(
+            judged(|| panic!("a bug"), 0, false, "reads").word(),
+            "error"
+        );
+        // Requests that this machine could not send fail nothing of the service.
+        assert_eq!(judged(fail, 3, false, "reads").word(), "error");
+        assert_eq!(judged(pass, 3, false, "reads").word(), "pass");
+        assert_eq!(judged(fail, 3, false, "writes").word(), "fail");
+        // A load that ended early is no load.
+        assert_eq!(judged(pass, 0, true, "reads").word(), "error");
+        assert_eq!(judged(pass, 0, true, "writes").word(), "pass");
+    }
 }

@@ -166,7 +166,11 @@ impl Client {
             (Self::Postgres(client), Work::Postgres(work)) => {
                 statement(client, lane, work, number).await
             }
-            _ => Answer::failed("internal"),
+            // A connection of another kind than the work: a bug of ours, and nothing of the service.
+            _ => Answer {
+                own: true,
+                ..Answer::failed("internal")
+            },
         }
     }
 }

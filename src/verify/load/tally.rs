@@ -1,6 +1,7 @@
 //! What callers saw, kept until it is written into the recording; and whether the generator itself kept up.
 
 use crate::insight::sample::Sample;
+use hdrhistogram::Histogram;
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::VecDeque;
@@ -12,6 +13,9 @@ const MAX_RECENT: usize = 100_000;
 const MAX_UNWRITTEN: usize = 1_000_000;
 /// Times at which the generator was late that are kept; further ones replace earlier ones.
 const MAX_LATE: usize = 65_536;
+
+/// The longest latency that is told apart, in microseconds.
+const LONGEST: u64 = 3_600_000_000;
 
 /// A call. Nanoseconds of the process's clock.
 #[derive(Debug, Clone)]
@@ -26,8 +30,10 @@ pub(crate) struct Called {
     pub(crate) own: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
+    /// Microseconds.
+    latencies: Histogram<u64>,
     unwritten: Vec<Called>,
     recent: VecDeque<(u64, u64, bool)>,
     late: Vec<u64>,
@@ -36,8 +42,22 @@ struct Inner {
 }
 
 /// What one lane did.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Tally(Mutex<Inner>);
+
+impl Default for Tally {
+    fn default() -> Self {
+        let latencies = Histogram::new_with_max(LONGEST, 3);
+        Self(Mutex::new(Inner {
+            latencies: latencies.expect("these bounds are allowed"),
+            unwritten: Vec::new(),
+            recent: VecDeque::new(),
+            late: Vec::new(),
+            begun: 0,
+            figures: LaneFigures::default(),
+        }))
+    }
+}
 
 /// The figures of a lane.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, serde::Deserialize, JsonSchema)]
@@ -48,6 +68,13 @@ pub(crate) struct LaneFigures {
     pub(crate) failed: u64,
     /// Requests that were due and not sent, because too many were unanswered.
     pub(crate) skipped: u64,
+    /// Latency as a caller saw it, over all of the test, in milliseconds; failures are in it.
+    #[serde(default)]
+    pub(crate) p50_ms: f64,
+    #[serde(default)]
+    pub(crate) p95_ms: f64,
+    #[serde(default)]
+    pub(crate) p99_ms: f64,
     /// How late the generator itself was: p99, in milliseconds.
     pub(crate) late_p99_ms: f64,
     /// Of a canary: times at which it was due, and its last request was still unanswered.
@@ -72,6 +99,7 @@ impl Tally {
             inner.recent.pop_front();
         }
         let latency = call.at.saturating_sub(call.intended);
+        inner.latencies.saturating_record((latency / 1000).max(1));
         inner.recent.push_back((call.at, latency, call.ok));
         if inner.unwritten.len() < MAX_UNWRITTEN {
             inner.unwritten.push(call);
@@ -134,7 +162,14 @@ impl Tally {
     pub(crate) fn figures(&self) -> LaneFigures {
         let inner = self.inner();
         let late: Sample = inner.late.iter().copied().collect();
+        let ms = |q: f64| match inner.latencies.len() {
+            0 => 0.0,
+            _ => inner.latencies.value_at_quantile(q) as f64 / 1e3,
+        };
         LaneFigures {
+            p50_ms: ms(0.5),
+            p95_ms: ms(0.95),
+            p99_ms: ms(0.99),
             late_p99_ms: late.quantile(0.99).map_or(0.0, crate::insight::millis),
             ..inner.figures.clone()
         }
