@@ -133,6 +133,7 @@ impl Admin {
             audit: Arc::clone(&audit),
             insecure_plaintext: !listen.is_local(),
             listeners: Arc::default(),
+            live: super::v1::Live::default(),
         };
         let guard = Guard::new(tcp, &guards.hosts);
         let rate = guards.changes_per_second.unwrap_or(rate);

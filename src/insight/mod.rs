@@ -29,6 +29,7 @@ pub mod silence;
 pub mod timeout;
 pub mod view;
 pub mod window;
+pub mod words;
 
 #[cfg(test)]
 pub(crate) mod simulation;
