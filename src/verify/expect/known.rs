@@ -78,7 +78,8 @@ fn a_breaker_that_is_meant_to_stay_open_and_closes_fails() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(cases()))]
+    // Each case is a run of 14 s of a service, judged several times.
+    #![proptest_config(ProptestConfig::with_cases(cases() / 3))]
 
     /// It passes for what it has, or for one beside it where calls in flight leave two; and does not fail for what it has.
     #[test]
