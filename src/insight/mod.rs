@@ -32,7 +32,7 @@ pub mod window;
 pub mod words;
 
 #[cfg(test)]
-mod simulation;
+pub(crate) mod simulation;
 #[cfg(test)]
 mod tests;
 
