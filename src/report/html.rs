@@ -1,5 +1,6 @@
 //! One page without anything from elsewhere: readable without scripts, in the dark, on paper and aloud.
 
+use super::configuration::Configuration;
 use super::figure::{self, plain};
 use super::traffic::Traffic;
 use super::{Form, FormError, Suite, svg, tables};
@@ -227,6 +228,8 @@ fn one(number: usize, run: &Document) -> Markup {
             }
             h3 { "By operation" }
             @for traffic in &run.traffic { (operations(traffic)) }
+            h3 { "Configuration in force" }
+            (configuration(run.configuration.as_ref()))
             h3 { "What is not in these figures" }
             ul { @for line in &run.omitted { li { (plain(line)) } } @if run.omitted.is_empty() { li { "Nothing was left out." } } }
         }
@@ -318,6 +321,30 @@ fn unknown(run: &Document) -> Markup {
             p {
                 (dependency.proxy) ": of " (found.untold) " changes that the server made and the client was not told of, "
                 (found.repeated) " were asked for again, and " (found.done_twice) " were done twice."
+            }
+        }
+    }
+}
+
+fn configuration(of: Option<&Configuration>) -> Markup {
+    let Some(of) = of else {
+        return html! { p { "The document does not say." } };
+    };
+    html! {
+        p { (of.workers) " workers." }
+        div.scroll tabindex="0" role="region" aria-label="proxies" {
+            table {
+                thead { tr { @for name in ["Proxy", "Protocol", "Listened on", "Upstream", "Pool", "Connects within"] { th scope="col" { (name) } } } }
+                tbody {
+                    @for proxy in &of.proxies {
+                        tr {
+                            th scope="row" { (plain(&proxy.name)) }
+                            td { (plain(&proxy.protocol)) } td { (plain(&proxy.listen)) } td { (plain(&proxy.upstream)) }
+                            td.number { (proxy.pool.map_or("-".into(), |n| n.to_string())) }
+                            td.number { (proxy.connect_timeout_ms) " ms" }
+                        }
+                    }
+                }
             }
         }
     }

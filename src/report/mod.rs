@@ -4,6 +4,7 @@
 //! report`; each form is a file behind [`Form`]. No form computes anything of the service: what it shows stands in the document.
 
 pub(crate) mod compare;
+pub(crate) mod configuration;
 pub(crate) mod csv;
 pub(crate) mod figure;
 pub(crate) mod github;

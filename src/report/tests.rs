@@ -224,6 +224,14 @@ fn fixed() -> Suite {
     run.insights.dependencies = vec![serde_json::from_value(dependency).expect("a dependency")];
     run.traffic[0].operations[0].histogram =
         traffic::encoded(&[100_000, 200_000, 1_000_000].into_iter().collect());
+    let configuration = json!({
+        "workers": 2,
+        "proxies": [{
+            "name": "redis", "protocol": "redis", "listen": "127.0.0.1:26379", "upstream": "127.0.0.1:6379",
+            "slo": { "p95": "10ms" }, "pool": 10, "connect_timeout_ms": 5_000,
+        }],
+    });
+    run.configuration = Some(serde_json::from_value(configuration).expect("a configuration"));
     Suite {
         program: "brownout 0.0.0".into(),
         machine: "a machine, 2 cores".into(),
