@@ -12,6 +12,7 @@ use crate::config::{Config, Listen};
 use crate::insight::{Topology, View};
 use crate::measure::trace::{DEFAULT_LIMIT, Record, Trace};
 use crate::proxy::{ControlError, Server, StartError};
+use crate::report::configuration::Configuration;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
@@ -57,6 +58,8 @@ pub(crate) struct Ran {
     pub(crate) capacity: Option<Capacity>,
     /// Lanes whose generator did not come to its end, and why.
     pub(crate) broken: BTreeMap<String, String>,
+    /// What was in force.
+    pub(crate) configuration: Configuration,
 }
 
 impl Ran {
@@ -218,6 +221,7 @@ async fn conduct(
     Ok(Ran {
         lanes: lanes.collect(),
         seed: server.seed(),
+        configuration: Configuration::of(server),
         stopped: stage.stopped.take(),
         capacity: stage.capacity.take(),
         broken: std::mem::take(&mut stage.broken),
