@@ -263,6 +263,8 @@ def test_insights_are_shown_as_they_arise(browser, disturbed):
     page.look(1280, 900, "light")
     page.open(f"http://{disturbed.admin}/")
     page.wait("what to do", "document.getElementById('watching').innerText.includes('--record DIR')")
+    # Nothing moves any more under the pointer.
+    page.wait("figures", "document.querySelectorAll('#proxies .proxy').length === 3 && document.querySelector('#profiles li')")
     page.click("#watch")
     page.wait("the recording", "document.getElementById('watching').innerText.includes('recorded in memory')")
 
