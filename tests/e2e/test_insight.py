@@ -9,7 +9,8 @@ import pytest
 from harness.judged import judge, rows
 from harness.service import FASTAPI, NODE, observe
 
-pytestmark = pytest.mark.proxy
+# The fixture runs them all: the first test waits for it.
+pytestmark = [pytest.mark.proxy, pytest.mark.timeout(500)]
 
 WORK = {"class": ["read", "write", "ping"]}
 # Answered at once with an error; nothing is answered; the reply to a commit is lost.
