@@ -255,6 +255,9 @@ def test_the_time_to_live_ends_it_wherever_the_schedule_stands(disturbed, redis_
     at = disturbed.endpoint("redis")
     spec = OOM | {"name": "brief", "ttl": "1s", "schedule": {"duration": "1h"}}
     assert disturbed.request("POST", "/v1/faults", spec)[0] == 201
+    shown = 'brownout_fault_active{fault="brief",profile="",proxy="redis"} 1'
     assert incr(at, 3) == [1, 2, 3]
+    assert shown in disturbed.get("/metrics")[1].splitlines()
     time.sleep(1.2)
     assert incr(at, 3) == []
+    assert "brief" not in disturbed.get("/metrics")[1]
