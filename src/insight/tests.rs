@@ -403,7 +403,7 @@ proptest! {
     /// However many are in flight at once: the answers of the service show that it gave up.
     #[test]
     fn who_gives_up_without_closing_is_not_said_to_wait(ms in 80_u64..1_500, callers in 1_usize..16, seed in any::<u64>()) {
-        let service = Service { callers, seed, ..hanging(ms * MS) };
+        let service = Service { seed, callers, ..hanging(ms * MS) };
         let trace = leaking(&service);
         let found = timeout::infer(&view(&trace), CACHE);
         let missing = found.answer.expect_err("nothing was closed");
@@ -413,7 +413,7 @@ proptest! {
     /// And where each caller gets its answer only with the reply, it waited.
     #[test]
     fn who_waits_is_said_to_wait(ms in 80_u64..1_500, callers in 1_usize..16, seed in any::<u64>()) {
-        let trace = of(&Service { callers, seed, abandons: false, ..hanging(ms * MS) });
+        let trace = of(&Service { seed, callers, abandons: false, ..hanging(ms * MS) });
         let found = timeout::infer(&view(&trace), CACHE);
         prop_assert!(matches!(found.value(), Some(Waiting::Without { .. })), "{found:?}");
     }
