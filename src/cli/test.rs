@@ -1,5 +1,6 @@
 //! `brownout test`: load, faults in phases, and verdicts.
 
+use super::progress::Shown;
 use super::remote::Output;
 use super::{CHECK_FAILED, COULD_NOT_RUN, INCONCLUSIVE, INTERRUPTED, USAGE, chain, say};
 use crate::config::{Config, Problems};
@@ -12,6 +13,7 @@ use crate::report::suite::Broken;
 use crate::report::{Form, Suite};
 use crate::verify::document::Document;
 use crate::verify::plan::{Ends, Test};
+use crate::verify::progress::Progress;
 use crate::verify::run::{self, RunError};
 use crate::verify::search::Steps;
 use crate::verify::suite::{self, Source};
@@ -97,10 +99,11 @@ pub fn run(args: &Args) -> u8 {
         }
     };
     let mut companion = Companion::new(args.command.clone());
+    let shown = Shown::new();
     let (mut documents, mut errors) = (Vec::new(), Vec::new());
     let mut codes = Vec::new();
     for (test, config) in &tests {
-        let ran = run::run(test, config.clone(), &mut companion, &|text| say(text));
+        let ran = run::run(test, config.clone(), &mut companion, &shown);
         let code = match runtime.block_on(ran) {
             Ok(ran) => {
                 let document = Document::of(test, &ran);
@@ -115,13 +118,14 @@ pub fn run(args: &Args) -> u8 {
             }
             Err(error) => {
                 let why = chain(&error);
-                say(&format!("{}: {why}", test.name));
+                shown.say(&format!("{}: {why}", test.name));
                 errors.push(Broken {
                     profile: test.name.clone(),
                     why,
                 });
                 match error {
                     RunError::Interrupted => {
+                        shown.end();
                         runtime.block_on(companion.end());
                         return INTERRUPTED;
                     }
@@ -132,6 +136,7 @@ pub fn run(args: &Args) -> u8 {
         codes.push(code);
     }
     runtime.block_on(companion.end());
+    shown.end();
     let shown = show(args, &documents);
     if let Some(dir) = &args.report
         && let Err(error) = write_report(dir, &Suite::new(documents, errors))

@@ -12,6 +12,7 @@ mod guard;
 pub(crate) mod load;
 pub(crate) mod plan;
 pub(crate) mod preflight;
+pub(crate) mod progress;
 pub(crate) mod run;
 pub(crate) mod search;
 pub(crate) mod suite;

@@ -3,6 +3,7 @@
 use super::expect::Case;
 use super::load::{LaneFigures, Tally, Target, drive};
 use super::plan::{Ends, LONGEST_COUNT, Phase, Test, Whom};
+use super::progress::{Now, Passing, Progress};
 use super::search::Capacity;
 use super::search::step::Due;
 use super::watch::{self, Companion, Watched};
@@ -23,6 +24,8 @@ use tokio_util::sync::CancellationToken;
 const TURN: Duration = Duration::from_millis(100);
 /// How long faults live beyond their phase, should nobody switch them off.
 const MARGIN: Duration = Duration::from_secs(30);
+/// What people are shown is of so many nanoseconds.
+const SHOWN: u64 = 2_000_000_000;
 /// Requests that all fail before the service counts as unreachable.
 const UNREACHABLE: u64 = 5;
 /// Calls of one step of a search that are kept.
@@ -82,12 +85,12 @@ impl Ran {
     }
 }
 
-/// Runs a test. `companion` is started if it does not run yet. `say` tells people how far it is.
+/// Runs a test. `companion` is started if it does not run yet. `progress` tells people how far it is.
 pub(crate) async fn run(
     test: &Test,
     config: Config,
     companion: &mut Companion,
-    say: &(dyn Fn(&str) + Sync),
+    progress: &dyn Progress,
 ) -> Result<Ran, RunError> {
     let config = Config {
         proxies: test.proxies.clone(),
@@ -95,7 +98,7 @@ pub(crate) async fn run(
     };
     let server = Server::start(config).await?;
     let ran = tokio::select! {
-        ran = conduct(test, &server, companion, say) => ran,
+        ran = conduct(test, &server, companion, progress) => ran,
         () = server.keep_time() => Err(RunError::NoRecording),
         _ = tokio::signal::ctrl_c() => {
             server.halt();
@@ -117,7 +120,10 @@ pub(super) struct Stage<'s> {
     /// When somebody last looked at them.
     looked: Option<Instant>,
     pub(super) stopped: Option<String>,
-    pub(super) say: &'s (dyn Fn(&str) + Sync),
+    pub(super) progress: &'s dyn Progress,
+    /// The phase that is under way, and when it ends at the latest.
+    phase: (&'s str, Option<Instant>),
+    passing: Passing,
     /// The multiple of its declared rate that open load has; 0: it pauses.
     pub(super) dial: Sender<f64>,
     pub(super) calls: Calls,
@@ -169,12 +175,12 @@ async fn conduct(
     test: &Test,
     server: &Server,
     companion: &mut Companion,
-    say: &(dyn Fn(&str) + Sync),
+    progress: &dyn Progress,
 ) -> Result<Ran, RunError> {
     let mut addresses = BTreeMap::new();
     for proxy in server.proxies() {
         let config = proxy.config;
-        say(&format!(
+        progress.say(&format!(
             "proxy {} {} listening on {} -> {}",
             config.name,
             config.protocol.name(),
@@ -192,7 +198,9 @@ async fn conduct(
         watched: Vec::new(),
         looked: None,
         stopped: None,
-        say,
+        progress,
+        phase: ("", None),
+        passing: Passing::default(),
         dial: Sender::new(1.0),
         calls: Calls::default(),
         began: Server::clock(),
@@ -225,7 +233,7 @@ async fn conduct(
     })
 }
 
-impl Stage<'_> {
+impl<'s> Stage<'s> {
     async fn watch(&mut self, addresses: &BTreeMap<String, String>) -> Result<(), RunError> {
         for watch in &self.test.watches {
             let failed = |source| RunError::Watch {
@@ -247,7 +255,7 @@ impl Stage<'_> {
     async fn under_load(&mut self, addresses: &BTreeMap<String, String>) -> Result<(), RunError> {
         let (stop, mut generators) = (CancellationToken::new(), Vec::new());
         if let Some(first) = self.test.phases.first() {
-            self.begin(&first.name).await;
+            self.begin(first).await;
         }
         for load in &self.test.loads {
             let address = match &load.target {
@@ -281,7 +289,7 @@ impl Stage<'_> {
         let mut looked = false;
         for (number, phase) in self.test.phases.iter().enumerate() {
             if number > 0 {
-                self.begin(&phase.name).await;
+                self.begin(phase).await;
             }
             if phase.kind == Kind::Fault {
                 if !looked && number > 0 {
@@ -305,14 +313,38 @@ impl Stage<'_> {
         self.traffic_passes().await
     }
 
-    async fn begin(&self, name: &str) {
-        (self.say)(&format!("phase {name}"));
+    async fn begin(&mut self, phase: &'s Phase) {
+        self.progress.say(&format!("phase {}", phase.name));
+        let length = match &phase.ends {
+            Ends::After(length) => Some(*length),
+            Ends::Samples(_) => None,
+            Ends::Search(steps) => Some(steps.within),
+        };
+        self.phase = (&phase.name, length.map(|length| Instant::now() + length));
         self.server
             .note(|names, at| Record::Phase {
                 at,
-                phase: names.name(name),
+                phase: names.name(&phase.name),
             })
             .await;
+    }
+
+    /// Tells people how it is now.
+    async fn tell(&mut self) {
+        let stats = self.server.stats(None).await;
+        let totals = stats.proxies.iter();
+        let totals = totals.map(|p| (p.name.clone(), p.total.count)).collect();
+        let normal = self.server.faults().is_empty();
+        let silent = self.passing.take(totals, self.test.api(), normal);
+        let from = Server::clock().saturating_sub(SHOWN);
+        let calls = self.lanes.values().flat_map(|tally| tally.since(from));
+        let (name, until) = self.phase;
+        self.progress.now(&Now {
+            phase: name.to_owned(),
+            left: until.map(|until| until.saturating_duration_since(Instant::now())),
+            calls: calls.collect(),
+            silent,
+        });
     }
 
     fn faults_on(&self, phase: &Phase) -> Result<(), RunError> {
@@ -359,12 +391,14 @@ impl Stage<'_> {
             {
                 self.looked = Some(Instant::now());
                 watch::note(self.server, &mut self.watched).await;
+                self.tell().await;
             }
             self.write_calls().await;
             self.stopped = guard::tripped(&self.test.guards, &self.lanes, Server::clock());
             if let Some(why) = &self.stopped {
                 self.server.halt();
-                (self.say)(&format!("stopped by a guard, faults are off: {why}"));
+                self.progress
+                    .say(&format!("stopped by a guard, faults are off: {why}"));
                 return;
             }
             let left = time.saturating_sub(began.elapsed());
