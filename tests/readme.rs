@@ -13,6 +13,7 @@ const README: &str = include_str!("../README.md");
 /// Pages whose commands can be run one after the other. The others have tests of their own (docs/faults.md: tests/e2e; from
 /// Toxiproxy: `tests/toxiproxy`; adding-a-fault.md: `tests/adding_a_fault.rs`).
 const MATCHING: &str = include_str!("../docs/matching.md");
+const FIRST: &str = include_str!("../docs/first-ten-minutes.md");
 const OPERATING: &str = include_str!("../docs/operating.md");
 const WRITING: &str = include_str!("../docs/writing-a-test.md");
 const LIMIT: Duration = Duration::from_secs(30);
@@ -70,6 +71,12 @@ fn every_command_of_the_readme_works() {
 fn every_command_of_the_page_on_operating_works() {
     let commands = run_page("docs/operating.md", OPERATING);
     assert!(commands > 10, "only {commands} commands were found");
+}
+
+#[test]
+fn every_command_of_the_first_ten_minutes_works() {
+    let commands = run_page("docs/first-ten-minutes.md", FIRST);
+    assert!(commands > 15, "only {commands} commands were found");
 }
 
 #[test]

@@ -73,6 +73,9 @@ fn a_service_that_keeps_its_limits_passes() {
     assert!((59..=210).contains(&samples), "{p95:#}");
     assert_eq!(verdict(&document, "expect[1].p50")["verdict"], "pass");
     assert_eq!(document["lanes"]["redis"]["failed"], 0);
+    let proxy = &document["configuration"]["proxies"][0];
+    assert_eq!(proxy["upstream"], redis.address().to_string());
+    assert_ne!(proxy["listen"], "127.0.0.1:0", "where it really listened");
 }
 
 #[test]

@@ -55,6 +55,7 @@ impl Endpoint {
             audit: Arc::default(),
             insecure_plaintext: false,
             listeners: Arc::default(),
+            live: super::v1::Live::default(),
         };
         let router = Router::new(cx, guard.clone(), 1);
         Self {

@@ -66,6 +66,8 @@ pub(super) struct Context {
     pub(super) insecure_plaintext: bool,
     /// Those who listen to events now.
     pub(super) listeners: Arc<AtomicUsize>,
+    /// What the recording under way was found to say.
+    pub(super) live: v1::Live,
 }
 
 /// Answers requests.
@@ -186,6 +188,7 @@ impl Router {
             audit: Arc::default(),
             insecure_plaintext: true,
             listeners: Arc::default(),
+            live: v1::Live::default(),
         };
         Self {
             only_figures: true,

@@ -22,7 +22,7 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
 /// Connections at once; where one more comes, the oldest goes that asks nothing.
-const CONNECTIONS: usize = 64;
+const CONNECTIONS: usize = 32;
 
 /// How long a request's header may take.
 const HEADER_DEADLINE: Duration = Duration::from_secs(5);
@@ -31,7 +31,7 @@ const HEADER_DEADLINE: Duration = Duration::from_secs(5);
 const WRITE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The largest header, in bytes.
-const HEADER_LIMIT: usize = 16 * 1024;
+const HEADER_LIMIT: usize = 8 * 1024;
 
 /// A pause after accepting failed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -133,6 +133,7 @@ impl Admin {
             audit: Arc::clone(&audit),
             insecure_plaintext: !listen.is_local(),
             listeners: Arc::default(),
+            live: super::v1::Live::default(),
         };
         let guard = Guard::new(tcp, &guards.hosts);
         let rate = guards.changes_per_second.unwrap_or(rate);

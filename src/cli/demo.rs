@@ -167,7 +167,8 @@ fn show_both(options: &Options, suite: &Suite) -> io::Result<()> {
             format!("brownout-demo-{}.html", std::process::id()),
         ),
     };
-    let path = Folder::open(&folder)?.write(&name, Html.render(suite))?;
+    let path =
+        Folder::open(&folder)?.write(&name, Html.render(suite).map_err(io::Error::other)?)?;
     say(&format!("open {} to see how", path.display()));
     Ok(())
 }

@@ -75,8 +75,9 @@ enum Command {
 
 /// Say what became better or worse from one report to the other.
 ///
-/// Latencies by the Mann-Whitney U test, which asks of any two shapes whether one tends to be larger; failures by the z test of two
-/// proportions. Only what is beyond chance (once in a thousand) and beyond the limit counts.
+/// Medians by the Mann-Whitney U test, which asks of any two shapes whether one tends to be larger; p95 and p99 by intervals of order
+/// statistics, which know no shape either; failures by the z test of two proportions. Only what is beyond chance (once in a thousand)
+/// and beyond the limit counts.
 #[derive(Debug, Clone, clap::Args)]
 struct Compare {
     /// The report before.
@@ -85,7 +86,7 @@ struct Compare {
     /// The report after.
     #[arg(value_name = "AFTER")]
     after: PathBuf,
-    /// By how many percent a median has to differ.
+    /// By how many percent a median or a percentile has to differ.
     #[arg(long, value_name = "PERCENT", default_value_t = 10.0)]
     limit: f64,
 }
@@ -112,7 +113,13 @@ fn shown(args: &Args, file: &Path) -> u8 {
         Forms { github: true, .. } => &Github,
         _ => &Text,
     };
-    let text = form.render(&suite);
+    let text = match form.render(&suite) {
+        Ok(text) => text,
+        Err(error) => {
+            say(&plain(&error.to_string()));
+            return COULD_NOT_RUN;
+        }
+    };
     match &args.out {
         None => written(
             std::io::stdout()

@@ -183,7 +183,8 @@ fn write_report(dir: &Path, suite: &Suite) -> io::Result<()> {
         ("report.csv", &Csv),
     ];
     for (name, form) in forms {
-        folder.write(name, form.render(suite))?;
+        let text = form.render(suite).map_err(io::Error::other)?;
+        folder.write(name, text)?;
     }
     let page = folder.at("report.html");
     say(&format!("report written to {}", page.display()));

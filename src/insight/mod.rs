@@ -29,9 +29,10 @@ pub mod silence;
 pub mod timeout;
 pub mod view;
 pub mod window;
+pub mod words;
 
 #[cfg(test)]
-mod simulation;
+pub(crate) mod simulation;
 #[cfg(test)]
 mod tests;
 

@@ -7,6 +7,7 @@ use crate::measure::trace::{
     Attempt, Header, Name, Outcome, Proxy, ProxyIndex, Record, Trace, VERSION,
 };
 use crate::protocol::{Class, Protocol};
+use proptest::prelude::*;
 use rand_distr::Distribution;
 use rand_distr::uniform::Uniform;
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -78,6 +79,44 @@ impl Default for Service {
             end: 14_000 * MS,
         }
     }
+}
+
+prop_compose! {
+    /// Services with a breaker, of any settings.
+    pub(crate) fn services()(
+        seed in any::<u64>(),
+        callers in 1_usize..12,
+        threshold in 1_u64..12,
+        open_ms in 300_u64..2_500,
+        gate in any::<bool>(),
+        attempts in 1_u32..5,
+        backoff_ms in 1_u64..40,
+        think_ms in 1_u64..25,
+        latency_ms in 1_u64..40,
+        failure_ms in 1_u64..80,
+        abandons in any::<bool>(),
+    ) -> Service {
+        Service {
+            seed,
+            callers,
+            threshold: Some(threshold),
+            open_for: open_ms * MS,
+            gate,
+            attempts,
+            backoff: backoff_ms * MS,
+            think: think_ms * MS,
+            latency: latency_ms * MS,
+            failure: failure_ms * MS,
+            abandons,
+            ..Service::default()
+        }
+    }
+}
+
+/// How many are drawn: `PROPTEST_CASES` raises it.
+pub(crate) fn cases() -> u32 {
+    let asked = std::env::var("PROPTEST_CASES").ok();
+    asked.and_then(|n| n.parse().ok()).unwrap_or(60)
 }
 
 /// Which connections have a known owner.

@@ -278,6 +278,44 @@ proptest! {
     }
 }
 
+/// The same service, which leaves what it gives up open: the replies come when the fault ends.
+fn leaking(service: &Service) -> Trace {
+    let mut trace = of(service);
+    for record in &mut trace.records {
+        if let Record::Attempt(attempt) = record
+            && attempt.outcome == Outcome::ClientGone
+        {
+            attempt.outcome = Outcome::Ok;
+            attempt.ended = service.fault.1.max(attempt.ended);
+            attempt.first_byte = Some(attempt.ended);
+        }
+    }
+    trace.sort();
+    trace
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// However many are in flight at once: the answers of the service show that it gave up.
+    #[test]
+    fn who_gives_up_without_closing_is_not_said_to_wait(ms in 80_u64..1_500, callers in 1_usize..16, seed in any::<u64>()) {
+        let service = Service { callers, seed, ..hanging(ms * MS) };
+        let trace = leaking(&service);
+        let found = timeout::infer(&view(&trace), CACHE);
+        let missing = found.answer.expect_err("nothing was closed");
+        prop_assert!(missing.reason.contains("still out"), "{missing:?}");
+    }
+
+    /// And where each caller gets its answer only with the reply, it waited.
+    #[test]
+    fn who_waits_is_said_to_wait(ms in 80_u64..1_500, callers in 1_usize..16, seed in any::<u64>()) {
+        let trace = of(&Service { callers, seed, abandons: false, ..hanging(ms * MS) });
+        let found = timeout::infer(&view(&trace), CACHE);
+        prop_assert!(matches!(found.value(), Some(Waiting::Without { .. })), "{found:?}");
+    }
+}
+
 /// A recording made by hand, of one Postgres proxy.
 struct ByHand(Trace);
 

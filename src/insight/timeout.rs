@@ -3,10 +3,10 @@
 //! Timers fire late and never early, so a setting shows as the lower edge of a narrow heap of ages. Ages that are spread wide
 //! come from something else: a user who left, a pool that was recycled.
 
-use super::calls::{Calls, Reading};
+use super::calls::{Calls, InFlight, Reading};
 use super::finding::{Evidence, Finding};
 use super::sample::Sample;
-use super::view::View;
+use super::view::{Span, View};
 use super::{MILLISECOND, millis};
 use crate::measure::trace::{Outcome, ProxyIndex, Record};
 use schemars::JsonSchema;
@@ -181,18 +181,26 @@ fn cascades(view: &View<'_>, proxy: ProxyIndex) -> HashMap<usize, u64> {
     found
 }
 
-/// Calls that were still out well after the request of the service's API that they were for had its answer.
+/// Calls that were still out well after every request of the service's API that they can have been for had its answer.
 pub(super) fn went_on(view: &View<'_>, proxy: ProxyIndex) -> usize {
     let requests = view.api_requests();
     let calls = Calls::of(view, proxy, Reading::Apart);
+    let mut in_flight = InFlight::new(requests);
     let out = calls.calls.iter().filter(|call| {
-        let request = call.api.and_then(|r| requests.get(r));
-        call.affected
-            && call.end - call.start >= HANG
-            && request.is_some_and(|r| {
-                r.attempt.outcome != Outcome::ClientGone
-                    && r.attempt.ended.saturating_add(HANG / 4) < call.end
-            })
+        in_flight.advance(call.start);
+        if !call.affected || call.end - call.start < HANG || in_flight.active().is_empty() {
+            return false;
+        }
+        // A reply is noted after it was sent on: by as much as the proxy is late, its effect may seem to come before it.
+        let about = Span {
+            from: call.end,
+            to: call.end + 1,
+        };
+        let well_before = call.end.saturating_sub(HANG / 4 + view.late(about));
+        in_flight.active().iter().all(|r| {
+            let request = requests[*r].attempt;
+            request.outcome != Outcome::ClientGone && request.ended < well_before
+        })
     });
     out.count()
 }

@@ -1,8 +1,8 @@
 //! Bytes on their way in one direction while faults are loaded: in order, each with the time at which it may go on.
 
 use super::clock;
+use super::exchange::Finished;
 use super::local::Local;
-use super::meter::Finished;
 use super::pace::{Pace, Pass};
 use super::shared::{HELD_TOTAL, Process, Shared};
 use super::socket::Stream;

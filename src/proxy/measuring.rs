@@ -7,10 +7,13 @@ use crate::measure::hlog::HlogWriter;
 use crate::measure::ledger::{Canonical, Ledger, Listing, Query};
 use crate::measure::prometheus::Exporter;
 use crate::measure::stats::{Latency, Stats};
-use crate::measure::trace::{Record, Recorder, Trace};
+use crate::measure::trace::{Excerpt, Keeping, Record, Recorder, Trace};
 use crate::measure::{Collector, Meta, ProxyId, Shard};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// A recording of what is recent ends when nobody has asked for it for so long: what was switched on is not forgotten.
+const UNASKED: Duration = Duration::from_secs(600);
 
 /// Totals, windows and what is made of them.
 #[derive(Debug)]
@@ -27,6 +30,8 @@ pub struct Measuring {
     hlog: Option<HlogWriter>,
     ticked: Instant,
     recorder: Option<Recorder>,
+    /// When somebody last asked for what was recorded lately.
+    asked: Instant,
     /// Until when the lag of the workers has been recorded.
     lag_told: u64,
 }
@@ -44,6 +49,7 @@ impl Measuring {
             hlog,
             ticked: Instant::now(),
             recorder: None,
+            asked: Instant::now(),
             lag_told: 0,
         }
     }
@@ -52,6 +58,7 @@ impl Measuring {
     pub(crate) async fn begin_recording(&mut self, recorder: Recorder, dispatch: &Dispatch) {
         self.collect(dispatch).await;
         self.recorder = Some(recorder);
+        self.asked = Instant::now();
         self.lag_told = clock::now();
         self.switch_rolls(true, dispatch);
     }
@@ -67,6 +74,29 @@ impl Measuring {
     /// What is being recorded.
     pub(crate) fn recorder(&mut self) -> Option<&mut Recorder> {
         self.recorder.as_mut()
+    }
+
+    /// What is kept of the recording under way.
+    pub(crate) fn keeping(&self) -> Option<Keeping> {
+        self.recorder.as_ref().map(Recorder::keeping)
+    }
+
+    /// What was recorded lately, up to now.
+    pub(crate) async fn recent(&mut self, dispatch: &Dispatch) -> Option<Excerpt> {
+        self.recorder.as_ref()?;
+        self.asked = Instant::now();
+        self.collect(dispatch).await;
+        self.recorder.as_ref()?.recent()
+    }
+
+    /// Ends a recording that nobody asks for.
+    fn forget(&mut self, dispatch: &Dispatch) {
+        if self.keeping() == Some(Keeping::Recent) && self.asked.elapsed() >= UNASKED {
+            tracing::info!("the recording in memory ends: nobody has asked for it");
+            self.process.record(false);
+            self.switch_rolls(false, dispatch);
+            self.recorder = None;
+        }
     }
 
     fn switch_rolls(&mut self, on: bool, dispatch: &Dispatch) {
@@ -165,6 +195,7 @@ impl Measuring {
         }
         self.record_lag(dispatch);
         self.settle();
+        self.forget(dispatch);
     }
 
     /// Figures up to now, over a window that ends at the last full second, or since start.

@@ -6,6 +6,7 @@
 
 mod clock;
 pub mod event;
+mod exchange;
 mod inject;
 mod lag;
 mod lane;

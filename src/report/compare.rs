@@ -1,7 +1,11 @@
 //! Two reports side by side: what became better or worse, told apart from noise.
 //!
 //! Latencies are compared by the Mann-Whitney U test: it asks whether one of the two tends to be larger, of whatever shape they are,
-//! and takes ties, which histograms are full of, into account. Failures are compared by the z test of two proportions. What
+//! and takes ties, which histograms are full of, into account. Tails, which a shift of the middle says nothing of, are compared by
+//! distribution-free intervals: the order statistics between which p95 or p99 lies but once in a thousand times, whatever the
+//! shape. Only intervals that do not meet count, which is stricter than a test of the difference, on purpose: requests that queue
+//! behind one another are not independent, and many operations are looked at. A bootstrap would cost more, and of so few samples
+//! beyond p99 know no more than these ranks do. Failures are compared by the z test of two proportions. What
 //! differs by chance once in a thousand times is noise; what differs for sure and by less than the limit is small. Both have
 //! to be exceeded before anything is called a change.
 
@@ -54,6 +58,7 @@ pub(crate) fn changes(before: &Suite, after: &Suite, limit: f64) -> (Vec<Change>
                     compared += 1;
                 }
                 found.extend(latency(&what, then, now, limit));
+                found.extend(tails(&what, then, now, limit));
                 found.extend(failures(&what, then, now, limit));
             }
         }
@@ -143,6 +148,59 @@ fn latency(what: &str, then: &Operation, now: &Operation, limit: f64) -> Option<
     })
 }
 
+/// p95 and p99, where both sides have the samples that bound them.
+fn tails(what: &str, then: &Operation, now: &Operation, limit: f64) -> Vec<Change> {
+    let (Some(a), Some(b)) = (then.latencies(), now.latencies()) else {
+        return Vec::new();
+    };
+    let named = [("p95", 0.95), ("p99", 0.99)].into_iter();
+    let found = named.filter_map(|(name, q)| tail(&a, &b, q, limit).map(|t| (name, t)));
+    found
+        .map(|(name, (told, worse))| Change {
+            what: what.into(),
+            told: format!("{name} {told}"),
+            worse,
+        })
+        .collect()
+}
+
+/// How a percentile moved, and whether that is worse; `None`: not for sure, or by less than the limit.
+fn tail(a: &Histogram<u64>, b: &Histogram<u64>, q: f64, limit: f64) -> Option<(String, bool)> {
+    let (was, is) = (interval(a, q)?, interval(b, q)?);
+    let (old, new) = (a.value_at_quantile(q), b.value_at_quantile(q));
+    let share = (new as f64 - old as f64) / (old.max(1) as f64);
+    if (was.0 <= is.1 && is.0 <= was.1) || share.abs() < limit {
+        return None;
+    }
+    let shown = |value, (low, high)| {
+        let [value, low, high] = [value, low, high].map(figure::duration);
+        format!("{value} ({low} to {high})")
+    };
+    let (from, to) = (shown(old, was), shown(new, is));
+    let told = format!(
+        "{from} -> {to} ({:+.0} %), n {} and {}",
+        share * 100.0,
+        a.len(),
+        b.len()
+    );
+    Some((told, share > 0.0))
+}
+
+/// Between which values a percentile lies, once in a thousand times wrong: the number of samples below it is binomial. `None`: too
+/// few samples for an upper end.
+fn interval(of: &Histogram<u64>, q: f64) -> Option<(u64, u64)> {
+    let n = of.len() as f64;
+    let spread = SURE * (n * q * (1.0 - q)).sqrt();
+    let (low, high) = (n * q - spread, n * q + spread + 1.0);
+    if low < 1.0 || high > n {
+        return None;
+    }
+    Some((
+        of.value_at_quantile(low / n),
+        of.value_at_quantile(high / n),
+    ))
+}
+
 fn failures(what: &str, then: &Operation, now: &Operation, limit: f64) -> Option<Change> {
     let (n, m) = (then.ended as f64, now.ended as f64);
     if then.ended < LEAST || now.ended < LEAST {
@@ -157,11 +215,13 @@ fn failures(what: &str, then: &Operation, now: &Operation, limit: f64) -> Option
     Some(Change {
         what: what.into(),
         told: format!(
-            "failures {} -> {}, n {} and {}",
-            figure::percent(then.failed, then.ended),
-            figure::percent(now.failed, now.ended),
+            "failures {} of {} ({}) -> {} of {} ({})",
+            then.failed,
             then.ended,
-            now.ended
+            figure::percent(then.failed, then.ended),
+            now.failed,
+            now.ended,
+            figure::percent(now.failed, now.ended)
         ),
         worse: q > p,
     })
@@ -236,6 +296,43 @@ mod tests {
         assert!(rank_z(&histogram(shifted), &histogram(base())) < -5.0);
         // All equal: nothing to tell apart.
         assert!(rank_z(&histogram([5; 50]), &histogram([5; 50])).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn a_tail_that_grew_is_told_where_the_median_did_not() {
+        let with_tail = |slow: u64| {
+            histogram((0..4_000_u64).map(move |n| if n % 50 == 0 { slow } else { 100 + n % 40 }))
+        };
+        let (before, after) = (with_tail(1_000), with_tail(9_000));
+        assert!(rank_z(&before, &after).abs() < SURE, "medians say nothing");
+        let (told, worse) = tail(&before, &after, 0.99, 0.1).expect("p99 is nine times as large");
+        assert!(
+            worse && told.contains("1.00 ms") && told.contains("9.01 ms"),
+            "{told}"
+        );
+        let (_, worse) = tail(&after, &before, 0.99, 0.1).expect("the other way round");
+        assert!(!worse);
+        assert_eq!(
+            tail(&before, &after, 0.95, 0.1),
+            None,
+            "p95 is before the tail"
+        );
+        assert_eq!(tail(&before, &after, 0.99, 10.0), None, "below the limit");
+        assert_eq!(tail(&before, &before, 0.99, 0.0), None);
+    }
+
+    #[test]
+    fn a_percentile_needs_the_samples_that_bound_it() {
+        let of = |n: u64| histogram(1..=n);
+        assert_eq!(interval(&of(205), 0.95), None);
+        assert!(interval(&of(300), 0.95).is_some());
+        assert_eq!(interval(&of(1_000), 0.99), None);
+        let (low, high) = interval(&of(10_000), 0.99).expect("enough");
+        // 9900, and 3.29 times the root of 10000 * 0.99 * 0.01 on either side; a bucket is 8 wide there.
+        assert!(
+            (9_859..=9_880).contains(&low) && (9_925..=9_945).contains(&high),
+            "{low} {high}"
+        );
     }
 
     #[test]

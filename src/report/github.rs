@@ -1,6 +1,6 @@
 //! Annotations of GitHub Actions (workflow commands): each failure at its line of the profile.
 
-use super::{Form, Suite};
+use super::{Form, FormError, Suite};
 use crate::verify::verdict::Verdict;
 use crate::verify::written::Severity;
 use std::fmt::Write;
@@ -10,48 +10,52 @@ use std::fmt::Write;
 pub(crate) struct Github;
 
 impl Form for Github {
-    fn render(&self, suite: &Suite) -> String {
-        let mut text = String::new();
-        for (run, row) in suite.rows() {
-            let (level, why) = match (&row.verdict, row.severity) {
-                (Verdict::Pass, _) => continue,
-                (Verdict::Fail { why }, Severity::Limit) => ("error", why.clone()),
-                (Verdict::Error { why }, _) => ("error", format!("nothing is known: {why}")),
-                (Verdict::Fail { why }, Severity::Alert) => ("warning", why.clone()),
-                (Verdict::Inconclusive { reason, remedy }, _) => (
-                    "warning",
-                    format!("inconclusive: {reason}; change: {remedy}"),
-                ),
-            };
-            let title = format!("{}: {} ({})", row.component, row.target, row.measured);
-            let mut place = String::new();
-            if let Some(at) = &row.place {
-                let _ = write!(
-                    place,
-                    "file={},line={},col={},",
-                    property(&at.file),
-                    at.line,
-                    at.column
-                );
-            }
-            let _ = writeln!(
-                text,
-                "::{level} {place}title={}::{}: {}",
-                property(&title),
-                data(&run.profile),
-                data(&why)
-            );
-        }
-        for broken in &suite.errors {
-            let _ = writeln!(
-                text,
-                "::error title={}::{}",
-                property(&broken.profile),
-                data(&broken.why)
-            );
-        }
-        text
+    fn render(&self, suite: &Suite) -> Result<String, FormError> {
+        Ok(whole(suite))
     }
+}
+
+fn whole(suite: &Suite) -> String {
+    let mut text = String::new();
+    for (run, row) in suite.rows() {
+        let (level, why) = match (&row.verdict, row.severity) {
+            (Verdict::Pass, _) => continue,
+            (Verdict::Fail { why }, Severity::Limit) => ("error", why.clone()),
+            (Verdict::Error { why }, _) => ("error", format!("nothing is known: {why}")),
+            (Verdict::Fail { why }, Severity::Alert) => ("warning", why.clone()),
+            (Verdict::Inconclusive { reason, remedy }, _) => (
+                "warning",
+                format!("inconclusive: {reason}; change: {remedy}"),
+            ),
+        };
+        let title = format!("{}: {} ({})", row.component, row.target, row.measured);
+        let mut place = String::new();
+        if let Some(at) = &row.place {
+            let _ = write!(
+                place,
+                "file={},line={},col={},",
+                property(&at.file),
+                at.line,
+                at.column
+            );
+        }
+        let _ = writeln!(
+            text,
+            "::{level} {place}title={}::{}: {}",
+            property(&title),
+            data(&run.profile),
+            data(&why)
+        );
+    }
+    for broken in &suite.errors {
+        let _ = writeln!(
+            text,
+            "::error title={}::{}",
+            property(&broken.profile),
+            data(&broken.why)
+        );
+    }
+    text
 }
 
 fn data(text: &str) -> String {

@@ -1,8 +1,9 @@
 //! One page without anything from elsewhere: readable without scripts, in the dark, on paper and aloud.
 
+use super::configuration::Configuration;
 use super::figure::{self, plain};
 use super::traffic::Traffic;
-use super::{Form, Suite, svg};
+use super::{Form, FormError, Suite, svg, tables};
 use crate::insight::Dependency;
 use crate::insight::breaker::Opening;
 use crate::insight::view::Span;
@@ -17,35 +18,39 @@ const STYLE: &str = include_str!("page.css");
 pub(crate) struct Html;
 
 impl Form for Html {
-    fn render(&self, suite: &Suite) -> String {
-        let page = html! {
-            (DOCTYPE)
-            html lang="en" {
-                head {
-                    meta charset="utf-8";
-                    meta name="viewport" content="width=device-width, initial-scale=1";
-                    meta name="color-scheme" content="light dark";
-                    meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'";
-                    title { "brownout: " (suite.result) }
-                    style { (PreEscaped(STYLE)) }
-                }
-                body {
-                    (head(suite))
-                    main {
-                        (matrix(suite))
-                        (reasons(suite))
-                        @for (n, run) in suite.runs.iter().enumerate() { (one(n, run)) }
-                        (again(suite))
-                    }
+    fn render(&self, suite: &Suite) -> Result<String, FormError> {
+        Ok(whole(suite))
+    }
+}
+
+fn whole(suite: &Suite) -> String {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'";
+                title { "brownout: " (suite.result) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                (head(suite))
+                main {
+                    (matrix(suite))
+                    (reasons(suite))
+                    @for (n, run) in suite.runs.iter().enumerate() { (one(n, run)) }
+                    (again(suite))
                 }
             }
-        };
-        // No name steers anything: what is no text is not in the page.
-        let page = page.into_string();
-        page.chars()
-            .filter(|c| !c.is_control() || *c == '\n')
-            .collect()
-    }
+        }
+    };
+    // No name steers anything: what is no text is not in the page.
+    let page = page.into_string();
+    page.chars()
+        .filter(|c| !c.is_control() || *c == '\n')
+        .collect()
 }
 
 fn head(suite: &Suite) -> Markup {
@@ -202,7 +207,7 @@ fn one(number: usize, run: &Document) -> Markup {
             h3 { "How latencies were spread" }
             @for traffic in &run.traffic {
                 @if traffic.seconds.iter().any(|s| !s.buckets.is_empty()) {
-                    figure { figcaption { (traffic.proxy) } (svg::heat(traffic, felt(&traffic.proxy).or(any))) }
+                    figure { figcaption { (traffic.proxy) } (svg::heat(traffic, felt(&traffic.proxy).or(any))) (tables::heat(traffic)) }
                 }
             }
             h3 { "What the wire tells of the service" }
@@ -215,7 +220,7 @@ fn one(number: usize, run: &Document) -> Markup {
                 figure {
                     figcaption { (plain(&process.name)) }
                     (svg::process(process, run.insights.length))
-                    (details("looks", &["second", "memory", "CPU", "descriptors", "threads"], process.looks.iter().map(|l| vec![
+                    (tables::details("looks", &["second", "memory", "CPU", "descriptors", "threads"], process.looks.iter().map(|l| vec![
                         format!("{:.1}", l.at as f64 / 1e9), figure::megabytes(l.memory),
                         l.cpu.map_or("-".into(), |c| format!("{:.0} %", c * 100.0)), l.descriptors.to_string(), l.threads.to_string(),
                     ]).collect()))
@@ -223,6 +228,8 @@ fn one(number: usize, run: &Document) -> Markup {
             }
             h3 { "By operation" }
             @for traffic in &run.traffic { (operations(traffic)) }
+            h3 { "Configuration in force" }
+            (configuration(run.configuration.as_ref()))
             h3 { "What is not in these figures" }
             ul { @for line in &run.omitted { li { (plain(line)) } } @if run.omitted.is_empty() { li { "Nothing was left out." } } }
         }
@@ -246,7 +253,7 @@ fn timeline(traffic: &Traffic, phases: &[(String, Span)], felt: Option<Span>) ->
         figure {
             figcaption { (traffic.proxy) " (" (traffic.protocol) "), n = " (traffic.seconds.iter().map(|s| s.ended).sum::<u64>()) }
             (svg::timeline(traffic, phases, felt))
-            (details("by second", &["second", "requests", "failed", "touched by a fault", "outstanding", "p50", "p95", "max"], rows.collect()))
+            (tables::details("by second", &["second", "requests", "failed", "touched by a fault", "outstanding", "p50", "p95", "max"], rows.collect()))
         }
     }
 }
@@ -255,7 +262,7 @@ fn spectrum(traffic: &Traffic) -> Markup {
     let phases = svg::by_phase(&traffic.operations);
     html! {
         @if !phases.is_empty() {
-            figure { figcaption { (traffic.proxy) } (svg::spectrum(&phases)) }
+            figure { figcaption { (traffic.proxy) } (svg::spectrum(&phases)) (tables::spectrum(&phases)) }
         }
     }
 }
@@ -294,6 +301,7 @@ fn dependency_card(dependency: &Dependency, length: u64) -> Markup {
         article {
             @for breaker in dependency.breakers.iter().filter(opened) {
                 (svg::breaker(breaker, length, dependency.affected))
+                (tables::breaker(breaker))
             }
             pre tabindex="0" { (plain_lines(&lines)) }
         }
@@ -318,14 +326,24 @@ fn unknown(run: &Document) -> Markup {
     }
 }
 
-fn details(name: &str, head: &[&str], rows: Vec<Vec<String>>) -> Markup {
+fn configuration(of: Option<&Configuration>) -> Markup {
+    let Some(of) = of else {
+        return html! { p { "The document does not say." } };
+    };
     html! {
-        details {
-            summary { "The same as a table (" (name) ")" }
-            div.scroll tabindex="0" role="region" aria-label=(name) {
-                table {
-                    thead { tr { @for cell in head { th scope="col" { (cell) } } } }
-                    tbody { @for row in rows { tr { @for cell in row { td.number { (cell) } } } } }
+        p { (of.workers) " workers." }
+        div.scroll tabindex="0" role="region" aria-label="proxies" {
+            table {
+                thead { tr { @for name in ["Proxy", "Protocol", "Listened on", "Upstream", "Pool", "Connects within"] { th scope="col" { (name) } } } }
+                tbody {
+                    @for proxy in &of.proxies {
+                        tr {
+                            th scope="row" { (plain(&proxy.name)) }
+                            td { (plain(&proxy.protocol)) } td { (plain(&proxy.listen)) } td { (plain(&proxy.upstream)) }
+                            td.number { (proxy.pool.map_or("-".into(), |n| n.to_string())) }
+                            td.number { (proxy.connect_timeout_ms) " ms" }
+                        }
+                    }
                 }
             }
         }

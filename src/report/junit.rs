@@ -1,7 +1,7 @@
 //! JUnit XML, as Jenkins and GitLab take it: a run is a test suite, an expectation a test case.
 
 use super::figure::plain;
-use super::{Form, Suite};
+use super::{Form, FormError, Suite};
 use crate::verify::verdict::Verdict;
 use crate::verify::written::Severity;
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
@@ -11,7 +11,7 @@ use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 pub(crate) struct Junit;
 
 impl Form for Junit {
-    fn render(&self, suite: &Suite) -> String {
+    fn render(&self, suite: &Suite) -> Result<String, FormError> {
         let mut report = Report::new("brownout");
         for run in &suite.runs {
             let mut cases = TestSuite::new(plain(&run.profile));
@@ -39,7 +39,10 @@ impl Form for Junit {
             cases.add_test_case(TestCase::new("the run", status));
             report.add_test_suite(cases);
         }
-        report.to_string().unwrap_or_default()
+        report.to_string().map_err(|error| FormError {
+            form: "JUnit",
+            why: error.to_string(),
+        })
     }
 }
 

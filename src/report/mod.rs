@@ -4,6 +4,7 @@
 //! report`; each form is a file behind [`Form`]. No form computes anything of the service: what it shows stands in the document.
 
 pub(crate) mod compare;
+pub(crate) mod configuration;
 pub(crate) mod csv;
 pub(crate) mod figure;
 pub(crate) mod github;
@@ -12,6 +13,7 @@ pub(crate) mod junit;
 pub(crate) mod markdown;
 pub(crate) mod suite;
 pub(crate) mod svg;
+mod tables;
 pub(crate) mod text;
 pub(crate) mod traffic;
 
@@ -20,8 +22,21 @@ mod tests;
 
 pub(crate) use suite::Suite;
 
+/// Why a report cannot be written in a form.
+#[derive(Debug, thiserror::Error)]
+#[error("the report cannot be written as {form}: {why}")]
+pub(crate) struct FormError {
+    /// The name of the form.
+    pub(crate) form: &'static str,
+    /// What its writer says.
+    pub(crate) why: String,
+}
+
 /// A form of the report.
 pub(crate) trait Form {
     /// The whole report.
-    fn render(&self, suite: &Suite) -> String;
+    ///
+    /// # Errors
+    /// Its writer cannot say something that is in it.
+    fn render(&self, suite: &Suite) -> Result<String, FormError>;
 }

@@ -12,6 +12,10 @@ use serde_json::{Value, json};
 const HOSTILE: &str =
     "<script>alert(1)</script> ]]> & \" ' | `x` ::error::y\r\n\u{1b}[31m =1+1, {{x}}";
 
+fn render(form: &dyn Form, suite: &Suite) -> String {
+    form.render(suite).expect("a report")
+}
+
 fn row(component: &str, verdict: &Value) -> Value {
     let mut row = json!({
         "component": component, "field": "expect[0].p95", "phases": ["fault"], "target": "p95 <= 10ms",
@@ -79,7 +83,7 @@ fn what_is_written_is_read_back() {
 
 #[test]
 fn the_page_runs_nothing_and_loads_nothing() {
-    let page = Html.render(&suite(HOSTILE));
+    let page = render(&Html, &suite(HOSTILE));
     assert!(!page.contains("<script"), "names are text");
     for outside in ["http://", "https://", "src=", "href=", "url(", "@import"] {
         assert!(!page.contains(outside), "{outside}");
@@ -94,7 +98,7 @@ fn the_page_runs_nothing_and_loads_nothing() {
 
 #[test]
 fn junit_is_xml_whatever_the_names_are() {
-    let xml = Junit.render(&suite(HOSTILE));
+    let xml = render(&Junit, &suite(HOSTILE));
     assert!(!xml.contains("<script"), "{xml}");
     assert!(
         !xml.contains('\u{1b}'),
@@ -114,7 +118,7 @@ fn junit_is_xml_whatever_the_names_are() {
 
 #[test]
 fn markdown_keeps_its_table_whatever_the_names_are() {
-    let text = Markdown.render(&suite(HOSTILE));
+    let text = render(&Markdown, &suite(HOSTILE));
     let rows: Vec<&str> = text.lines().filter(|l| l.starts_with("| ")).collect();
     assert_eq!(rows.len(), 6, "head, rule and four rows:\n{text}");
     for row in &rows {
@@ -126,16 +130,16 @@ fn markdown_keeps_its_table_whatever_the_names_are() {
 
 #[test]
 fn csv_quotes_and_computes_nothing() {
-    let text = Csv.render(&suite("=cmd()"));
+    let text = render(&Csv, &suite("=cmd()"));
     assert_eq!(text.lines().count(), 5, "{text}");
     assert!(!text.lines().any(|l| l.starts_with('=')), "{text}");
-    let hostile = Csv.render(&suite(HOSTILE));
+    let hostile = render(&Csv, &suite(HOSTILE));
     assert!(hostile.contains("\"\""), "quotes are doubled: {hostile}");
 }
 
 #[test]
 fn annotations_are_one_a_line_at_their_place() {
-    let text = Github.render(&suite(HOSTILE));
+    let text = render(&Github, &suite(HOSTILE));
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines.len(), 4, "{text}");
     assert!(
@@ -156,7 +160,7 @@ fn annotations_are_one_a_line_at_their_place() {
 #[test]
 fn text_fits_into_eighty_columns() {
     for name in ["plain", HOSTILE, &"long ".repeat(60), &"x".repeat(300)] {
-        let text = Text.render(&suite(name));
+        let text = render(&Text, &suite(name));
         for line in text.lines().skip(1) {
             let heading = line.ends_with(')') && !line.starts_with(' ');
             assert!(heading || line.chars().count() <= 80, "{line}");
@@ -172,4 +176,121 @@ fn latencies_that_cannot_be_read_are_told() {
     assert!(told.contains("plain, redis, plain"), "{told}");
     suite.runs[0].traffic[0].operations.clear();
     assert_eq!(suite.check(), Ok(()));
+}
+
+/// With latencies that can be read and a breaker that opened once, on a machine that is always the same.
+fn fixed() -> Suite {
+    let unknown = || {
+        json!({
+            "answer": { "Err": { "reason": "too little was seen", "remedy": "a longer phase" } },
+            "evidence": { "samples": 0, "figures": {}, "records": [] },
+        })
+    };
+    let mut opened = unknown();
+    opened["answer"] = json!({ "Ok": { "state": "opened", "cause": "falls_back" } });
+    let mut dependency = json!({
+        "proxy": "redis", "protocol": "redis", "affected": { "from": 0, "to": 1_000_000_000 },
+        "breakers": [{
+            "dependency": "redis", "process": null, "breakers": null, "opening": opened,
+            "episodes": [{
+                "tripped_from": 400_000_000, "tripped_to": 500_000_000, "probed": 1_000_000_000, "probes": 1, "probe_succeeded": true,
+            }],
+        }],
+    });
+    for key in [
+        "threshold",
+        "open_seconds",
+        "probes",
+        "closing",
+        "fails_fast",
+    ] {
+        dependency["breakers"][0][key] = unknown();
+    }
+    for key in [
+        "detection",
+        "recovery",
+        "timeout",
+        "retries",
+        "reconnects",
+        "pool",
+        "leftovers",
+        "containment",
+        "duplicates",
+    ] {
+        dependency[key] = unknown();
+    }
+    let mut suite = suite("plain");
+    let run = &mut suite.runs[0];
+    run.insights.dependencies = vec![serde_json::from_value(dependency).expect("a dependency")];
+    run.traffic[0].operations[0].histogram =
+        traffic::encoded(&[100_000, 200_000, 1_000_000].into_iter().collect());
+    let configuration = json!({
+        "workers": 2,
+        "proxies": [{
+            "name": "redis", "protocol": "redis", "listen": "127.0.0.1:26379", "upstream": "127.0.0.1:6379",
+            "slo": { "p95": "10ms" }, "pool": 10, "connect_timeout_ms": 5_000,
+        }],
+    });
+    run.configuration = Some(serde_json::from_value(configuration).expect("a configuration"));
+    Suite {
+        program: "brownout 0.0.0".into(),
+        machine: "a machine, 2 cores".into(),
+        ..suite
+    }
+}
+
+#[test]
+fn every_form_of_a_fixed_document_is_as_it_was_looked_at() {
+    let suite = fixed();
+    assert_eq!(suite.check(), Ok(()));
+    let forms: [(&str, &dyn Form); 6] = [
+        ("text", &Text),
+        ("markdown", &Markdown),
+        ("csv", &Csv),
+        ("junit", &Junit),
+        ("github", &Github),
+        ("html", &Html),
+    ];
+    for (name, form) in forms {
+        insta::assert_snapshot!(name, render(form, &suite));
+    }
+}
+
+#[test]
+fn behind_every_picture_is_a_table() {
+    let page = render(&Html, &fixed());
+    assert_eq!(
+        page.matches("<svg").count(),
+        5,
+        "timeline, spectrum, heat map, breaker, process"
+    );
+    assert_eq!(page.matches("<details").count(), 5, "one each");
+    assert_eq!(
+        page.matches("<summary").count(),
+        5,
+        "which the keyboard opens"
+    );
+    for figure in ["1.00 ms", "0.40 s to 0.50 s", "from 64 us", "succeeded"] {
+        assert!(page.contains(figure), "{figure}");
+    }
+}
+
+#[test]
+fn an_hour_is_a_page_below_a_megabyte_of_tables() {
+    let mut suite = fixed();
+    let traffic = &mut suite.runs[0].traffic[0];
+    let mut second = traffic.seconds[0].clone();
+    second.buckets = (3..25).map(|bucket| (bucket, 1_000)).collect();
+    traffic.seconds = vec![second; traffic::LONGEST as usize];
+    let table = tables::heat(&suite.runs[0].traffic[0]).into_string();
+    assert_eq!(
+        table.matches("<tr>").count(),
+        121,
+        "a head, and 30 seconds a row"
+    );
+    assert!(
+        table.contains("3570 to 3599") && table.contains(">30000<"),
+        "their sum"
+    );
+    assert!(table.len() < 200_000, "{}", table.len());
 }

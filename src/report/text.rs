@@ -1,7 +1,7 @@
 //! For a terminal: complete without colour, at 80 columns.
 
 use super::figure::plain;
-use super::{Form, Suite};
+use super::{Form, FormError, Suite};
 use crate::verify::verdict::Verdict;
 use std::fmt::Write;
 
@@ -12,51 +12,55 @@ const WIDTH: usize = 80;
 pub(crate) struct Text;
 
 impl Form for Text {
-    fn render(&self, suite: &Suite) -> String {
-        let mut text = format!("{}\n", suite.sentence());
-        for run in &suite.runs {
-            let _ = writeln!(
-                text,
-                "\n{} ({}, seed {})",
-                plain(&run.profile),
-                plain(&run.result),
-                run.seed
-            );
-            for row in &run.expectations {
-                let component = cut(&plain(&row.component), 27);
-                let target = cut(&plain(&row.target), 22);
-                let measured = cut(&plain(&row.measured), 13);
-                let line = format!(
-                    "  {:<12} {component:<27} {target:<22} {measured}",
-                    row.word()
-                );
-                let _ = writeln!(text, "{}", line.trim_end());
-                let more = match &row.verdict {
-                    Verdict::Pass => continue,
-                    Verdict::Fail { why } | Verdict::Error { why } => plain(why),
-                    Verdict::Inconclusive { reason, remedy } => {
-                        plain(&format!("{reason}; change: {remedy}"))
-                    }
-                };
-                for line in wrapped(
-                    &format!("{more} ({} samples, {})", row.samples, plain(&row.field)),
-                    WIDTH - 15,
-                ) {
-                    let _ = writeln!(text, "{:15}{line}", "");
-                }
-            }
-            if let Some(stopped) = &run.stopped {
-                let _ = writeln!(text, "  stopped early: {}", plain(stopped));
-            }
-        }
-        for broken in &suite.errors {
-            let _ = writeln!(text, "\n{} (error)", plain(&broken.profile));
-            for line in wrapped(&plain(&broken.why), WIDTH - 2) {
-                let _ = writeln!(text, "  {line}");
-            }
-        }
-        text
+    fn render(&self, suite: &Suite) -> Result<String, FormError> {
+        Ok(whole(suite))
     }
+}
+
+fn whole(suite: &Suite) -> String {
+    let mut text = format!("{}\n", suite.sentence());
+    for run in &suite.runs {
+        let _ = writeln!(
+            text,
+            "\n{} ({}, seed {})",
+            plain(&run.profile),
+            plain(&run.result),
+            run.seed
+        );
+        for row in &run.expectations {
+            let component = cut(&plain(&row.component), 27);
+            let target = cut(&plain(&row.target), 22);
+            let measured = cut(&plain(&row.measured), 13);
+            let line = format!(
+                "  {:<12} {component:<27} {target:<22} {measured}",
+                row.word()
+            );
+            let _ = writeln!(text, "{}", line.trim_end());
+            let more = match &row.verdict {
+                Verdict::Pass => continue,
+                Verdict::Fail { why } | Verdict::Error { why } => plain(why),
+                Verdict::Inconclusive { reason, remedy } => {
+                    plain(&format!("{reason}; change: {remedy}"))
+                }
+            };
+            for line in wrapped(
+                &format!("{more} ({} samples, {})", row.samples, plain(&row.field)),
+                WIDTH - 15,
+            ) {
+                let _ = writeln!(text, "{:15}{line}", "");
+            }
+        }
+        if let Some(stopped) = &run.stopped {
+            let _ = writeln!(text, "  stopped early: {}", plain(stopped));
+        }
+    }
+    for broken in &suite.errors {
+        let _ = writeln!(text, "\n{} (error)", plain(&broken.profile));
+        for line in wrapped(&plain(&broken.why), WIDTH - 2) {
+            let _ = writeln!(text, "  {line}");
+        }
+    }
+    text
 }
 
 fn cut(text: &str, width: usize) -> String {

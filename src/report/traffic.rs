@@ -238,7 +238,7 @@ fn empty() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 3_600_000_000, 3).expect("bounds that are valid")
 }
 
-fn encoded(sample: &Sample) -> String {
+pub(super) fn encoded(sample: &Sample) -> String {
     let mut histogram = empty();
     for latency in sample.values() {
         histogram.saturating_record(us(*latency).max(1));

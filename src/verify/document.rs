@@ -11,6 +11,7 @@ use crate::insight::Evidence;
 use crate::insight::all::{Insights, infer};
 use crate::insight::{SECOND, Topology, View};
 use crate::measure::trace::Record;
+use crate::report::configuration::Configuration;
 use crate::report::traffic::{self, Process, Traffic};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,9 @@ pub(crate) struct Document {
     pub(crate) description: String,
     /// The same seed gives the same faults.
     pub(crate) seed: u64,
+    /// What was in force; none in documents of older programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) configuration: Option<Configuration>,
     /// Microseconds since the Unix epoch.
     pub(crate) started_us: u64,
     /// `pass`, `inconclusive`, `fail` or `error`: the worst of all.
@@ -171,6 +175,7 @@ impl Document {
             profile: test.name.clone(),
             description: test.description.clone(),
             seed: ran.seed,
+            configuration: Some(ran.configuration.clone()),
             started_us: ran.trace.header.started_us,
             result: match counts {
                 Counts::Passed => "pass",

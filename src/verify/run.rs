@@ -13,6 +13,7 @@ use crate::config::{Config, Listen};
 use crate::insight::{Topology, View};
 use crate::measure::trace::{DEFAULT_LIMIT, Record, Trace};
 use crate::proxy::{ControlError, Server, StartError};
+use crate::report::configuration::Configuration;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
@@ -60,6 +61,8 @@ pub(crate) struct Ran {
     pub(crate) capacity: Option<Capacity>,
     /// Lanes whose generator did not come to its end, and why.
     pub(crate) broken: BTreeMap<String, String>,
+    /// What was in force.
+    pub(crate) configuration: Configuration,
 }
 
 impl Ran {
@@ -226,6 +229,7 @@ async fn conduct(
     Ok(Ran {
         lanes: lanes.collect(),
         seed: server.seed(),
+        configuration: Configuration::of(server),
         stopped: stage.stopped.take(),
         capacity: stage.capacity.take(),
         broken: std::mem::take(&mut stage.broken),

@@ -312,7 +312,10 @@ fn ten_thousand_proxies_come_and_go_and_leave_nothing() {
     // Each number of a proxy costs some 80 bytes, until all 65,536 have been given and are given again.
     assert!(grown < 4 << 20, "{grown} bytes more after the first {WARM}");
     assert!(figures.contains("proxy=\"stays\""), "{figures}");
-    assert!(!figures.contains("proxy=\"p"), "{figures}");
+    // A fault may be on before its proxy is made again.
+    let of_faults = |line: &str| line.starts_with("brownout_fault_");
+    let mut gone = figures.lines().filter(|l| l.contains("proxy=\"p"));
+    assert_eq!(gone.find(|line| !of_faults(line)), None);
     let (_, proxies) = line.ask("GET /v1/proxies", "");
     assert!(!proxies.contains("\"p1"), "{proxies}");
     let (_, faults) = line.ask("GET /v1/faults", "");

@@ -262,7 +262,7 @@ impl Table {
                 "a header that is too long",
                 format!(
                     "GET /v1/stats HTTP/1.1\r\n{host}X: {}\r\n\r\n",
-                    "a".repeat(70_000)
+                    "a".repeat(8 << 10)
                 ),
             ),
             (
@@ -276,7 +276,7 @@ impl Table {
             (
                 431,
                 "a path that is too long",
-                format!("GET /{} HTTP/1.1\r\n{host}\r\n", "a".repeat(70_000)),
+                format!("GET /{} HTTP/1.1\r\n{host}\r\n", "a".repeat(8 << 10)),
             ),
             (
                 413,

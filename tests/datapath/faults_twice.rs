@@ -16,6 +16,15 @@ fn twice(proxied: &Proxied, operation: &str) {
     }));
 }
 
+/// A server with an empty table, and a proxy before it that has each INSERT done twice.
+fn inserting() -> (Postgres, Proxied) {
+    let postgres = Postgres::start();
+    postgres.query("create table t (n int)");
+    let proxied = Proxied::to(Protocol::Postgres, postgres.address());
+    twice(&proxied, "INSERT");
+    (postgres, proxied)
+}
+
 #[test]
 fn a_command_counts_twice_and_is_answered_once() {
     let redis = Redis::start();
@@ -85,10 +94,7 @@ fn what_does_not_stand_alone_is_left_alone() {
 
 #[test]
 fn a_statement_is_done_twice_in_both_protocols() {
-    let postgres = Postgres::start();
-    postgres.query("create table t (n int)");
-    let proxied = Proxied::to(Protocol::Postgres, postgres.address());
-    twice(&proxied, "INSERT");
+    let (_postgres, proxied) = inserting();
     let mut client = Client::connect(&proxied);
     assert_eq!(
         client.query("insert into t values (1)"),
@@ -137,10 +143,7 @@ fn a_duplicate_that_fails_shows_nowhere() {
 
 #[test]
 fn inside_a_transaction_nothing_goes_twice() {
-    let postgres = Postgres::start();
-    postgres.query("create table t (n int)");
-    let proxied = Proxied::to(Protocol::Postgres, postgres.address());
-    twice(&proxied, "INSERT");
+    let (_postgres, proxied) = inserting();
     let mut events = proxied.events();
     let mut client = Client::connect(&proxied);
     client.query("begin");
@@ -161,10 +164,7 @@ fn inside_a_transaction_nothing_goes_twice() {
 
 #[test]
 fn a_batch_that_never_ends_goes_once() {
-    let postgres = Postgres::start();
-    postgres.query("create table t (n int)");
-    let proxied = Proxied::to(Protocol::Postgres, postgres.address());
-    twice(&proxied, "INSERT");
+    let (_postgres, proxied) = inserting();
     let mut events = proxied.events();
     let mut client = Client::connect(&proxied);
     let unended = [parse("", "insert into t values (1)"), bind(""), execute()];

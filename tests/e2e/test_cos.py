@@ -76,12 +76,21 @@ def runs(redis_server, postgres_server, tmp_path_factory):
     dev = Postgres()
     folders = {case[:2]: tmp_path_factory.mktemp(f"{case[0]}-{case[1]}") for case in CASES}
 
-    def one(case):
-        return Run(CASES.index(case), case[0], case[1], (redis_server, postgres_server, dev), folders[case[:2]])
+    def one(case, times=0):
+        folder = folders[case[:2]] / str(times)
+        folder.mkdir()
+        return Run(CASES.index(case), case[0], case[1], (redis_server, postgres_server, dev), folder)
 
     # Most of a part is waiting. What is timed is not asserted below: that takes a machine of its own.
     with concurrent.futures.ThreadPoolExecutor(7) as pool:
         done = dict(zip((case[:2] for case in CASES), pool.map(one, CASES), strict=True))
+    # In a crowd calls in flight may blur what they show: what was inconclusive is asked again alone, what was wrong is not.
+    for case in BAD:
+        for times in (1, 2):
+            run = done[case[:2]]
+            if case[2] & run.failed() or not case[2] & run.verdicts("inconclusive"):
+                break
+            done[case[:2]] = one(case, times)
     yield done
     dev.stop()
 

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 
+import jsonschema
 import kubernetes_validate
 import psycopg
 import pytest
@@ -38,6 +39,51 @@ def test_the_manifests_fit_the_schemas_of_kubernetes(version):
         kubernetes_validate.validate(one, version, strict=True)
         checked += 1
     assert checked == 3
+
+
+# Of the Prometheus operator's API (monitoring.coreos.com/v1) the fields that are used here; the cluster refuses unknown ones.
+POD_MONITOR = {
+    "type": "object",
+    "required": ["apiVersion", "kind", "metadata", "spec"],
+    "additionalProperties": False,
+    "properties": {
+        "apiVersion": {"const": "monitoring.coreos.com/v1"},
+        "kind": {"const": "PodMonitor"},
+        "metadata": {"type": "object", "required": ["name"]},
+        "spec": {
+            "type": "object",
+            "required": ["selector", "podMetricsEndpoints"],
+            "additionalProperties": False,
+            "properties": {
+                "selector": {
+                    "type": "object",
+                    "additionalProperties": False,
+                    "properties": {"matchLabels": {"type": "object", "additionalProperties": {"type": "string"}}},
+                },
+                "podMetricsEndpoints": {
+                    "type": "array",
+                    "items": {
+                        "type": "object",
+                        "additionalProperties": False,
+                        "properties": {
+                            "port": {"type": "string", "maxLength": 15},
+                            "path": {"type": "string", "pattern": "^/"},
+                            "interval": {"type": "string", "pattern": "^([0-9]+(ms|s|m|h))+$"},
+                        },
+                    },
+                },
+            },
+        },
+    },
+}
+
+
+def test_the_pod_monitor_fits_what_the_operator_takes():
+    monitor = kinds()["PodMonitor"]
+    jsonschema.validate(monitor, POD_MONITOR)
+    monitor["spec"]["podMetricsEndpoints"][0]["interval"] = 2
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(monitor, POD_MONITOR)
 
 
 def test_what_is_wrong_does_not_fit():

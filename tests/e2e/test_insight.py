@@ -9,7 +9,8 @@ import pytest
 from harness.judged import judge, rows
 from harness.service import FASTAPI, NODE, observe
 
-pytestmark = pytest.mark.proxy
+# The fixture runs them all: the first test waits for it.
+pytestmark = [pytest.mark.proxy, pytest.mark.timeout(500)]
 
 WORK = {"class": ["read", "write", "ping"]}
 # Answered at once with an error; nothing is answered; the reply to a commit is lost.
@@ -111,9 +112,12 @@ def unpack(finding):
 @pytest.fixture(scope="module")
 def observed(request, redis_server, postgres_server, tmp_path_factory):
     """All cases that are asked for, some at once: each takes a dozen seconds, most of them waiting."""
-    calls = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
+    ours = [item for item in request.session.items if item.module is request.module]
+    calls = [item.callspec.params for item in ours if hasattr(item, "callspec")]
     names = {params["case"] for params in calls if "case" in params}
     asked = {name: case for name, case in CASES.items() if name in names}
+    # Here and not where they run at once: pytest would make its base folder more than once.
+    folders = {name: tmp_path_factory.mktemp(name) for name in asked}
 
     def one(case):
         name, (app, variant, kind) = case
@@ -122,7 +126,7 @@ def observed(request, redis_server, postgres_server, tmp_path_factory):
             variant,
             KINDS[kind],
             (redis_server, postgres_server),
-            tmp_path_factory.mktemp(name),
+            folders[name],
             workers=2 if variant == "two-workers" else 1,
             writers=WRITERS.get(kind, 0),
             # Keys of its own: those that run at once use this Redis, too.

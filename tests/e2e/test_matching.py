@@ -2,6 +2,7 @@
 
 import asyncio
 import http.client
+import time
 
 import asyncpg
 import psycopg
@@ -209,3 +210,54 @@ def test_http_requests_by_their_headers(disturbed, match, hits, misses):
         assert status(misses) == 200
         assert status(hits) == 503
     assert status(hits) == 200
+
+
+def incr(at, times, name="n"):
+    """Which of so many commands on a new connection were answered with an error, counted from 1."""
+    with redis.Redis(host=at.host, port=at.port, retry=Retry(NoBackoff(), 0)) as client:
+        failed = []
+        for number in range(1, times + 1):
+            try:
+                client.incr(name)
+            except redis.ResponseError:
+                failed.append(number)
+        return failed
+
+
+OOM = dict(action="error", preset="OOM", proxy="redis", match={"operation": "INCR*"})
+
+
+@pytest.mark.parametrize(
+    "gates, hits, of_a_second_session",
+    [
+        ({}, list(range(1, 21)), None),
+        ({"after": 4, "every": 5}, [9, 14, 19], None),
+        ({"after": 4, "every": 5, "first": 2}, [9, 14], []),
+        ({"every": 3, "per_second": 2}, [3, 6], None),
+        ({"probability": 1.0, "after": 18}, [19, 20], list(range(1, 21))),
+        ({"after": 1, "scope": "session"}, [], list(range(1, 21))),
+        ({"every": 2, "scope": "session"}, [], list(range(1, 21))),
+        ({"every": 2, "schedule": {"start": "1h"}}, [], []),
+        ({"every": 2, "schedule": {"ramp": "12h"}}, [], []),
+        ({"every": 4, "schedule": {"duration": "1h", "repeat": "2h"}}, [4, 8, 12, 16, 20], [4, 8, 12, 16, 20]),
+    ],
+)
+def test_gates_and_schedules_together(disturbed, redis_server, gates, hits, of_a_second_session):
+    at = disturbed.endpoint("redis")
+    with disturbed.fault(**OOM, **gates):
+        assert incr(at, 20) == hits
+        assert hit(disturbed) == len(hits)
+        if of_a_second_session is not None:
+            assert incr(at, 20) == of_a_second_session
+
+
+def test_the_time_to_live_ends_it_wherever_the_schedule_stands(disturbed, redis_server):
+    at = disturbed.endpoint("redis")
+    spec = OOM | {"name": "brief", "ttl": "1s", "schedule": {"duration": "1h"}}
+    assert disturbed.request("POST", "/v1/faults", spec)[0] == 201
+    shown = 'brownout_fault_active{fault="brief",profile="",proxy="redis"} 1'
+    assert incr(at, 3) == [1, 2, 3]
+    assert shown in disturbed.get("/metrics")[1].splitlines()
+    time.sleep(1.2)
+    assert incr(at, 3) == []
+    assert "brief" not in disturbed.get("/metrics")[1]

@@ -13,6 +13,8 @@ import redis
 from harness.browser import Browser
 from harness.process import eventually
 from harness.proxy import Brownout
+from redis.backoff import ConstantBackoff
+from redis.retry import Retry
 
 pytestmark = pytest.mark.proxy
 
@@ -97,7 +99,9 @@ def test_a_profile_is_enabled_bites_and_is_halted(browser, disturbed):
             lambda: (us := microseconds(page.js(cell("GET", 6)))) > 5 * before and us > 5_000 and us or None,
             limit=60,
         )
-        assert slow > microseconds(page.js(cell("GET", 10))), "the upstream is as fast as before"
+        redis_now = next(p for p in disturbed.get_json("/v1/stats?window=10s")["proxies"] if p["name"] == "redis")
+        upstream = next(o for o in redis_now["operations"] if o["operation"] == "GET")["upstream"]
+        assert slow > upstream["p50_us"], "the upstream is as fast as before"
         page.wait("its events", "document.getElementById('events').innerText.includes('acted on GET')")
         assert "fault redis-slow" in page.text("#events")
         pictures(page)
@@ -245,6 +249,82 @@ def test_a_lost_connection_is_said_and_found_again(browser, proxies):
     finally:
         again.stop()
     assert page.problems == []
+
+
+def insight(subject):
+    """The cells of a line about redis: what is known, and on how much it rests."""
+    row = f"#insights .proxy[data-key='redis'] tbody tr[data-key='{subject}']"
+    return f"[...document.querySelector(\"{row}\")?.cells ?? []].map((c) => c.innerText)"
+
+
+def test_insights_are_shown_as_they_arise(browser, disturbed):
+    """A service that asks three times is watched while its Redis answers with errors."""
+    page = browser.page()
+    page.look(1280, 900, "light")
+    page.open(f"http://{disturbed.admin}/")
+    page.wait("what to do", "document.getElementById('watching').innerText.includes('--record DIR')")
+    # Nothing moves any more under the pointer.
+    page.wait("figures", "document.querySelectorAll('#proxies .proxy').length === 3 && document.querySelector('#profiles li')")
+    page.click("#watch")
+    page.wait("the recording", "document.getElementById('watching').innerText.includes('recorded in memory')")
+
+    at = disturbed.endpoint("redis")
+    retry = Retry(ConstantBackoff(0.02), 2, supported_errors=(redis.ResponseError,))
+    client = redis.Redis(at.host, at.port, protocol=2, retry=retry)
+    for n in range(100):
+        client.get(f"watched:{n}")
+    page.wait("the proxy", "document.getElementById('insights').innerText.includes('no fault has touched it')", limit=60)
+    with disturbed.fault(name="wrong", proxy="redis", action="error", code="ERR", message="disturbed", match={"operation": "GET"}):
+        # Each call asks for another key: what asks for the same again is a retry.
+        for n in range(30):
+            with contextlib.suppress(redis.ResponseError):
+                client.get(f"watched:{n}")
+        # While it goes on.
+        page.wait("its retries", f"({insight('retries')})[1]?.includes('attempts a call at most')", limit=60)
+    subject, said, samples = page.js(insight("retries"))
+    assert subject == "retries" and "3 attempts a call at most" in said, said
+    assert int(samples) >= 1
+    assert page.js(insight("faults"))[1].startswith("felt from ")
+    pictures(page)
+    # The same for programs.
+    told = disturbed.get_json("/v1/insights")
+    (about,) = (d for d in told["insights"]["dependencies"] if d["proxy"] == "redis")
+    assert about["retries"]["answer"]["Ok"]["most_attempts"]["high"] == 3
+    assert told["recording"] == "memory" and not told["cut"]
+
+    page.look(1280, 900, "light")
+    page.click("#watch")
+    page.wait("the end of it", "document.getElementById('watching').innerText.includes('--record DIR')")
+    assert page.js("document.querySelectorAll('#insights .proxy').length") == 0
+    assert disturbed.get_json("/v1/insights")["recording"] == "off"
+    blameless(page, disturbed.admin)
+    assert page.refused == []
+
+
+def test_who_may_watch(guarded):
+    reader = {"Authorization": f"Bearer {READER}"}
+    status, text = guarded.request("GET", "/v1/insights", headers=reader)
+    assert status == 200 and json.loads(text)["recording"] == "off"
+    assert guarded.request("GET", "/v1/insights")[0] == 401
+    for method in ("POST", "DELETE"):
+        status, text = guarded.request(method, "/v1/recording", headers=reader)
+        assert status == 403 and "operate" in json.loads(text)["detail"], text
+
+
+def test_a_recording_to_a_file_is_read_and_not_ended(browser, proxies, tmp_path):
+    process = Brownout(proxies, "--record", str(tmp_path))
+    try:
+        status, text = process.request("POST", "/v1/recording")
+        assert (status, json.loads(text)) == (200, {"recording": "file"})
+        status, text = process.request("DELETE", "/v1/recording")
+        assert status == 409 and "a file" in json.loads(text)["detail"]
+        page = browser.page()
+        page.open(f"http://{process.admin}/")
+        page.wait("the recording", "document.getElementById('watching').innerText.includes('recorded to a file')")
+        assert page.js("document.getElementById('watch').hidden")
+        blameless(page, process.admin)
+    finally:
+        process.stop()
 
 
 def test_what_names_say_is_text(browser, proxies, tmp_path):

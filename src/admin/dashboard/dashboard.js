@@ -3,6 +3,7 @@
 
 const TURN = 1000; // ms between two looks
 const PROFILES_EVERY = 5; // turns
+const INSIGHTS_EVERY = 2; // turns
 const EVENTS_KEPT = 200;
 const STREAM_LIMIT = 1 << 20; // characters of one event
 const TOKEN = "brownout-token";
@@ -11,6 +12,7 @@ const $ = (id) => document.getElementById(id);
 const state = { stats: null, faults: null, profiles: [], broken: [], version: null, turns: 0, asked: 0, busy: new Set() };
 const seen = new Map(); // what happened, the newest last
 let timer = null;
+let reading = false; // what the recording says is asked for
 let stream = null;
 let last = null; // id of the last event
 
@@ -50,6 +52,7 @@ async function turn() {
   try {
     if (!state.version) state.version = await api("GET", "/v1/version");
     const [stats, faults] = await Promise.all([api("GET", "/v1/stats?window=10s"), api("GET", "/v1/faults")]);
+    if (state.turns % INSIGHTS_EVERY === 0) lookAtInsights();
     const profiles = state.turns++ % PROFILES_EVERY ? null : await api("GET", "/v1/profiles");
     if (mine !== state.asked) return;
     Object.assign(state, { stats, faults });
@@ -329,17 +332,55 @@ function showProxies(proxies) {
   });
 }
 
-function makeProxy(p) {
+const makeProxy = (p) => makeTable(p.name, `Figures of ${p.name}`, COLUMNS, 1);
+
+// A table below a heading; columns from the given one on are figures.
+function makeTable(name, label, columns, figures) {
   const box = element("div", undefined, { className: "proxy" });
   const head = box.appendChild(element("div", undefined, { className: "head" }));
-  head.append(element("h3", p.name), element("span", "", { className: "about note" }));
+  head.append(element("h3", name), element("span", "", { className: "about note" }));
   const wide = box.appendChild(element("div", undefined, { className: "wide", role: "region", tabIndex: 0 }));
-  wide.ariaLabel = `Figures of ${p.name}`;
+  wide.ariaLabel = label;
   const table = wide.appendChild(element("table"));
   const row = table.createTHead().insertRow();
-  COLUMNS.forEach((name, at) => row.append(element("th", name, { scope: "col", className: at ? "n" : "" })));
+  columns.forEach((column, at) => row.append(element("th", column, { scope: "col", className: at < figures ? "" : "n" })));
   table.createTBody();
   return box;
+}
+
+// Beside the turns, which do not wait for it: reading a long recording takes a while.
+async function lookAtInsights() {
+  if (reading) return;
+  reading = true;
+  try {
+    showInsights(await api("GET", "/v1/insights"));
+  } catch (error) {
+    // A turn says what is wrong with the connection or the token.
+    if (!(error instanceof Locked || error instanceof TypeError)) text($("watching"), `not known: ${error.message}`);
+  }
+  reading = false;
+}
+
+function showInsights(all) {
+  const on = all.recording !== "off";
+  $("watch").hidden = all.recording === "file";
+  text($("watch"), on ? "Stop watching" : "Watch");
+  $("watch").dataset.on = on;
+  const unseen = all.unseen_sessions ? `; ${number(all.unseen_sessions)} connections were open before, and are not seen` : "";
+  const of = { memory: "recorded in memory", file: "recorded to a file" }[all.recording];
+  text($("watching"), on
+    ? `${left(all.length_ms)} ${of}, ${number(all.records)} records${all.cut ? "; earlier ones are not read" : ""}${unseen}` : all.remedy);
+  keyed($("insights"), all.dependencies, (d) => d.proxy, (d) => makeTable(
+    d.proxy, `Insights about ${d.proxy}`, ["Subject", "What is known", "n"], 2,
+  ), (box, d) => {
+    text(box.querySelector(".about"), d.affected ? "" : "no fault has touched it");
+    box.querySelector(".wide").hidden = !d.affected;
+    keyed(box.querySelector("tbody"), d.lines, (l) => l.subject, () => element("tr"), (row, l) => {
+      row.className = `${l.nested ? "nested" : ""} ${l.remedy ? "open" : ""}`.trim();
+      const said = l.remedy ? `not known: ${l.said}; needed: ${l.remedy}` : l.said;
+      cells(row, [[l.subject], [said, "said"], [l.samples === undefined ? "\u2013" : number(l.samples), "n"]]);
+    });
+  });
 }
 
 function showProfiles() {
@@ -393,6 +434,7 @@ function showEvents() {
 
 $("halt").onclick = () => act("halt", () => api("POST", "/v1/halt"));
 $("resume").onclick = () => act("halt", () => api("POST", "/v1/resume"));
+$("watch").onclick = () => act("watch", () => api($("watch").dataset.on === "true" ? "DELETE" : "POST", "/v1/recording"));
 $("filter").oninput = () => state.faults && showProfiles();
 $("quiet").onchange = showEvents;
 $("ask").onsubmit = (event) => {

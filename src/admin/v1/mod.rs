@@ -4,6 +4,7 @@ mod control;
 mod etag;
 mod events;
 mod faults;
+mod insights;
 mod ledger;
 pub(crate) mod openapi;
 mod page;
@@ -12,6 +13,7 @@ mod proxies;
 mod route;
 mod stats;
 
+pub(super) use insights::Live;
 pub(super) use route::{Found, Route};
 
 use super::body::Answer;
@@ -29,6 +31,7 @@ pub(super) fn routes() -> impl Iterator<Item = &'static Route> {
         stats::ROUTES,
         events::ROUTES,
         ledger::ROUTES,
+        insights::ROUTES,
         openapi::ROUTES,
     ]
     .into_iter()

@@ -1,6 +1,6 @@
 use super::*;
 use crate::insight::Topology;
-use crate::insight::simulation::{CACHE, MS, Owners, Service};
+use crate::insight::simulation::{CACHE, MS, Owners, Service, cases, services};
 use crate::measure::trace::{Outcome, Record};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -206,42 +206,6 @@ fn a_machine_that_is_too_busy_makes_it_inconclusive() {
     let missing = breaker.threshold.answer.expect_err("nothing is certain");
     assert!(missing.reason.contains("too busy"), "{missing:?}");
     assert!(breaker.opening.answer.is_err());
-}
-
-prop_compose! {
-    fn services()(
-        seed in any::<u64>(),
-        callers in 1_usize..12,
-        threshold in 1_u64..12,
-        open_ms in 300_u64..2_500,
-        gate in any::<bool>(),
-        attempts in 1_u32..5,
-        backoff_ms in 1_u64..40,
-        think_ms in 1_u64..25,
-        latency_ms in 1_u64..40,
-        failure_ms in 1_u64..80,
-        abandons in any::<bool>(),
-    ) -> Service {
-        Service {
-            seed,
-            callers,
-            threshold: Some(threshold),
-            open_for: open_ms * MS,
-            gate,
-            attempts,
-            backoff: backoff_ms * MS,
-            think: think_ms * MS,
-            latency: latency_ms * MS,
-            failure: failure_ms * MS,
-            abandons,
-            ..Service::default()
-        }
-    }
-}
-
-fn cases() -> u32 {
-    let asked = std::env::var("PROPTEST_CASES").ok();
-    asked.and_then(|n| n.parse().ok()).unwrap_or(60)
 }
 
 proptest! {

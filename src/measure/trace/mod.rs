@@ -10,14 +10,16 @@
 mod attempt;
 pub mod jsonl;
 mod names;
+mod recent;
 mod record;
 mod recorder;
 mod roll;
 
 pub use attempt::{Attempt, Outcome};
 pub use names::{MAX_NAMES, Name, Names};
+pub use recent::{Excerpt, KEPT, Part, QUIET, REACH};
 pub use record::{CloseSide, Record};
-pub use recorder::{DEFAULT_LIMIT, RecordError, Recorded, Recorder};
+pub use recorder::{DEFAULT_LIMIT, Keeping, RecordError, Recorded, Recorder};
 pub use roll::{Label, MAX_RECORDS, Raw, Roll, Tape, Taped};
 
 use crate::protocol::Protocol;

@@ -1,5 +1,6 @@
 //! The reader's side of a recording: collects what the workers wrote, gives it its names, and keeps it or writes it to a file.
 
+use super::recent::{Excerpt, Recent};
 use super::record::Rename;
 use super::roll::{Label, Raw, Roll};
 use super::{Header, Name, Names, Outcome, Proxy, ProxyIndex, Record, Trace, VERSION, jsonl};
@@ -45,6 +46,19 @@ pub struct Recorded {
 enum Sink {
     Memory(Vec<Record>),
     File(BufWriter<File>),
+    /// Nowhere: only the newest are at hand.
+    Nowhere,
+}
+
+/// What is kept of a recording.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keeping {
+    /// All of it, in memory.
+    Memory,
+    /// All of it, in a file.
+    File,
+    /// What was recorded lately.
+    Recent,
 }
 
 /// A recording under way. Not for the data path: it may block on a disk.
@@ -63,12 +77,22 @@ pub struct Recorder {
     /// Records that did not fit, by proxy, and not said yet.
     lost: BTreeMap<ProxyIndex, u64>,
     failed: Option<io::Error>,
+    /// The newest records, for those who ask meanwhile; nobody does where all of it is in memory.
+    recent: Option<Recent>,
 }
 
 impl Recorder {
     /// Begins a recording in memory of these proxies at `began`, on the clock of the process.
     pub fn in_memory(proxies: &[Recorded], began: u64, limit: u64) -> Self {
         Self::new(proxies, began, limit, Sink::Memory(Vec::new()))
+    }
+
+    /// Begins a recording of which only what is recent is kept, for those who ask meanwhile.
+    pub fn of_recent(proxies: &[Recorded], began: u64) -> Self {
+        Self {
+            recent: Some(Recent::default()),
+            ..Self::new(proxies, began, u64::MAX, Sink::Nowhere)
+        }
     }
 
     /// Begins a recording in a new file `name.jsonl` of a folder, which is made if it is not there.
@@ -91,6 +115,7 @@ impl Recorder {
             jsonl::write_header(&mut file, &recorder.header)?;
             Ok(Self {
                 sink: Sink::File(file),
+                recent: Some(Recent::default()),
                 ..recorder
             })
         });
@@ -130,7 +155,23 @@ impl Recorder {
             hints: 0,
             lost: BTreeMap::new(),
             failed: None,
+            recent: None,
         }
+    }
+
+    /// What is kept of it.
+    pub const fn keeping(&self) -> Keeping {
+        match self.sink {
+            Sink::Memory(_) => Keeping::Memory,
+            Sink::File(_) => Keeping::File,
+            Sink::Nowhere => Keeping::Recent,
+        }
+    }
+
+    /// What was recorded lately; `None`: it is not kept at hand.
+    pub fn recent(&self) -> Option<Excerpt> {
+        let recent = self.recent.as_ref()?;
+        Some(recent.excerpt(self.header.clone(), self.names.clone()))
     }
 
     /// Takes what a worker wrote. Records of proxies that came after the recording began are left out.
@@ -143,6 +184,9 @@ impl Recorder {
         for (proxy, n) in lost {
             if let Some((index, _)) = self.proxies.get(&proxy) {
                 *self.lost.entry(*index).or_default() += n;
+                if let Some(recent) = &mut self.recent {
+                    recent.lost(*index, n);
+                }
             }
         }
     }
@@ -173,6 +217,9 @@ impl Recorder {
     }
 
     fn write(&mut self, record: Record) {
+        if let Some(recent) = &mut self.recent {
+            recent.push(record);
+        }
         let hint = matches!(record, Record::Owner { .. } | Record::Lag { .. });
         if hint && self.hints >= self.limit {
             return;
@@ -194,6 +241,7 @@ impl Recorder {
                 let written = jsonl::write_record(file, &self.header, &self.names, &record);
                 self.failed = self.failed.take().or(written.err());
             }
+            Sink::Nowhere => {}
         }
     }
 
@@ -212,6 +260,8 @@ impl Recorder {
                     let written = jsonl::write_record(file, &self.header, &self.names, &dropped);
                     self.failed = self.failed.take().or(written.err());
                 }
+                // Said where it is at hand.
+                Sink::Nowhere => {}
             }
         }
         if let Sink::File(file) = &mut self.sink {
@@ -236,7 +286,7 @@ impl Recorder {
                 trace.sort();
                 Some(trace)
             }
-            Sink::File(_) => None,
+            Sink::File(_) | Sink::Nowhere => None,
         }
     }
 

@@ -41,8 +41,12 @@ pub struct Roll {
 }
 
 impl Roll {
-    /// Begins, or stops, to keep what is written.
+    /// Begins, or stops, to keep what is written. What nobody took of a recording before is none of the new one.
     pub fn switch(&mut self, on: bool) {
+        if on {
+            self.records.clear();
+            self.lost.clear();
+        }
         self.on = on;
     }
 

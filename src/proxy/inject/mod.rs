@@ -6,6 +6,7 @@
 //! from the scratch buffer to the socket as on the fast way.
 
 mod burst;
+mod carry_out;
 mod cuts;
 mod error;
 mod lose;
@@ -18,9 +19,9 @@ mod twice;
 
 use super::clock;
 use super::event::Event as Happening;
+use super::exchange::Finished;
 use super::lane::{Cargo, Item, Lane, Progress, Stall};
 use super::local::Local;
-use super::meter::Finished;
 use super::relay::{End, Half, Relay, Source, Way, source_of};
 use super::shared::Shared;
 use crate::fault::action::CloseHow;

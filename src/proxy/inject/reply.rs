@@ -1,9 +1,9 @@
 //! The server's side: treats each reply as its decision says, and puts replies made here into their places.
 
 use super::super::clock;
+use super::super::exchange::Finished;
 use super::super::lane::{Cargo, Item, Lane};
 use super::super::local::Local;
-use super::super::meter::Finished;
 use super::super::relay::{Relay, Way};
 use super::Injector;
 use super::lose::Ready;

@@ -111,3 +111,61 @@ fn escaped(f: &mut Formatter<'_>, value: &str) -> fmt::Result {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::{FaultSpec, Source, Store};
+    use std::time::Instant;
+
+    fn text(faults: &[Listed]) -> String {
+        let own = Own {
+            accept_exhausted: 1,
+            held_bytes: 2,
+            ledger_entries: 3,
+            ledger_dropped: 4,
+            faults,
+        };
+        own.to_string()
+    }
+
+    fn on(name: &str, schedule: &str) -> Vec<Listed> {
+        let json = format!(
+            r#"{{"name":{},"proxy":"re*","action":"latency","delay":"5ms","ttl":"1m","schedule":{schedule}}}"#,
+            serde_json::to_string(name).expect("a text")
+        );
+        let spec: FaultSpec = serde_json::from_str(&json).expect("a fault");
+        let fault = spec.compile("").expect("it compiles");
+        let (mut store, now) = (Store::new(1), Instant::now());
+        let source = Source::Profile("slow".into());
+        store.add(fault, None, source, now).expect("it is added");
+        store.list(now)
+    }
+
+    #[test]
+    fn without_faults_there_are_the_five_of_the_process() {
+        let text = text(&[]);
+        let series = text.lines().filter(|line| !line.starts_with('#'));
+        assert_eq!(series.count(), 5);
+        assert!(text.contains("\nbrownout_faults_active 0\n"), "{text}");
+    }
+
+    #[test]
+    fn a_fault_says_whether_it_is_in_force_and_when_it_ends() {
+        let labels = r#"{fault="f",profile="slow",proxy="re*"}"#;
+        let now = text(&on("f", "{}"));
+        assert!(now.contains(&format!("\nbrownout_fault_active{labels} 1\n")));
+        let left = format!("\nbrownout_fault_expires_seconds{labels} 60\n");
+        assert!(now.contains(&left), "{now}");
+        let later = text(&on("f", r#"{"start":"10s"}"#));
+        assert!(later.contains(&format!("\nbrownout_fault_active{labels} 0\n")));
+    }
+
+    #[test]
+    fn a_label_cannot_end_its_line() {
+        let mut faults = on("f", "{}");
+        faults[0].name = "a\"b\\c\nd".into();
+        let text = text(&faults);
+        assert!(text.contains(r#"{fault="a\"b\\c\nd","#), "{text}");
+    }
+}

@@ -2,13 +2,15 @@
 
 use super::super::clock;
 use super::super::event::Event;
+use super::super::measuring::Measuring;
 use super::super::owners;
 use super::super::shared::Process;
 use super::Server;
 use crate::measure::trace::{
-    Label, Name, ProxyIndex, Record, RecordError, Recorded, Recorder, Trace,
+    Excerpt, Keeping, Label, Name, ProxyIndex, Record, RecordError, Recorded, Recorder, Trace,
 };
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 /// Notes a fault that comes or goes.
 pub(super) fn note(process: &Process, event: &Event) {
@@ -64,6 +66,46 @@ impl Server {
         Ok(path)
     }
 
+    /// Begins to record what [`Server::recent`] tells of, and keeps nothing else; ends by itself when nobody has asked for it
+    /// for 10 minutes. Where a recording is under way nothing changes: `false`.
+    pub async fn record_recent(&self) -> bool {
+        let mut measuring = self.0.measuring.lock().await;
+        if measuring.recorder().is_some() {
+            return false;
+        }
+        let recorder = Recorder::of_recent(&self.recorded(), clock::now());
+        self.begin_with(&mut measuring, recorder).await;
+        true
+    }
+
+    /// Ends a recording of [`Server::record_recent`]. Another one goes on: what it keeps.
+    ///
+    /// # Errors
+    /// What the recording under way keeps, which is not ended.
+    pub async fn forget_recent(&self) -> Result<(), Keeping> {
+        let mut measuring = self.0.measuring.lock().await;
+        match measuring.keeping() {
+            None => Ok(()),
+            Some(Keeping::Recent) => {
+                self.0.process.record(false);
+                measuring.stop_recording(&self.0.dispatch).await;
+                Ok(())
+            }
+            Some(kept) => Err(kept),
+        }
+    }
+
+    /// What is kept of the recording under way.
+    pub async fn keeping(&self) -> Option<Keeping> {
+        self.0.measuring.lock().await.keeping()
+    }
+
+    /// What was recorded lately, up to now; `None`: nothing is recorded, or all of it is for its end.
+    pub async fn recent(&self) -> Option<Excerpt> {
+        let mut measuring = self.0.measuring.lock().await;
+        measuring.recent(&self.0.dispatch).await
+    }
+
     /// Ends the recording; answers it, where it was kept in memory.
     pub async fn stop_recording(&self) -> Option<Trace> {
         let mut measuring = self.0.measuring.lock().await;
@@ -99,8 +141,19 @@ impl Server {
 
     async fn begin_recording(&self, recorder: Recorder) {
         let mut measuring = self.0.measuring.lock().await;
+        self.begin_with(&mut measuring, recorder).await;
+    }
+
+    async fn begin_with(&self, measuring: &mut Measuring, recorder: Recorder) {
         measuring.begin_recording(recorder, &self.0.dispatch).await;
         self.0.process.record(true);
+        let on = self.state().store.list(Instant::now());
+        for fault in on {
+            self.0.process.note(|at| Record::FaultOn {
+                at,
+                fault: Label::Text(fault.name.into()),
+            });
+        }
         owners::watch(&self.0.process);
     }
 }

@@ -9,6 +9,9 @@ pub(crate) mod resources;
 pub(crate) mod timing;
 pub(crate) mod transactions;
 
+#[cfg(test)]
+mod known;
+
 use super::load::LaneFigures;
 use super::search::Capacity;
 use super::verdict::{Judgement, Verdict};
@@ -202,12 +205,9 @@ impl Case<'_> {
         let scope = &expected.scope;
         // One judge that breaks must not take the others' verdicts along. It only reads.
         let judged = std::panic::AssertUnwindSafe(|| expected.what.judge(self, scope));
-        let mut judgement = match std::panic::catch_unwind(judged) {
-            Ok(judgement) => judgement,
-            Err(_) => {
-                let why = "brownout has a bug: the judge of this expectation panicked";
-                return Judgement::error(why, Evidence::default());
-            }
+        let Ok(mut judgement) = std::panic::catch_unwind(judged) else {
+            let why = "brownout has a bug: the judge of this expectation panicked";
+            return Judgement::error(why, Evidence::default());
         };
         if let Some(why) = self.broke(expected, &judgement.verdict) {
             return Judgement::error(why, judgement.evidence);

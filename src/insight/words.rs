@@ -1,0 +1,224 @@
+//! Findings in words: one line a finding, and why where there is none.
+
+use super::breaker::{Breaker, Opening};
+use super::detection::Reaction;
+use super::retries::{Backoff, Jitter, Retries};
+use super::silence::Cause;
+use super::timeout::{Manner, Waiting};
+use super::{Dependency, Finding, Interval, SECOND};
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::fmt::Write;
+
+/// A finding in words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Line {
+    /// What it is about, like `retries`.
+    pub subject: String,
+    /// Whether it belongs to the breaker above it.
+    pub nested: bool,
+    /// What is known, else why nothing is.
+    pub said: String,
+    /// What would have to be otherwise for it to be known; none where it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+    /// Observations that it rests on; none where it counts nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub samples: Option<u64>,
+}
+
+impl Line {
+    fn known(subject: &str, said: impl Into<String>, samples: Option<u64>) -> Self {
+        Self {
+            subject: subject.into(),
+            nested: false,
+            said: said.into(),
+            remedy: None,
+            samples,
+        }
+    }
+
+    fn of<T>(subject: &str, found: &Finding<T>, say: impl FnOnce(&T) -> String) -> Self {
+        let samples = Some(found.evidence.samples);
+        match &found.answer {
+            Ok(value) => Self::known(subject, say(value), samples),
+            Err(unknown) => Self {
+                remedy: Some(unknown.remedy.clone()),
+                ..Self::known(subject, unknown.reason.clone(), samples)
+            },
+        }
+    }
+}
+
+fn finding<T>(
+    lines: &mut Vec<Line>,
+    subject: &str,
+    found: &Finding<T>,
+    say: impl FnOnce(&T) -> String,
+) {
+    lines.push(Line::of(subject, found, say));
+}
+
+fn nested<T>(
+    lines: &mut Vec<Line>,
+    subject: &str,
+    found: &Finding<T>,
+    say: impl FnOnce(&T) -> String,
+) {
+    lines.push(Line {
+        nested: true,
+        ..Line::of(subject, found, say)
+    });
+}
+
+fn seconds(ns: u64) -> f64 {
+    ns as f64 / SECOND as f64
+}
+
+fn interval<T: PartialEq + std::fmt::Display>(i: &Interval<T>) -> String {
+    if i.low == i.high {
+        i.low.to_string()
+    } else {
+        format!("{} to {}", i.low, i.high)
+    }
+}
+
+/// What is known of one dependency, each subject a line.
+pub fn of(d: &Dependency) -> Vec<Line> {
+    let mut lines = Vec::new();
+    let Some(affected) = d.affected else {
+        return vec![Line::known("faults", "touched nothing here", None)];
+    };
+    let (from, to) = (seconds(affected.from), seconds(affected.to));
+    let felt = format!("felt from {from:.2} s to {to:.2} s");
+    lines.push(Line::known("faults", felt, None));
+    for breaker in &d.breakers {
+        of_breaker(&mut lines, breaker);
+    }
+    finding(&mut lines, "noticed", &d.detection, |d| {
+        let how = match d.reaction {
+            Reaction::Told => "it was told",
+            Reaction::GaveUp => "it gave up waiting",
+            Reaction::Cancelled => "it cancelled the statement",
+            Reaction::Answered => "it answered without waiting",
+        };
+        format!("after {:.3} s: {how}", d.first_seconds)
+    });
+    finding(&mut lines, "recovered", &d.recovery, |r| {
+        format!(
+            "after {:.2} s, then stable for {:.1} s",
+            r.seconds, r.stable_seconds
+        )
+    });
+    finding(&mut lines, "timeout", &d.timeout, |waiting| match waiting {
+        Waiting::GivesUp(t) => {
+            let how = match t.manner {
+                Manner::Closes => "closes the connection",
+                Manner::Cancels => "cancels the statement",
+            };
+            format!("{:.0} ms, then it {how}", t.ms)
+        }
+        Waiting::Without { longest_ms } => {
+            format!("none that was reached: requests hung for {longest_ms:.0} ms")
+        }
+    });
+    finding(&mut lines, "retries", &d.retries, in_words);
+    finding(&mut lines, "cleaned up", &d.leftovers, |l| {
+        if l.is_clean() {
+            return "yes".into();
+        }
+        format!(
+            "no: {} connections too many, {} stuck, {} transactions forgotten",
+            l.extra_connections, l.stuck_connections, l.forgotten_transactions
+        )
+    });
+    finding(&mut lines, "contained", &d.containment, |c| {
+        let hurt = c
+            .routes
+            .iter()
+            .filter(|r| r.suffered && r.needs_it == Some(false));
+        let hurt: Vec<&str> = hurt.map(|r| r.route.as_str()).collect();
+        match (c.contained, hurt.as_slice()) {
+            (true, _) => "yes".into(),
+            (false, []) => "no: other dependencies suffered".into(),
+            (false, routes) => format!("no: {} suffered without need", routes.join(", ")),
+        }
+    });
+    finding(&mut lines, "pool", &d.pool, |p| {
+        format!(
+            "{:.1} % of {} connections in use, {} at most",
+            p.utilisation * 100.0,
+            p.size,
+            p.most_busy
+        )
+    });
+    if let Ok(doubles) = &d.duplicates.answer {
+        let said = format!(
+            "{} changes were made untold, {} asked for again, {} done twice",
+            doubles.untold, doubles.repeated, doubles.done_twice
+        );
+        lines.push(Line::known(
+            "unknown outcomes",
+            said,
+            Some(d.duplicates.evidence.samples),
+        ));
+    }
+    lines
+}
+
+fn in_words(r: &Retries) -> String {
+    let mut said = format!("{} attempts a call at most", interval(&r.most_attempts));
+    if let Some(amplification) = r.amplification {
+        let _ = write!(said, "; {amplification:.1} times the usual attempts");
+    }
+    match r.backoff {
+        Some(Backoff::None) => said.push_str("; without a pause"),
+        Some(Backoff::Fixed) => said.push_str("; after equal pauses"),
+        Some(Backoff::Growing) => said.push_str("; after growing pauses"),
+        None => {}
+    }
+    match r.jitter {
+        Some(Jitter::None) => said.push_str(", all in step"),
+        Some(Jitter::Weak) => said.push_str(", hardly spread"),
+        Some(Jitter::Spread) => said.push_str(", well spread"),
+        None => {}
+    }
+    said
+}
+
+fn of_breaker(lines: &mut Vec<Line>, breaker: &Breaker) {
+    let name = breaker
+        .process
+        .map_or("breaker".to_owned(), |pid| format!("breaker of {pid}"));
+    finding(lines, &name, &breaker.opening, |opening| match opening {
+        Opening::Opened { cause } => match cause {
+            Cause::FallsBack => "opened; the service answered from elsewhere".into(),
+            _ => "opened; the service said no at once".to_owned(),
+        },
+        Opening::StayedClosed { failures, .. } => {
+            format!("none was seen, after {failures} failures in a row")
+        }
+    });
+    if !matches!(breaker.opening.answer, Ok(Opening::Opened { .. })) {
+        return;
+    }
+    nested(lines, "opens after", &breaker.threshold, |t| {
+        format!("{} failures in a row", interval(t))
+    });
+    nested(lines, "stays open", &breaker.open_seconds, |o| {
+        format!("{:.2} to {:.2} s", o.low, o.high)
+    });
+    nested(lines, "then tries", &breaker.probes, |p| match p.at_once {
+        1 => "one call".into(),
+        n => format!("{n} calls at once"),
+    });
+    nested(lines, "closes", &breaker.closing, |c| {
+        format!("by itself, {:.2} s after the fault", c.after_seconds)
+    });
+    nested(lines, "fails fast", &breaker.fails_fast, |f| {
+        format!(
+            "p95 {:.2} ms, {:.2} ms more than an answer without a call",
+            f.p95_ms, f.excess_p95_ms
+        )
+    });
+}
