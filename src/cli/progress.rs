@@ -1,8 +1,8 @@
-//! How far a test is: a line that is drawn anew on a terminal, and lines now and then where there is none. On stderr.
+//! How far a test is, on stderr: a line that is drawn anew on a terminal, and lines now and then where there is none.
 
 use super::say;
 use crate::verify::progress::{Now, Progress};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{self, IsTerminal};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,53 +11,90 @@ use std::time::{Duration, Instant};
 const EVERY: Duration = Duration::from_secs(5);
 
 /// Where people look.
+#[derive(Debug, Clone)]
+pub(crate) struct Screen(Option<MultiProgress>);
+
+impl Screen {
+    /// `plain`: no line is drawn anew, whatever stderr is.
+    pub(crate) fn new(plain: bool) -> Self {
+        let drawn = !plain && io::stderr().is_terminal();
+        Self(drawn.then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr())))
+    }
+
+    /// A line of it: of one test.
+    pub(crate) fn row(&self, name: &str) -> Row {
+        // The template is a constant that parses; were it not, the default would show as much.
+        let style = ProgressStyle::with_template("{spinner} {wide_msg}")
+            .unwrap_or_else(|_| ProgressStyle::default_spinner());
+        let screen = self.0.as_ref();
+        let bar = screen.map(|s| s.add(ProgressBar::new_spinner().with_style(style)));
+        Row {
+            screen: self.clone(),
+            name: Mutex::new(name.to_owned()),
+            bar,
+            told: Mutex::new(Instant::now()),
+        }
+    }
+
+    fn say(&self, text: &str) {
+        match &self.0 {
+            Some(screen) => screen.suspend(|| say(text)),
+            None => say(text),
+        }
+    }
+}
+
+/// What is told of one test. On a terminal its line is gone when this is dropped.
 #[derive(Debug)]
-pub(super) struct Shown {
-    /// On a terminal.
+pub(crate) struct Row {
+    screen: Screen,
+    /// What stands before everything; may be empty.
+    name: Mutex<String>,
     bar: Option<ProgressBar>,
     /// When the last line was written.
     told: Mutex<Instant>,
 }
 
-impl Shown {
-    pub(super) fn new() -> Self {
-        // The template is a constant that parses; were it not, the default would show as much.
-        let style = ProgressStyle::with_template("{spinner} {wide_msg}")
-            .unwrap_or_else(|_| ProgressStyle::default_spinner());
-        Self {
-            bar: io::stderr()
-                .is_terminal()
-                .then(|| ProgressBar::new_spinner().with_style(style)),
-            told: Mutex::new(Instant::now()),
-        }
+impl Row {
+    /// From now on it is about another.
+    pub(crate) fn rename(&self, name: &str) {
+        let mut now = self.name.lock().unwrap_or_else(PoisonError::into_inner);
+        name.clone_into(&mut now);
     }
 
-    /// Takes the line away: results follow.
-    pub(super) fn end(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
+    fn named(&self, text: &str) -> String {
+        let name = self.name.lock().unwrap_or_else(PoisonError::into_inner);
+        match name.as_str() {
+            "" => text.to_owned(),
+            name => format!("{name}: {text}"),
         }
     }
 }
 
-impl Progress for Shown {
+impl Progress for Row {
     fn say(&self, text: &str) {
-        match &self.bar {
-            Some(bar) => bar.suspend(|| say(text)),
-            None => say(text),
-        }
+        self.screen.say(&self.named(text));
     }
 
     fn now(&self, now: &Now) {
+        let line = || self.named(&now.line());
         if let Some(bar) = &self.bar {
-            bar.set_message(now.line());
+            bar.set_message(line());
             bar.tick();
             return;
         }
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if told.elapsed() >= EVERY {
             *told = Instant::now();
-            say(&now.line());
+            say(&line());
+        }
+    }
+}
+
+impl Drop for Row {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `brownout test`: load, faults in phases, and verdicts.
 
-use super::progress::Shown;
+use super::progress::Screen;
 use super::remote::Output;
 use super::{CHECK_FAILED, COULD_NOT_RUN, INCONCLUSIVE, INTERRUPTED, USAGE, chain, say};
 use crate::config::{Config, Problems};
@@ -99,11 +99,19 @@ pub fn run(args: &Args) -> u8 {
         }
     };
     let mut companion = Companion::new(args.command.clone());
-    let shown = Shown::new();
+    // Programs that take the results read what is for people as lines, if at all.
+    let row = Screen::new(matches!(args.output, Output::Json)).row("");
     let (mut documents, mut errors) = (Vec::new(), Vec::new());
     let mut codes = Vec::new();
-    for (test, config) in &tests {
-        let ran = run::run(test, config.clone(), &mut companion, &shown);
+    for (number, (test, config)) in tests.iter().enumerate() {
+        if tests.len() > 1 {
+            row.rename("");
+            let (number, of) = (number + 1, tests.len());
+            let length = humantime::format_duration(test.length());
+            row.say(&format!("part {number} of {of}: {}, {length}", test.name));
+            row.rename(&format!("{number}/{of}"));
+        }
+        let ran = run::run(test, config.clone(), &mut companion, &row);
         let code = match runtime.block_on(ran) {
             Ok(ran) => {
                 let document = Document::of(test, &ran);
@@ -118,14 +126,14 @@ pub fn run(args: &Args) -> u8 {
             }
             Err(error) => {
                 let why = chain(&error);
-                shown.say(&format!("{}: {why}", test.name));
+                row.say(&format!("{}: {why}", test.name));
                 errors.push(Broken {
                     profile: test.name.clone(),
                     why,
                 });
                 match error {
                     RunError::Interrupted => {
-                        shown.end();
+                        drop(row);
                         runtime.block_on(companion.end());
                         return INTERRUPTED;
                     }
@@ -136,7 +144,7 @@ pub fn run(args: &Args) -> u8 {
         codes.push(code);
     }
     runtime.block_on(companion.end());
-    shown.end();
+    drop(row);
     let shown = show(args, &documents);
     if let Some(dir) = &args.report
         && let Err(error) = write_report(dir, &Suite::new(documents, errors))

@@ -3,7 +3,7 @@
 use super::expect::Case;
 use super::load::{LaneFigures, Tally, Target, drive};
 use super::plan::{Ends, LONGEST_COUNT, Phase, Test, Whom};
-use super::progress::{Now, Passing, Progress};
+use super::progress::{self, Now, Passed, Passing, Progress};
 use super::search::Capacity;
 use super::search::step::Due;
 use super::watch::{self, Companion, Watched};
@@ -336,18 +336,30 @@ impl<'s> Stage<'s> {
     /// Tells people how it is now.
     async fn tell(&mut self) {
         let stats = self.server.stats(None).await;
-        let totals = stats.proxies.iter();
-        let totals = totals.map(|p| (p.name.clone(), p.total.count)).collect();
+        let totals = stats.proxies.iter().map(|p| {
+            let (ended, outstanding) = (p.total.count, p.total.outstanding);
+            (p.name.clone(), Passed { ended, outstanding })
+        });
+        let asked = self
+            .test
+            .loads
+            .iter()
+            .filter_map(|load| match &load.target {
+                Target::Proxy(name) => Some(name.as_str()),
+                Target::Address(_) => None,
+            });
         let normal = self.server.faults().is_empty();
-        let silent = self.passing.take(totals, self.test.api(), normal);
+        let (totals, ours) = (totals.collect(), asked.collect());
+        let breakers = self.passing.take(totals, self.test.api(), &ours, normal);
         let from = Server::clock().saturating_sub(SHOWN);
         let calls = self.lanes.values().flat_map(|tally| tally.since(from));
+        let calls: Vec<_> = calls.collect();
         let (name, until) = self.phase;
         self.progress.now(&Now {
             phase: name.to_owned(),
             left: until.map(|until| until.saturating_duration_since(Instant::now())),
-            calls: calls.collect(),
-            silent,
+            calls: (!self.lanes.is_empty()).then(|| progress::Calls::of(&calls)),
+            breakers,
         });
     }
 
