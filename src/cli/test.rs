@@ -12,17 +12,19 @@ use crate::report::markdown::Markdown;
 use crate::report::suite::Broken;
 use crate::report::{Form, Suite};
 use crate::verify::document::Document;
+use crate::verify::output::Outputs;
 use crate::verify::plan::{Ends, Test};
 use crate::verify::progress::Progress;
 use crate::verify::run::{self, RunError};
 use crate::verify::search::Steps;
+use crate::verify::started::Companion;
 use crate::verify::suite::{self, Source};
 use crate::verify::verdict::Counts;
-use crate::verify::watch::Companion;
 use crate::verify::{preflight, table, variables};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The least that is left of a phase with --quick.
@@ -88,6 +90,18 @@ pub fn run(args: &Args) -> u8 {
             return USAGE;
         }
     };
+    // A folder that cannot be had is better known before the run than after it.
+    let folder = args.report.as_deref().map(|path| {
+        let folder = Folder::open(path)?;
+        folder.check().map(|()| Arc::new(folder))
+    });
+    let folder = match folder.transpose() {
+        Ok(folder) => folder,
+        Err(error) => {
+            say(&no_report(args, &error));
+            return COULD_NOT_RUN;
+        }
+    };
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -98,7 +112,7 @@ pub fn run(args: &Args) -> u8 {
             return COULD_NOT_RUN;
         }
     };
-    let mut companion = Companion::new(args.command.clone());
+    let mut companion = Companion::new(args.command.clone(), Outputs::into(folder.clone()));
     // Programs that take the results read what is for people as lines, if at all.
     let row = Screen::new(matches!(args.output, Output::Json)).row("");
     let (mut documents, mut errors) = (Vec::new(), Vec::new());
@@ -115,6 +129,9 @@ pub fn run(args: &Args) -> u8 {
         let code = match runtime.block_on(ran) {
             Ok(ran) => {
                 let document = Document::of(test, &ran);
+                if matches!(document.counts, Some(Counts::Broken)) {
+                    ran.last_words.iter().for_each(|words| row.say(words));
+                }
                 let code = match document.counts {
                     Some(Counts::Passed) => 0,
                     Some(Counts::Open) => INCONCLUSIVE,
@@ -146,10 +163,10 @@ pub fn run(args: &Args) -> u8 {
     runtime.block_on(companion.end());
     drop(row);
     let shown = show(args, &documents);
-    if let Some(dir) = &args.report
-        && let Err(error) = write_report(dir, &Suite::new(documents, errors))
+    if let Some(folder) = &folder
+        && let Err(error) = write_report(folder, &Suite::new(documents, errors))
     {
-        say(&format!("the report cannot be written: {error}"));
+        say(&no_report(args, &error));
         codes.push(COULD_NOT_RUN);
     }
     let gravest = |code: &u8| match *code {
@@ -180,23 +197,41 @@ fn show(args: &Args, documents: &[Document]) -> io::Result<()> {
     Ok(())
 }
 
-/// The document of the suite and its forms, into one folder.
-fn write_report(dir: &Path, suite: &Suite) -> io::Result<()> {
-    let folder = Folder::open(dir)?;
-    folder.write("report.json", serde_json::to_vec_pretty(suite)?)?;
+/// The document of the suite and its forms, into one folder. What cannot be written keeps nothing else from it.
+fn write_report(folder: &Folder, suite: &Suite) -> io::Result<()> {
     let forms: [(&str, &dyn Form); 4] = [
         ("report.html", &Html),
         ("junit.xml", &Junit),
         ("report.md", &Markdown),
         ("report.csv", &Csv),
     ];
-    for (name, form) in forms {
-        let text = form.render(suite).map_err(io::Error::other)?;
-        folder.write(name, text)?;
+    let rendered = forms.into_iter().map(|(name, form)| {
+        let text = form.render(suite).map_err(io::Error::other);
+        (name, text.map(String::into_bytes))
+    });
+    let document = serde_json::to_vec_pretty(suite).map_err(io::Error::from);
+    let all = std::iter::once(("report.json", document)).chain(rendered);
+    let failed = all.filter_map(|(name, content)| {
+        let written = content.and_then(|content| folder.write(name, content));
+        written.err().map(|error| format!("{name}: {error}"))
+    });
+    let failed: Vec<String> = failed.collect();
+    if !failed.is_empty() {
+        return Err(io::Error::other(failed.join("; ")));
     }
     let page = folder.at("report.html");
     say(&format!("report written to {}", page.display()));
     Ok(())
+}
+
+/// Why there is no report, or only a part of one.
+fn no_report(args: &Args, error: &io::Error) -> String {
+    let folder = args.report.clone().unwrap_or_default();
+    format!(
+        "the report cannot be written into {}: {error}; change: make room in that folder and the right to write into it, or give \
+         another one with --report",
+        folder.display()
+    )
 }
 
 fn read_all(args: &Args) -> Result<Vec<(Test, Config)>, Problems> {

@@ -300,7 +300,7 @@ proptest! {
     /// However many are in flight at once: the answers of the service show that it gave up.
     #[test]
     fn who_gives_up_without_closing_is_not_said_to_wait(ms in 80_u64..1_500, callers in 1_usize..16, seed in any::<u64>()) {
-        let service = Service { callers, seed, ..hanging(ms * MS) };
+        let service = Service { seed, callers, ..hanging(ms * MS) };
         let trace = leaking(&service);
         let found = timeout::infer(&view(&trace), CACHE);
         let missing = found.answer.expect_err("nothing was closed");

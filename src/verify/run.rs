@@ -6,7 +6,8 @@ use super::plan::{Ends, LONGEST_COUNT, Phase, Test, Whom};
 use super::progress::{self, Now, Passed, Passing, Progress};
 use super::search::Capacity;
 use super::search::step::Due;
-use super::watch::{self, Companion, Watched};
+use super::started::{self, Companion};
+use super::watch::{self, Watched};
 use super::written::Kind;
 use super::{document, guard};
 use crate::config::{Config, Listen};
@@ -63,6 +64,8 @@ pub(crate) struct Ran {
     pub(crate) broken: BTreeMap<String, String>,
     /// What was in force.
     pub(crate) configuration: Configuration,
+    /// The last words of the processes that were started for it, should anybody have to know.
+    pub(crate) last_words: Vec<String>,
 }
 
 impl Ran {
@@ -119,6 +122,7 @@ pub(super) struct Stage<'s> {
     pub(super) test: &'s Test,
     pub(super) server: &'s Server,
     pub(super) lanes: BTreeMap<String, Arc<Tally>>,
+    companion: &'s mut Companion,
     watched: Vec<Watched>,
     /// When somebody last looked at them.
     looked: Option<Instant>,
@@ -198,6 +202,7 @@ async fn conduct(
         test,
         server,
         lanes: BTreeMap::new(),
+        companion,
         watched: Vec::new(),
         looked: None,
         stopped: None,
@@ -212,24 +217,27 @@ async fn conduct(
     };
     // Sessions that are open already are not recorded, so recording comes first.
     server.record_in_memory(DEFAULT_LIMIT).await;
-    let begun = companion.begin(test, &addresses).await;
-    begun.map_err(|source| RunError::Watch {
-        name: "service".into(),
-        source,
-    })?;
     let outcome = match stage.watch(&addresses).await {
         Ok(()) => stage.under_load(&addresses).await,
         Err(error) => Err(error),
     };
-    for watched in std::mem::take(&mut stage.watched) {
+    let mut last_words: Vec<String> = stage.companion.last_words().into_iter().collect();
+    for mut watched in std::mem::take(&mut stage.watched) {
+        last_words.extend(watched.started().and_then(|started| started.last_words()));
         watched.end().await;
     }
-    outcome?;
+    if let Err(error) = outcome {
+        for words in &last_words {
+            progress.say(words);
+        }
+        return Err(error);
+    }
     let lanes = stage.lanes.iter().map(|(n, t)| (n.clone(), t.figures()));
     Ok(Ran {
         lanes: lanes.collect(),
         seed: server.seed(),
         configuration: Configuration::of(server),
+        last_words,
         stopped: stage.stopped.take(),
         capacity: stage.capacity.take(),
         broken: std::mem::take(&mut stage.broken),
@@ -239,19 +247,24 @@ async fn conduct(
 
 impl<'s> Stage<'s> {
     async fn watch(&mut self, addresses: &BTreeMap<String, String>) -> Result<(), RunError> {
+        let begun = self.companion.begin(self.test, addresses).await;
+        begun.map_err(|source| RunError::Watch {
+            name: "service".into(),
+            source,
+        })?;
         for watch in &self.test.watches {
             let failed = |source| RunError::Watch {
                 name: watch.name.clone(),
                 source,
             };
-            self.watched
-                .push(Watched::find(watch, addresses).map_err(failed)?);
-            let Whom::Started { ready_within, .. } = &watch.whom else {
-                continue;
-            };
-            watch::upstreams_ready(self.test, *ready_within)
-                .await
-                .map_err(failed)?;
+            let outputs = self.companion.outputs();
+            let found = Watched::find(watch, &self.test.name, addresses, outputs);
+            self.watched.push(found.map_err(failed)?);
+            let started = self.watched.last_mut().and_then(Watched::started);
+            if let (Some(started), Whom::Started { ready_within, .. }) = (started, &watch.whom) {
+                let ready = started::upstreams_ready(started, self.test, *ready_within);
+                ready.await.map_err(failed)?;
+            }
         }
         Ok(())
     }
@@ -406,7 +419,10 @@ impl<'s> Stage<'s> {
                 .is_none_or(|at| at.elapsed() >= Duration::from_secs(1))
             {
                 self.looked = Some(Instant::now());
-                watch::note(self.server, &mut self.watched).await;
+                watch::note(self.server, &mut self.watched, self.progress).await;
+                if let Some(how) = self.companion.ended() {
+                    self.progress.say(&how);
+                }
                 self.tell().await;
             }
             self.write_calls().await;
