@@ -5,6 +5,8 @@ use super::remote::Output;
 use super::{CHECK_FAILED, COULD_NOT_RUN, INCONCLUSIVE, INTERRUPTED, USAGE, chain, say};
 use crate::config::{Config, Problems};
 use crate::folder::Folder;
+use crate::proxy::seed_of_time;
+use crate::report::again;
 use crate::report::csv::Csv;
 use crate::report::html::Html;
 use crate::report::junit::Junit;
@@ -117,7 +119,15 @@ pub fn run(args: &Args) -> u8 {
     let row = Screen::new(matches!(args.output, Output::Json)).row("");
     let (mut documents, mut errors) = (Vec::new(), Vec::new());
     let mut codes = Vec::new();
-    for (number, (test, config)) in tests.iter().enumerate() {
+    for (
+        number,
+        Part {
+            test,
+            config,
+            again,
+        },
+    ) in tests.iter().enumerate()
+    {
         if tests.len() > 1 {
             row.rename("");
             let (number, of) = (number + 1, tests.len());
@@ -128,7 +138,8 @@ pub fn run(args: &Args) -> u8 {
         let ran = run::run(test, config.clone(), &mut companion, &row);
         let code = match runtime.block_on(ran) {
             Ok(ran) => {
-                let document = Document::of(test, &ran);
+                let mut document = Document::of(test, &ran);
+                document.again = Some(again.clone());
                 if matches!(document.counts, Some(Counts::Broken)) {
                     ran.last_words.iter().for_each(|words| row.say(words));
                 }
@@ -164,7 +175,13 @@ pub fn run(args: &Args) -> u8 {
     drop(row);
     let shown = show(args, &documents);
     if let Some(folder) = &folder
-        && let Err(error) = write_report(folder, &Suite::new(documents, errors))
+        && let Err(error) = write_report(
+            folder,
+            &Suite {
+                again: again(args, &tests),
+                ..Suite::new(documents, errors)
+            },
+        )
     {
         say(&no_report(args, &error));
         codes.push(COULD_NOT_RUN);
@@ -234,7 +251,62 @@ fn no_report(args: &Args, error: &io::Error) -> String {
     )
 }
 
-fn read_all(args: &Args) -> Result<Vec<(Test, Config)>, Problems> {
+/// A profile that is to be run.
+struct Part {
+    test: Test,
+    /// With the seed that it has.
+    config: Config,
+    /// The command that runs it alone.
+    again: String,
+}
+
+/// The command that runs all of it again, if one does: what has different seeds takes them from where they are.
+fn again(args: &Args, parts: &[Part]) -> Option<String> {
+    let seeds: BTreeSet<Option<u64>> = parts.iter().map(|part| part.config.seed).collect();
+    let seed = match (seeds.len(), seeds.first()) {
+        (1, Some(seed)) => *seed,
+        _ if parts.iter().all(|part| part.test.seed.is_some()) => None,
+        _ => return None,
+    };
+    Some(command(args, &args.profiles, seed, |_| true))
+}
+
+/// The command line with these profiles and this seed, and all else as it was given.
+fn command(
+    args: &Args,
+    profiles: &[String],
+    seed: Option<u64>,
+    takes: impl Fn(&str) -> bool,
+) -> String {
+    let mut words: Vec<String> = vec!["brownout".into(), "test".into()];
+    words.extend_from_slice(profiles);
+    let mut option = |name: &str, value: String| words.extend([name.to_owned(), value]);
+    if let Some(file) = &args.config {
+        option("--config", file.display().to_string());
+    }
+    if let Some(seed) = seed {
+        option("--seed", seed.to_string());
+    }
+    for (name, value) in args.var.iter().filter(|(name, _)| takes(name)) {
+        option("--var", format!("{name}={value}"));
+    }
+    if let Some(folder) = &args.report {
+        option("--report", folder.display().to_string());
+    }
+    if matches!(args.output, Output::Json) {
+        option("--output", "json".into());
+    }
+    if args.quick {
+        words.push("--quick".into());
+    }
+    if !args.command.is_empty() {
+        words.push("--".into());
+        words.extend_from_slice(&args.command);
+    }
+    again::command(&words)
+}
+
+fn read_all(args: &Args) -> Result<Vec<Part>, Problems> {
     let config = match &args.config {
         Some(path) => Config::load(path)?,
         None => Config::default(),
@@ -246,13 +318,17 @@ fn read_all(args: &Args) -> Result<Vec<(Test, Config)>, Problems> {
         sources.extend(suite::sources(name, &config)?);
     }
     let mut tests = Vec::new();
+    // Parts that bring no seed have one in common, so that one command runs all of them again.
+    let seed = args.seed.or(config.seed).unwrap_or_else(seed_of_time);
     for Source {
         name: stem,
         text,
         origin,
+        given,
     } in sources
     {
-        let text = variables::fill(&text, &values, &origin, &mut known)?;
+        let mut own = BTreeSet::new();
+        let text = variables::fill(&text, &values, &origin, &mut own)?;
         let mut test = Test::parse(&stem, &text, &origin, &config.proxies)?;
         if args.quick {
             shorten(&mut test);
@@ -271,10 +347,16 @@ fn read_all(args: &Args) -> Result<Vec<(Test, Config)>, Problems> {
             humantime::format_duration(test.length())
         ));
         let config = Config {
-            seed: args.seed.or(test.seed).or(config.seed),
+            seed: args.seed.or(test.seed).or(Some(seed)),
             ..config.clone()
         };
-        tests.push((test, config));
+        let again = command(args, &[given], config.seed, |name| own.contains(name));
+        known.append(&mut own);
+        tests.push(Part {
+            test,
+            config,
+            again,
+        });
     }
     if let Some(name) = values.keys().find(|name| !known.contains(*name)) {
         let message = format!("no profile has a variable {name:?}");
