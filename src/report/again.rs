@@ -65,7 +65,7 @@ fn quoted(word: &str) -> String {
 fn is_secret(name: &str) -> bool {
     let name: String = name
         .chars()
-        .filter(|c| c.is_ascii_alphanumeric())
+        .filter(char::is_ascii_alphanumeric)
         .map(|c| c.to_ascii_lowercase())
         .collect();
     SECRET.iter().any(|part| name.contains(part))
