@@ -16,6 +16,7 @@ pub mod insight;
 pub mod ledger;
 pub mod panics;
 pub mod profile;
+pub(crate) mod progress;
 pub mod remote;
 pub mod report;
 pub mod run;

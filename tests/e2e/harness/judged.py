@@ -167,7 +167,7 @@ def judge(app, variant, kind, seed, servers, folder, database=0):
     where = folder if app is FASTAPI else app.modules
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True, env=environment, cwd=where, timeout=150)
     assert done.stdout, done.stderr[-2000:]
-    said = [json.loads(line) for line in done.stderr.splitlines() if line.startswith('{"at":')]
+    said = [json.loads(line) for line in (folder / "service.log").read_text().splitlines() if line.startswith('{"at":')]
     return json.loads(done.stdout), said
 
 
