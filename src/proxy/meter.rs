@@ -16,6 +16,19 @@ use crate::protocol::{
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+/// As text that steers nothing.
+fn plain(said: &[u8]) -> Box<str> {
+    let text = String::from_utf8_lossy(said);
+    let visible = |c: char| {
+        if c.is_control() {
+            char::REPLACEMENT_CHARACTER
+        } else {
+            c
+        }
+    };
+    text.chars().map(visible).collect::<String>().into()
+}
+
 /// One session's bookkeeping.
 #[derive(Debug)]
 pub(crate) struct Meter {
@@ -37,7 +50,12 @@ pub(crate) struct Meter {
     pub(crate) lost: bool,
     /// It gave up on bytes that it should have followed.
     pub(crate) desynced: bool,
+    /// Pieces in which the server may still say what it is, while nobody knows.
+    curious: u8,
 }
+
+/// Pieces of a session in which a server that says what it is has said so.
+const INTRODUCTION: u8 = 32;
 
 /// Capacity that an idle session keeps for its next pipeline.
 const KEPT: usize = 32;
@@ -58,6 +76,7 @@ impl Meter {
             tape: recorded.then(|| Box::new(Tape::new(shared.id, shared.protocol(), session))),
             lost: shared.protocol() == Protocol::Tcp,
             desynced: false,
+            curious: shared.server.get().map_or(INTRODUCTION, |_| 0),
         }
     }
 
@@ -441,6 +460,19 @@ impl Meter {
         self.down_offset += down as u64;
         if self.transaction_since != 0 {
             self.note_idle(now, shard, shared);
+        }
+        if self.curious != 0 {
+            self.learn(shared);
+        }
+    }
+
+    /// Passes on what the server said that it is, once for its proxy.
+    #[cold]
+    fn learn(&mut self, shared: &Shared) {
+        self.curious -= 1;
+        if let Some(said) = self.decoder.server() {
+            self.curious = 0;
+            shared.server.get_or_init(|| plain(said));
         }
     }
 

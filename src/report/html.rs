@@ -334,12 +334,13 @@ fn configuration(of: Option<&Configuration>) -> Markup {
         p { (of.workers) " workers." }
         div.scroll tabindex="0" role="region" aria-label="proxies" {
             table {
-                thead { tr { @for name in ["Proxy", "Protocol", "Listened on", "Upstream", "Pool", "Connects within"] { th scope="col" { (name) } } } }
+                thead { tr { @for name in ["Proxy", "Protocol", "Listened on", "Upstream", "Version, as it said", "Pool", "Connects within"] { th scope="col" { (name) } } } }
                 tbody {
                     @for proxy in &of.proxies {
                         tr {
                             th scope="row" { (plain(&proxy.name)) }
                             td { (plain(&proxy.protocol)) } td { (plain(&proxy.listen)) } td { (plain(&proxy.upstream)) }
+                            td { (proxy.server.as_deref().map_or("-".into(), plain)) }
                             td.number { (proxy.pool.map_or("-".into(), |n| n.to_string())) }
                             td.number { (proxy.connect_timeout_ms) " ms" }
                         }
