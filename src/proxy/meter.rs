@@ -5,6 +5,7 @@
 
 use super::event::Event as Happening;
 use super::exchange::{Exchange, Finished};
+use super::introduction::Introduction;
 use super::local::Local;
 use super::row::{Begun, Ended};
 use super::shared::Shared;
@@ -15,19 +16,6 @@ use crate::protocol::{
 };
 use std::collections::VecDeque;
 use std::sync::Arc;
-
-/// As text that steers nothing.
-fn plain(said: &[u8]) -> Box<str> {
-    let text = String::from_utf8_lossy(said);
-    let visible = |c: char| {
-        if c.is_control() {
-            char::REPLACEMENT_CHARACTER
-        } else {
-            c
-        }
-    };
-    text.chars().map(visible).collect::<String>().into()
-}
 
 /// One session's bookkeeping.
 #[derive(Debug)]
@@ -50,12 +38,8 @@ pub(crate) struct Meter {
     pub(crate) lost: bool,
     /// It gave up on bytes that it should have followed.
     pub(crate) desynced: bool,
-    /// Pieces in which the server may still say what it is, while nobody knows.
-    curious: u8,
+    introduction: Introduction,
 }
-
-/// Pieces of a session in which a server that says what it is has said so.
-const INTRODUCTION: u8 = 32;
 
 /// Capacity that an idle session keeps for its next pipeline.
 const KEPT: usize = 32;
@@ -76,7 +60,7 @@ impl Meter {
             tape: recorded.then(|| Box::new(Tape::new(shared.id, shared.protocol(), session))),
             lost: shared.protocol() == Protocol::Tcp,
             desynced: false,
-            curious: shared.server.get().map_or(INTRODUCTION, |_| 0),
+            introduction: Introduction::new(shared),
         }
     }
 
@@ -394,6 +378,9 @@ impl Meter {
                 self.lost = true;
                 // A tunnel is what both sides agreed on.
                 self.desynced = reason != Lost::Tunnel;
+                if let Some(tape) = &mut self.tape {
+                    tape.lose();
+                }
                 shard.count(shared.id, Counter::TapLost(reason), 1);
                 shared.emit(|| Happening::TapLost {
                     proxy: shared.name.clone(),
@@ -461,18 +448,8 @@ impl Meter {
         if self.transaction_since != 0 {
             self.note_idle(now, shard, shared);
         }
-        if self.curious != 0 {
-            self.learn(shared);
-        }
-    }
-
-    /// Passes on what the server said that it is, once for its proxy.
-    #[cold]
-    fn learn(&mut self, shared: &Shared) {
-        self.curious -= 1;
-        if let Some(said) = self.decoder.server() {
-            self.curious = 0;
-            shared.server.get_or_init(|| plain(said));
+        if self.introduction.is_awaited() {
+            self.introduction.look(&self.decoder, shared);
         }
     }
 
@@ -534,7 +511,9 @@ impl Meter {
     #[inline]
     fn finish(&mut self, exchange: u64) -> Option<Finished> {
         let mut finished = self.get(exchange)?.finished();
-        finished.taped = self.tape.as_mut().and_then(|tape| tape.take(exchange));
+        let upstream = finished.sample.upstream;
+        let tape = self.tape.as_mut();
+        finished.taped = tape.and_then(|tape| tape.take(exchange, upstream));
         if exchange == self.base {
             self.pop();
         } else {
@@ -564,6 +543,9 @@ impl Meter {
         }
         let mut finished = self.finish(exchange)?;
         finished.sample.upstream = None;
+        if let Some(taped) = &finished.taped {
+            taped.answered_here();
+        }
         Some(finished)
     }
 
@@ -579,15 +561,15 @@ impl Meter {
             finished.first_byte = now;
             finished.sample.upstream = Some(age);
             finished.sample.reply_bytes = 0;
-            let taped = self.tape.as_mut().and_then(|tape| tape.take(number));
-            let operation = (finished.sample.operation, finished.sample.class);
+            let tape = self.tape.as_mut();
+            let taped = tape.and_then(|tape| tape.take(number, None));
+            let (operation, class) = (finished.sample.operation, finished.sample.class);
             let asked = finished.asked;
             finished.cut(now, outcome, shared.id, shard);
-            if let Some(taped) = taped {
-                let (operation, class) = operation;
-                shard.roll.write(shared.id, || {
-                    taped.unanswered(operation, class, asked, now, None, outcome)
-                });
+            if let Some(record) = taped
+                .and_then(|taped| taped.unanswered(operation, class, asked, now, None, outcome))
+            {
+                shard.roll.write(shared.id, || record);
             }
         }
         if self.busy_since != 0 {
