@@ -446,7 +446,7 @@ impl Entry {
             enabled: self.listener.is_some(),
             disabled: self.disabled,
             sessions: self.shared.levels.open(),
-            server: self.shared.server.get().map(|said| said.to_string()),
+            server: self.shared.server.get().map(ToString::to_string),
         }
     }
 }

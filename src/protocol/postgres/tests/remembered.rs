@@ -243,11 +243,11 @@ fn the_version_is_the_one_that_the_server_reports() {
     let long = format!("server_version\0{}\0", "9".repeat(500));
     for size in [1, 4, 1000] {
         let mut tape = session().0;
-        tape.push((From::Server, b(b'S', "server_versio\017\0")));
-        tape.push((From::Server, b(b'S', "server_version_num\0170000\0")));
+        tape.push((From::Server, b(b'S', "server_versio\x0017\0")));
+        tape.push((From::Server, b(b'S', "server_version_num\x00170000\0")));
         tape.push((From::Server, b(b'S', "TimeZone\0server_version\0")));
         assert_eq!(version(&tape, size), None);
-        tape.push((From::Server, b(b'S', "server_version\015.14 (Debian)\0")));
+        tape.push((From::Server, b(b'S', "server_version\x0015.14 (Debian)\0")));
         assert_eq!(version(&tape, size).as_deref(), Some("15.14 (Debian)"));
         tape.push((From::Server, b(b'S', &long)));
         assert_eq!(version(&tape, size).map(|v| v.len()), Some(64));

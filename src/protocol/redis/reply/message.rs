@@ -391,8 +391,9 @@ fn frame_of(kind: Kind, byte: u8) -> Option<Frame> {
         (Kind::Exec, b'*') => Some(Frame::Exec),
         (Kind::Hello, b'%' | b'*') => Some(Frame::Hello),
         (Kind::Exec, b'+' | b'_')
-        | (Kind::Hello, b'+')
-        | (Kind::Multi | Kind::Discard | Kind::Reset | Kind::Monitor, b'+') => Some(Frame::Plain),
+        | (Kind::Hello | Kind::Multi | Kind::Discard | Kind::Reset | Kind::Monitor, b'+') => {
+            Some(Frame::Plain)
+        }
         (
             Kind::Exec | Kind::Hello | Kind::Multi | Kind::Discard | Kind::Reset | Kind::Monitor,
             _,
