@@ -14,7 +14,7 @@ use crate::protocol::{Catalog, Protocol};
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// Bytes that faults may hold in all sessions together.
@@ -104,6 +104,8 @@ pub(crate) struct Shared {
     pub(crate) retries: Retries,
     /// When it was last said that the upstream is not reached, of [`clock`]; 0: never.
     unreached: AtomicU64,
+    /// What the server said of its version, the first time that it did.
+    pub(crate) server: OnceLock<Box<str>>,
 }
 
 /// How often it is said at most that an upstream is not reached, in nanoseconds: once a minute.
@@ -141,6 +143,7 @@ impl Shared {
             served: AtomicU32::new(0),
             retries: Retries::default(),
             unreached: AtomicU64::new(0),
+            server: OnceLock::new(),
         }
     }
 
