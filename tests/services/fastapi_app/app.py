@@ -6,7 +6,8 @@
     POST /modules         {"name": "..."}: into the table in a transaction, and out of the cache
 
 Environment: REDIS_URL, DATABASE_URL, VARIANT (default "well"). Run it with `uvicorn app:app`. What it does of itself goes to stdout
-as JSON lines (breaker transitions with their time), so that a test can compare what was inferred with what was so.
+as JSON lines (breaker transitions, the first failure of a dependency after it worked; with their time), so that a test can compare what
+was inferred with what was so.
 """
 
 import asyncio
@@ -41,6 +42,24 @@ HOARD = []
 
 def say(what, **more):
     print(json.dumps({"at": time.time(), "what": what} | more), flush=True)
+
+
+class Noticed:
+    """Says once that a dependency has failed, and again only after it has worked."""
+
+    def __init__(self, of):
+        self.of, self.works = of, True
+
+    def worked(self):
+        self.works = True
+
+    def failed(self):
+        if self.works:
+            say("failed", of=self.of)
+        self.works = False
+
+
+CACHE, TABLE = Noticed("cache"), Noticed("table")
 
 
 class Open(Exception):
@@ -195,9 +214,16 @@ class Cache:
         )
 
     async def once(self, command, *arguments, **options):
-        if IS["leaks"]:
-            return await self.leaking(command, *arguments, **options)
-        return await getattr(self.client, command)(*arguments, **options)
+        try:
+            if IS["leaks"]:
+                result = await self.leaking(command, *arguments, **options)
+            else:
+                result = await getattr(self.client, command)(*arguments, **options)
+        except CACHE_FAILURES:
+            CACHE.failed()
+            raise
+        CACHE.worked()
+        return result
 
     async def leaking(self, command, *arguments, **options):
         """A connection of its own for each call, which nobody closes where the call fails."""
@@ -280,11 +306,14 @@ class NewModule(pydantic.BaseModel):
 async def ask(work):
     """Something of the table, or 503 where that fails."""
     try:
-        return await work(app.state.table)
+        result = await work(app.state.table)
     except TABLE_FAILURES as e:
+        TABLE.failed()
         if IS["idle_in_transaction"]:
             HOARD.append(e)
         raise fastapi.HTTPException(503, type(e).__name__, {"Retry-After": "1"}) from e
+    TABLE.worked()
+    return result
 
 
 @app.get("/health")
@@ -341,6 +370,7 @@ async def add(new: NewModule):
             try:
                 return await insert(table, new.name)
             except TABLE_FAILURES:
+                TABLE.failed()
                 # Whether it was committed is not known; to do it again may do it twice.
                 if attempt + 1 >= IS["commit_attempts"]:
                     raise
