@@ -33,6 +33,15 @@ impl Folder {
         Ok(Self { fd, path })
     }
 
+    /// Whether files can be made in it, found out by making one.
+    ///
+    /// # Errors
+    /// They cannot: it may not be written to, or there is no room.
+    pub(crate) fn check(&self) -> io::Result<()> {
+        let (name, _) = self.unfinished()?;
+        Ok(unlinkat(&self.fd, &*name, AtFlags::empty())?)
+    }
+
     /// Where a file of it is found.
     pub(crate) fn at(&self, name: &str) -> PathBuf {
         self.path.join(name)
@@ -52,6 +61,18 @@ impl Folder {
             | OFlags::CLOEXEC;
         let fd = openat(&self.fd, name, flags, Mode::RUSR | Mode::WUSR)?;
         Ok(File::from(fd))
+    }
+
+    /// As [`create`](Self::create), in place of what has that name.
+    ///
+    /// # Errors
+    /// A folder has that name, or the system refuses.
+    pub(crate) fn anew(&self, name: &str) -> io::Result<File> {
+        plain(name)?;
+        match unlinkat(&self.fd, name, AtFlags::empty()) {
+            Ok(()) | Err(rustix::io::Errno::NOENT) => self.create(name),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Writes a whole file, mode 0600, in place of what has that name; where it is then.
@@ -157,6 +178,13 @@ mod tests {
         folder.write("report.json", "ours").expect("written");
         assert_eq!(read(&victim), "theirs");
         assert_eq!(read(&path.join("report.json")), "ours");
+        symlink(&victim, path.join("service.log")).expect("linked");
+        let mut log = folder.anew("service.log").expect("made");
+        log.write_all(b"ours").expect("written");
+        assert_eq!(read(&victim), "theirs");
+        assert_eq!(read(&path.join("service.log")), "ours");
+        std::fs::create_dir(path.join("folder")).expect("made");
+        folder.anew("folder").expect_err("a folder has that name");
     }
 
     #[test]

@@ -335,6 +335,9 @@ fn a_container_is_watched_by_its_cgroup() {
     let exit = test(&text, &["--output", "json"]);
     let document = document(&exit);
     assert_eq!(exit.code, Some(0), "{}\n{document:#}", exit.stderr);
+    // No terminal: a line every five seconds.
+    assert!(exit.stderr.contains("left: p50"), "{}", exit.stderr);
+    assert!(!exit.stderr.contains('\u{1b}'), "{}", exit.stderr);
     let growth = verdict(&document, "expect[0].memory_growth_at_most");
     assert_eq!(
         growth["evidence"]["figures"]["peak_bytes"], 20_000_000.0,

@@ -1,5 +1,6 @@
 //! `brownout demo`: proxies, what stands behind them, and the phases, all in this process.
 
+use super::progress::Screen;
 use super::{CHECK_FAILED, COULD_NOT_RUN, INCONCLUSIVE, INTERRUPTED, chain, say};
 use crate::admin::client::{AdminClient, ClientError};
 use crate::admin::{Admin, AdminError};
@@ -17,7 +18,6 @@ use crate::proxy::{ControlError, Server, StartError};
 use crate::report::html::Html;
 use crate::report::{Form, Suite};
 use crate::verify::table;
-use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
@@ -125,7 +125,7 @@ async fn demo(options: &Options) -> Result<Outcome, DemoError> {
             api: address(&server, proxy::API)?,
         };
         announce(&server, &admin);
-        let report = drive(&stage, options.quick, &progress_bar()).await;
+        let report = drive(&stage, options.quick, &Screen::new(false).row("")).await;
         drop(service);
         if options.postgres.is_some() {
             database::drop_table(&stage.upstreams.postgres).await?;
@@ -138,10 +138,7 @@ async fn demo(options: &Options) -> Result<Outcome, DemoError> {
     };
     show(options, &report)?;
     if !options.quick {
-        let bar = progress_bar();
-        let suite =
-            side_by_side::judge(&backends, &|text| bar.set_message(text.to_owned())).await?;
-        bar.finish_and_clear();
+        let suite = side_by_side::judge(&backends, &Screen::new(false)).await?;
         show_both(options, &suite)?;
     }
     Ok(report.outcome)
@@ -190,14 +187,6 @@ fn announce(server: &Server, admin: &Admin) {
         ));
     }
     say(&format!("admin listening on {}", admin.address()));
-}
-
-/// On stderr, and only when that is a terminal.
-fn progress_bar() -> ProgressBar {
-    // The template is a constant that parses; were it not, the default would show as much.
-    let style = ProgressStyle::with_template("{elapsed_precise} {bar:40} {msg}")
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(1).with_style(style)
 }
 
 fn show(options: &Options, report: &Report) -> io::Result<()> {

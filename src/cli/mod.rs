@@ -17,6 +17,7 @@ pub(crate) use insight::text::of_dependency as insight_text;
 pub mod ledger;
 pub mod panics;
 pub mod profile;
+pub(crate) mod progress;
 pub mod remote;
 pub mod report;
 pub mod run;

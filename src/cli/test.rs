@@ -1,30 +1,23 @@
 //! `brownout test`: load, faults in phases, and verdicts.
 
+mod parts;
+mod report;
+
+use super::progress::{Row, Screen};
 use super::remote::Output;
 use super::{CHECK_FAILED, COULD_NOT_RUN, INCONCLUSIVE, INTERRUPTED, USAGE, chain, say};
-use crate::config::{Config, Problems};
-use crate::folder::Folder;
-use crate::report::csv::Csv;
-use crate::report::html::Html;
-use crate::report::junit::Junit;
-use crate::report::markdown::Markdown;
+use crate::report::Suite;
 use crate::report::suite::Broken;
-use crate::report::{Form, Suite};
 use crate::verify::document::Document;
-use crate::verify::plan::{Ends, Test};
+use crate::verify::output::Outputs;
+use crate::verify::progress::Progress;
 use crate::verify::run::{self, RunError};
-use crate::verify::search::Steps;
-use crate::verify::suite::{self, Source};
+use crate::verify::started::Companion;
+use crate::verify::table;
 use crate::verify::verdict::Counts;
-use crate::verify::watch::Companion;
-use crate::verify::{preflight, table, variables};
-use std::collections::{BTreeMap, BTreeSet};
+use parts::Part;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-/// The least that is left of a phase with --quick.
-const SHORTEST: Duration = Duration::from_secs(2);
+use std::path::PathBuf;
 
 /// Run a test profile: load, phases with faults, and a verdict for everything that is expected.
 ///
@@ -79,11 +72,19 @@ fn pair(text: &str) -> Result<(String, String), String> {
 
 /// Runs the profiles. Returns the exit code: the gravest of all.
 pub fn run(args: &Args) -> u8 {
-    let tests = match read_all(args) {
-        Ok(tests) => tests,
+    let parts = match parts::read_all(args) {
+        Ok(parts) => parts,
         Err(problems) => {
             say(&problems.to_string());
             return USAGE;
+        }
+    };
+    // A folder that cannot be had is better known before the run than after it.
+    let folder = match report::folder(args) {
+        Ok(folder) => folder,
+        Err(error) => {
+            say(&report::none(args, &error));
+            return COULD_NOT_RUN;
         }
     };
     let runtime = match tokio::runtime::Builder::new_current_thread()
@@ -96,48 +97,33 @@ pub fn run(args: &Args) -> u8 {
             return COULD_NOT_RUN;
         }
     };
-    let mut companion = Companion::new(args.command.clone());
-    let (mut documents, mut errors) = (Vec::new(), Vec::new());
-    let mut codes = Vec::new();
-    for (test, config) in &tests {
-        let ran = run::run(test, config.clone(), &mut companion, &|text| say(text));
-        let code = match runtime.block_on(ran) {
-            Ok(ran) => {
-                let document = Document::of(test, &ran);
-                let code = match document.counts {
-                    Some(Counts::Passed) => 0,
-                    Some(Counts::Open) => INCONCLUSIVE,
-                    Some(Counts::Failed) | None => CHECK_FAILED,
-                    Some(Counts::Broken) => COULD_NOT_RUN,
-                };
-                documents.push(document);
-                code
-            }
-            Err(error) => {
-                let why = chain(&error);
-                say(&format!("{}: {why}", test.name));
-                errors.push(Broken {
-                    profile: test.name.clone(),
-                    why,
-                });
-                match error {
-                    RunError::Interrupted => {
-                        runtime.block_on(companion.end());
-                        return INTERRUPTED;
-                    }
-                    _ => COULD_NOT_RUN,
-                }
-            }
-        };
-        codes.push(code);
-    }
-    runtime.block_on(companion.end());
+    let mut companion = Companion::new(args.command.clone(), Outputs::into(folder.clone()));
+    // Programs that take the results read what is for people as lines, if at all.
+    let row = Screen::new(matches!(args.output, Output::Json)).row("");
+    let done = runtime.block_on(async {
+        let done = run_all(&parts, &mut companion, &row).await;
+        companion.end().await;
+        done
+    });
+    drop(row);
+    let Some(Done {
+        documents,
+        errors,
+        mut codes,
+    }) = done
+    else {
+        return INTERRUPTED;
+    };
     let shown = show(args, &documents);
-    if let Some(dir) = &args.report
-        && let Err(error) = write_report(dir, &Suite::new(documents, errors))
-    {
-        say(&format!("the report cannot be written: {error}"));
-        codes.push(COULD_NOT_RUN);
+    if let Some(folder) = &folder {
+        let suite = Suite {
+            again: parts::again(args, &parts),
+            ..Suite::new(documents, errors)
+        };
+        if let Err(error) = report::write(folder, &suite) {
+            say(&report::none(args, &error));
+            codes.push(COULD_NOT_RUN);
+        }
     }
     let gravest = |code: &u8| match *code {
         COULD_NOT_RUN => 3,
@@ -147,6 +133,57 @@ pub fn run(args: &Args) -> u8 {
     };
     let code = codes.iter().copied().max_by_key(gravest).unwrap_or(0);
     super::written(shown.map(|()| code))
+}
+
+/// What came of the parts.
+#[derive(Default)]
+struct Done {
+    documents: Vec<Document>,
+    /// Of those that have none.
+    errors: Vec<Broken>,
+    codes: Vec<u8>,
+}
+
+/// Runs one after the other. `None`: interrupted.
+async fn run_all(parts: &[Part], companion: &mut Companion, row: &Row) -> Option<Done> {
+    let mut done = Done::default();
+    for (number, part) in (1..).zip(parts) {
+        let Part { test, config, .. } = part;
+        if parts.len() > 1 {
+            row.rename("");
+            let of = parts.len();
+            let length = humantime::format_duration(test.length());
+            row.say(&format!("part {number} of {of}: {}, {length}", test.name));
+            row.rename(&format!("{number}/{of}"));
+        }
+        match run::run(test, config.clone(), companion, row).await {
+            Ok(ran) => {
+                let mut document = Document::of(test, &ran);
+                document.again = Some(part.again.clone());
+                if matches!(document.counts, Some(Counts::Broken)) {
+                    ran.last_words.iter().for_each(|words| row.say(words));
+                }
+                done.codes.push(match document.counts {
+                    Some(Counts::Passed) => 0,
+                    Some(Counts::Open) => INCONCLUSIVE,
+                    Some(Counts::Failed) | None => CHECK_FAILED,
+                    Some(Counts::Broken) => COULD_NOT_RUN,
+                });
+                done.documents.push(document);
+            }
+            Err(error) => {
+                let why = chain(&error);
+                row.say(&format!("{}: {why}", test.name));
+                if matches!(error, RunError::Interrupted) {
+                    return None;
+                }
+                let profile = test.name.clone();
+                done.errors.push(Broken { profile, why });
+                done.codes.push(COULD_NOT_RUN);
+            }
+        }
+    }
+    Some(done)
 }
 
 fn show(args: &Args, documents: &[Document]) -> io::Result<()> {
@@ -165,95 +202,4 @@ fn show(args: &Args, documents: &[Document]) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// The document of the suite and its forms, into one folder.
-fn write_report(dir: &Path, suite: &Suite) -> io::Result<()> {
-    let folder = Folder::open(dir)?;
-    folder.write("report.json", serde_json::to_vec_pretty(suite)?)?;
-    let forms: [(&str, &dyn Form); 4] = [
-        ("report.html", &Html),
-        ("junit.xml", &Junit),
-        ("report.md", &Markdown),
-        ("report.csv", &Csv),
-    ];
-    for (name, form) in forms {
-        let text = form.render(suite).map_err(io::Error::other)?;
-        folder.write(name, text)?;
-    }
-    let page = folder.at("report.html");
-    say(&format!("report written to {}", page.display()));
-    Ok(())
-}
-
-fn read_all(args: &Args) -> Result<Vec<(Test, Config)>, Problems> {
-    let config = match &args.config {
-        Some(path) => Config::load(path)?,
-        None => Config::default(),
-    };
-    let values: BTreeMap<String, String> = args.var.iter().cloned().collect();
-    let mut known = BTreeSet::new();
-    let mut sources = Vec::new();
-    for name in &args.profiles {
-        sources.extend(suite::sources(name, &config)?);
-    }
-    let mut tests = Vec::new();
-    for Source {
-        name: stem,
-        text,
-        origin,
-    } in sources
-    {
-        let text = variables::fill(&text, &values, &origin, &mut known)?;
-        let mut test = Test::parse(&stem, &text, &origin, &config.proxies)?;
-        if args.quick {
-            shorten(&mut test);
-        } else {
-            let problems = preflight::impossible(&test);
-            if !problems.is_empty() {
-                let remedy = "lengthen the phases, or leave the expectation out";
-                let of = |p: &String| Problems::of_file(&origin, p, remedy).0;
-                return Err(Problems(problems.iter().flat_map(of).collect()));
-            }
-        }
-        say(&format!(
-            "{}: {} phases, {}",
-            test.name,
-            test.phases.len(),
-            humantime::format_duration(test.length())
-        ));
-        let config = Config {
-            seed: args.seed.or(test.seed).or(config.seed),
-            ..config.clone()
-        };
-        tests.push((test, config));
-    }
-    if let Some(name) = values.keys().find(|name| !known.contains(*name)) {
-        let message = format!("no profile has a variable {name:?}");
-        let names = known.into_iter().collect::<Vec<_>>().join(", ");
-        let remedy = format!(
-            "there are: {}",
-            if names.is_empty() { "none" } else { &names }
-        );
-        return Err(Problems::of_file(
-            &format!("--var {name}"),
-            &message,
-            &remedy,
-        ));
-    }
-    Ok(tests)
-}
-
-fn shorten(test: &mut Test) {
-    let shorter = |length: Duration| (length / 5).max(SHORTEST.min(length));
-    for phase in &mut test.phases {
-        phase.ends = match &phase.ends {
-            Ends::After(length) => Ends::After(shorter(*length)),
-            Ends::Samples(samples) => Ends::Samples((samples / 5).max(1)),
-            Ends::Search(steps) => Ends::Search(Steps {
-                within: shorter(steps.within),
-                ..steps.clone()
-            }),
-        };
-    }
 }

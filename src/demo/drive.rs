@@ -4,7 +4,7 @@
 //! within it, as near as switching can be to a tick; its figures are those of that window.
 
 use super::api::{Upstreams, database};
-use super::figures::Figures;
+use super::figures::{Figures, proxy};
 use super::load::http::{HttpLoad, Mix};
 use super::load::postgres::PostgresLoad;
 use super::load::pubsub::PubSubLoad;
@@ -14,7 +14,7 @@ use super::table::{DURING, Phase, Report};
 use super::targets;
 use crate::admin::client::{AdminClient, ClientError};
 use crate::measure::stats::Stats;
-use indicatif::ProgressBar;
+use crate::verify::progress::{Calls, Now, Progress};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -90,11 +90,6 @@ impl Pace {
         at_least: Duration::from_secs(10),
         off_after: None,
     };
-
-    /// The whole of it, about.
-    pub fn total(&self) -> Duration {
-        (self.settle + self.window) * 3
-    }
 }
 
 /// The generators at work, by their name.
@@ -182,13 +177,12 @@ impl Drop for Load {
 ///
 /// # Errors
 /// [`DriveError`].
-pub async fn drive(
+pub(crate) async fn drive(
     stage: &Stage,
     quick: bool,
-    progress: &ProgressBar,
+    progress: &dyn Progress,
 ) -> Result<Report, DriveError> {
     let pace = if quick { Pace::QUICK } else { Pace::FULL };
-    progress.set_length(u64::try_from(pace.total().as_millis()).unwrap_or(u64::MAX));
     let load = Load::start(stage);
     let watch = Watch {
         stage,
@@ -207,7 +201,6 @@ pub async fn drive(
     }
     let after = watch.phase("after").await?;
     load.end().await;
-    progress.finish_and_clear();
     Ok(Report::new(quick, PROFILE, vec![before, during, after]))
 }
 
@@ -217,10 +210,42 @@ struct Watch<'a> {
     stage: &'a Stage,
     pace: Pace,
     load: &'a Load,
-    progress: &'a ProgressBar,
+    progress: &'a dyn Progress,
 }
 
 impl Watch<'_> {
+    /// Lets time pass, and tells people each second how it is. `until`: when the phase is over, about.
+    async fn wait(
+        &self,
+        time: Duration,
+        name: &'static str,
+        until: Instant,
+    ) -> Result<(), DriveError> {
+        const TURN: Duration = Duration::from_secs(1);
+        let end = Instant::now() + time;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            tokio::time::sleep(left.min(TURN)).await;
+            if left <= TURN {
+                return Ok(());
+            }
+            let stats = self.stage.admin.stats(Some(TURN)).await?;
+            let calls = stats.proxy(proxy::API).map(|api| Calls {
+                p50: api.total.client.as_ref().map(|l| l.p50_us * 1000),
+                p99: api.total.client.as_ref().map(|l| l.p99_us * 1000),
+                count: api.total.count,
+                failed: api.total.failures,
+            });
+            self.progress.now(&Now {
+                phase: name.to_owned(),
+                left: Some(until.saturating_duration_since(Instant::now())),
+                calls,
+                // The load asks every dependency itself, so that silence of the service is not seen here.
+                breakers: Vec::new(),
+            });
+        }
+    }
+
     async fn during(&self) -> Result<Phase, DriveError> {
         let off = async {
             if let Some(after) = self.pace.off_after {
@@ -234,10 +259,11 @@ impl Watch<'_> {
     }
 
     async fn phase(&self, name: &'static str) -> Result<Phase, DriveError> {
-        self.progress.set_message(name);
-        wait(self.pace.settle, self.progress).await;
+        self.progress.say(&format!("phase {name}"));
+        let until = Instant::now() + self.pace.settle + self.pace.window;
+        self.wait(self.pace.settle, name, until).await?;
         let before = self.load.counts();
-        wait(self.pace.at_least, self.progress).await;
+        self.wait(self.pace.at_least, name, until).await?;
         let stats = closed_window(&self.stage.admin, self.pace.window).await?;
         let now = self.load.counts();
         let none = Counts::default();
@@ -252,20 +278,6 @@ impl Watch<'_> {
             rows: targets::rows(&figures),
             figures,
         })
-    }
-}
-
-async fn wait(time: Duration, progress: &ProgressBar) {
-    const STEP: Duration = Duration::from_millis(50);
-    let end = Instant::now() + time;
-    loop {
-        let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return;
-        }
-        let step = left.min(STEP);
-        tokio::time::sleep(step).await;
-        progress.inc(u64::try_from(step.as_millis()).unwrap_or(0));
     }
 }
 

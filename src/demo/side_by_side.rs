@@ -3,14 +3,16 @@
 
 use super::api::{self, Built};
 use super::backends::{BackendError, Backends, Service};
+use crate::cli::progress::{Row, Screen};
 use crate::config::{Config, Problems};
 use crate::report::Suite;
 use crate::report::suite::Broken;
 use crate::verify::document::Document;
 use crate::verify::plan::Test;
+use crate::verify::progress::{Now, Progress};
 use crate::verify::run::run;
+use crate::verify::started::Companion;
 use crate::verify::variables;
-use crate::verify::watch::Companion;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -28,13 +30,10 @@ pub(crate) enum SideBySideError {
     Profile(#[from] Problems),
 }
 
-/// Judges both. `say` tells people how far it is.
-pub(crate) async fn judge(
-    backends: &Backends,
-    say: &(dyn Fn(&str) + Sync),
-) -> Result<Suite, SideBySideError> {
-    let good = one(backends, Built::Well, "with its breaker", say);
-    let bad = one(backends, Built::WithoutBreaker, "without a breaker", say);
+/// Judges both, and shows people how far each is.
+pub(crate) async fn judge(backends: &Backends, screen: &Screen) -> Result<Suite, SideBySideError> {
+    let good = one(backends, Built::Well, "with its breaker", screen);
+    let bad = one(backends, Built::WithoutBreaker, "without a breaker", screen);
     let (good, bad) = tokio::join!(good, bad);
     let (mut runs, mut errors) = (Vec::new(), Vec::new());
     for ran in [good?, bad?] {
@@ -43,14 +42,17 @@ pub(crate) async fn judge(
             Err(broken) => errors.push(broken),
         }
     }
-    Ok(Suite::new(runs, errors))
+    Ok(Suite {
+        again: Some("brownout demo".into()),
+        ..Suite::new(runs, errors)
+    })
 }
 
 async fn one(
     backends: &Backends,
     built: Built,
     name: &str,
-    say: &(dyn Fn(&str) + Sync),
+    screen: &Screen,
 ) -> Result<Result<Document, Broken>, SideBySideError> {
     // The service has to know where its Redis will be before the proxy is there.
     let redis = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
@@ -64,11 +66,7 @@ async fn one(
         base: "/dev/null".into(),
         ..Config::default()
     };
-    let said = |text: &str| {
-        if text.starts_with("phase") {
-            say(&format!("service {name}: {text}"));
-        }
-    };
+    let said = Phases(screen.row(name));
     let ran = run(&test, config, &mut Companion::default(), &said).await;
     Ok(match ran {
         Ok(ran) => Ok(Document::of(&test, &ran)),
@@ -77,6 +75,21 @@ async fn one(
             why: crate::cli::chain(&error),
         }),
     })
+}
+
+/// Where the proxies of the two listen is nobody's concern.
+struct Phases(Row);
+
+impl Progress for Phases {
+    fn say(&self, text: &str) {
+        if text.starts_with("phase ") {
+            self.0.say(text);
+        }
+    }
+
+    fn now(&self, now: &Now) {
+        self.0.now(now);
+    }
 }
 
 fn test(

@@ -1,6 +1,5 @@
 //! Whether the damage stays where it belongs: routes that need a dependency may suffer, the others must not.
 
-use super::calls::{Calls, Reading};
 use super::demand::Demand;
 use super::finding::{Evidence, Finding};
 use super::millis;
@@ -105,8 +104,8 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Containment> {
             evidence,
         );
     };
-    let calls = Calls::of(view, proxy, Reading::Joined);
-    let demand = Demand::learn(view, &calls).unwrap_or_default();
+    let unknown = Demand::default();
+    let demand = view.demand(proxy).unwrap_or(&unknown);
     let names: BTreeSet<Name> = view
         .api_requests()
         .iter()
@@ -116,7 +115,7 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Containment> {
         let spans = [view.baseline, during];
         let routes = names.iter();
         routes
-            .map(|route| route_of(view, &demand, api, *route, spans))
+            .map(|route| route_of(view, demand, api, *route, spans))
             .collect()
     };
     let (mut compared, mut during) = (compare(affected), affected);

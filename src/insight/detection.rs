@@ -3,16 +3,17 @@
 //! It counts from the first request that the fault touched, not from its being switched on: before that there is nothing to
 //! notice. It ends with the first thing that the service does about it.
 
-use super::calls::{Calls, Reading};
-use super::finding::{Evidence, Finding};
+use super::early::{self, EarlyAnswer};
+use super::finding::{Evidence, Finding, Unknown};
+use super::timeout;
 use super::view::{Span, View};
 use super::{MILLISECOND, SECOND, seconds};
 use crate::measure::trace::{Outcome, ProxyIndex, Record};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Two things that one decision causes are not further apart.
-const MOMENT: u64 = 10 * MILLISECOND;
+/// When it noticed is known as well as this, or not at all.
+const SHARP: u64 = 100 * MILLISECOND;
 
 /// What the service did first.
 #[derive(
@@ -57,36 +58,15 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Detection> {
             evidence,
         };
     }
-    let touched: Vec<_> = view
-        .passed(proxy)
-        .work
-        .iter()
-        .filter(|s| s.attempt.fault.is_some())
-        .collect();
-    let mut reactions: Vec<(u64, Reaction)> = Vec::new();
-    let mut slowest = 0;
-    for seen in &touched {
-        let attempt = seen.attempt;
-        evidence.example(attempt.begun, seen.record);
-        slowest = slowest.max(attempt.ended.saturating_sub(attempt.begun));
-        match attempt.outcome {
-            Outcome::ClientGone => reactions.push((attempt.ended, Reaction::GaveUp)),
-            Outcome::Failed | Outcome::Refused | Outcome::UpstreamGone | Outcome::Cut => {
-                reactions.push((attempt.ended, Reaction::Told));
-            }
-            Outcome::Ok | Outcome::Outstanding => {}
-        }
+    let heard = Heard::of(view, proxy, affected, &mut evidence);
+    let (first, missing) = heard.first(view, proxy, affected);
+    if let Some(missing) = missing {
+        return Finding {
+            answer: Err(missing),
+            evidence,
+        };
     }
-    for session in view.passed(proxy).sessions.values() {
-        if session.turned_away.is_some() {
-            let at = session.closed.map_or(session.opened, |(at, _)| at);
-            evidence.observe(at);
-            reactions.push((at, Reaction::Told));
-        }
-    }
-    reactions.extend(cancels(view, proxy, affected));
-    reactions.extend(early_answers(view, proxy));
-    let Some((at, reaction)) = reactions.into_iter().filter(|r| r.0 >= affected.from).min() else {
+    let Some((at, reaction)) = first else {
         let watched = seconds(view.span.to.saturating_sub(affected.from));
         evidence.figure("watched_seconds", watched);
         return Finding::unknown(
@@ -95,15 +75,100 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Detection> {
             evidence,
         );
     };
-    evidence.figure("touched_requests", touched.len() as f64);
+    evidence.figure("touched_requests", heard.touched as f64);
     Finding::known(
         Detection {
             first_seconds: seconds(at - affected.from),
             reaction,
-            slowest_seconds: seconds(slowest),
+            slowest_seconds: seconds(heard.slowest),
         },
         evidence,
     )
+}
+
+/// What the proxy itself saw of reactions.
+struct Heard {
+    touched: usize,
+    reactions: Vec<(u64, Reaction)>,
+    /// The longest that a touched request was waited for.
+    slowest: u64,
+    /// Calls that ended with the service's own caller, who left.
+    callers_left: usize,
+}
+
+impl Heard {
+    fn of(view: &View<'_>, proxy: ProxyIndex, affected: Span, evidence: &mut Evidence) -> Self {
+        let mut heard = Self {
+            touched: 0,
+            reactions: cancels(view, proxy, affected).collect(),
+            slowest: 0,
+            callers_left: 0,
+        };
+        let cascades = timeout::cascades(view, proxy);
+        let passed = view.passed(proxy);
+        for seen in passed.work.iter().filter(|s| s.attempt.fault.is_some()) {
+            let attempt = seen.attempt;
+            evidence.example(attempt.begun, seen.record);
+            heard.touched += 1;
+            heard.slowest = heard
+                .slowest
+                .max(attempt.ended.saturating_sub(attempt.begun));
+            let reaction = match attempt.outcome {
+                Outcome::ClientGone if cascades.contains_key(&seen.record) => {
+                    heard.callers_left += 1;
+                    continue;
+                }
+                Outcome::ClientGone => Reaction::GaveUp,
+                Outcome::Failed | Outcome::Refused | Outcome::UpstreamGone | Outcome::Cut => {
+                    Reaction::Told
+                }
+                Outcome::Ok | Outcome::Outstanding => continue,
+            };
+            heard.reactions.push((attempt.ended, reaction));
+        }
+        let away = passed.sessions.values().filter(|s| s.turned_away.is_some());
+        for session in away {
+            let at = session.closed.map_or(session.opened, |(at, _)| at);
+            evidence.observe(at);
+            heard.reactions.push((at, Reaction::Told));
+        }
+        heard
+    }
+
+    /// The first reaction; and why it may not have been the first, or why none may say nothing.
+    fn first(
+        &self,
+        view: &View<'_>,
+        proxy: ProxyIndex,
+        affected: Span,
+    ) -> (Option<(u64, Reaction)>, Option<Unknown>) {
+        let early = early::answers(view, proxy);
+        let is_sharp = |a: &&EarlyAnswer| a.to - a.from <= SHARP;
+        let answered = early.iter().filter(is_sharp);
+        let all = self.reactions.iter().copied();
+        let all = all.chain(answered.map(|a| (a.to, Reaction::Answered)));
+        let first = all.filter(|r| r.0 >= affected.from).min();
+        let blurred = early.iter().filter(|a| !is_sharp(a));
+        let before = |a: &&EarlyAnswer| first.is_none_or(|(at, _)| a.from + SHARP < at);
+        let missing = match blurred.filter(before).count() {
+            0 if first.is_some() || self.callers_left == 0 => None,
+            0 => Some(Unknown::new(
+                format!(
+                    "{} calls ended only as the service's own callers left: it had no time to do anything itself",
+                    self.callers_left
+                ),
+                "load whose own `timeout` is longer than the limit",
+            )),
+            some => Some(Unknown::new(
+                format!(
+                    "with several requests under way, {some} may have been answered without waiting for what was asked for them: \
+                     when the first was is not known"
+                ),
+                "a route that is asked one at a time (a canary lane), or a service that closes what it gives up",
+            )),
+        };
+        (first, missing)
+    }
 }
 
 fn cancels(
@@ -120,19 +185,6 @@ fn cancels(
             }
             _ => None,
         })
-}
-
-/// Requests of the service's own API that were answered while their touched call was still waited for.
-fn early_answers(view: &View<'_>, proxy: ProxyIndex) -> Vec<(u64, Reaction)> {
-    let requests = view.api_requests();
-    let calls = Calls::of(view, proxy, Reading::Joined);
-    let answered = calls.calls.iter().filter(|c| c.affected).filter_map(|c| {
-        let request = requests.get(c.api?)?.attempt;
-        // A client that gives up closes its connection and answers at the same moment, in either order.
-        let early = request.outcome.is_answered() && request.ended + MOMENT < c.end;
-        early.then_some((request.ended, Reaction::Answered))
-    });
-    answered.collect()
 }
 
 /// The longest time in which a detection is looked for that never came: for the message of a verdict.

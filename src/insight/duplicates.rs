@@ -1,7 +1,7 @@
 //! What was done twice: the server had done it, the client was not told, and asked again.
 
 use super::SECOND;
-use super::calls::{Calls, Reading, Try};
+use super::calls::{Reading, Try};
 use super::finding::{Evidence, Finding};
 use super::view::{Seen, View};
 use crate::measure::trace::{Attempt, Outcome, ProxyIndex, Record};
@@ -34,7 +34,7 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Duplicates> {
             evidence,
         };
     }
-    let calls = Calls::of(view, proxy, Reading::Apart);
+    let calls = view.calls(proxy, Reading::Apart);
     let tries = calls.tries();
     let mut found = Duplicates {
         untold: 0,

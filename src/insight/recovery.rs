@@ -3,7 +3,7 @@
 //! It counts from the last reply that the fault touched. Recovered is not the first success, but the begin of the first time of
 //! a given length in which errors, latency and the rate of calls are what they were before.
 
-use super::calls::{Calls, Reading};
+use super::calls::Reading;
 use super::demand::Demand;
 use super::finding::{Evidence, Finding};
 use super::sample::needed;
@@ -131,40 +131,35 @@ struct Watched<'v, 't> {
     view: &'v View<'t>,
     proxy: ProxyIndex,
     passed: &'v Passed<'t>,
-    demand: Option<(Demand, Calls)>,
+    demand: Option<&'v Demand>,
 }
 
 impl<'v, 't> Watched<'v, 't> {
     fn new(view: &'v View<'t>, proxy: ProxyIndex) -> Self {
-        let calls = Calls::of(view, proxy, Reading::Joined);
-        let demand = Demand::learn(view, &calls).ok().map(|d| (d, calls));
         Self {
             view,
             proxy,
             passed: view.passed(view.api.unwrap_or(proxy)),
-            demand,
+            demand: view.demand(proxy).ok(),
         }
     }
 
     fn window(&self, span: Span) -> Window {
         Window::count(&self.passed.work, span, |seen| {
             let needs = |d: &Demand| d.needs(seen.attempt.operation);
-            let demand = self.demand.as_ref();
-            self.view.api.is_none() || demand.is_none_or(|(d, _)| needs(d))
+            self.view.api.is_none() || self.demand.is_none_or(needs)
         })
     }
 
     /// Whether as many calls came as were due.
     fn calls_are_back(&self, span: Span) -> bool {
-        let Some((demand, calls)) = &self.demand else {
+        let Some(demand) = self.demand else {
             return true;
         };
         let due = demand.expected(self.view, span);
-        let came = calls
-            .calls
-            .iter()
-            .filter(|c| span.contains(c.start))
-            .count();
+        let calls = &self.view.calls(self.proxy, Reading::Joined).calls;
+        let before = |moment| calls.partition_point(|c| c.start < moment);
+        let came = before(span.to).saturating_sub(before(span.from));
         came as f64 >= FEWER * due - 1.0
     }
 

@@ -1,7 +1,6 @@
 //! Retries: how many attempts a call takes, how far apart, and whether many clients do it in step.
 
 use super::calls::{Call, Calls, Reading};
-use super::demand::Demand;
 use super::finding::{Evidence, Finding, Interval};
 use super::sample::Sample;
 use super::view::{Span, View};
@@ -82,8 +81,8 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Retries> {
             evidence,
         };
     }
-    let joined = Calls::of(view, proxy, Reading::Joined);
-    let apart = Calls::of(view, proxy, Reading::Apart);
+    let joined = view.calls(proxy, Reading::Joined);
+    let apart = view.calls(proxy, Reading::Apart);
     let failed = |c: &&Call| c.affected;
     for call in joined.calls.iter().filter(failed) {
         evidence.observe(call.start);
@@ -96,7 +95,7 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Retries> {
             .map(|c| u64::from(c.tries));
         tries.max().unwrap_or(0)
     };
-    if most(&joined) == 0 {
+    if most(joined) == 0 {
         return Finding::unknown(
             "no call that a fault touched was seen to end",
             "a fault on requests (`match = { class = [\"read\", \"write\"] }`), not on the way to them",
@@ -106,11 +105,11 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Retries> {
     if joined.ambiguous > 0 {
         evidence.figure("ambiguous_attempts", joined.ambiguous as f64);
     }
-    let gaps = Gaps::of(&joined);
-    let amplification = Amplification::of(view, &joined, affected);
+    let gaps = Gaps::of(joined);
+    let amplification = Amplification::of(view, proxy, affected);
     Finding::known(
         Retries {
-            most_attempts: Interval::new(most(&apart), most(&joined)),
+            most_attempts: Interval::new(most(apart), most(joined)),
             amplification: amplification.as_ref().map(|a| a.mean),
             peak_amplification: amplification.as_ref().map(|a| a.peak),
             backoff: gaps.backoff(),
@@ -128,10 +127,10 @@ struct Amplification {
 }
 
 impl Amplification {
-    fn of(view: &View<'_>, calls: &Calls, affected: Span) -> Option<Self> {
-        let demand = Demand::learn(view, calls).ok()?;
+    fn of(view: &View<'_>, proxy: ProxyIndex, affected: Span) -> Option<Self> {
+        let demand = view.demand(proxy).ok()?;
+        let tries = view.calls(proxy, Reading::Joined).tries();
         let count = |span: Span| {
-            let tries = calls.tries();
             let first = tries.partition_point(|t| t.start < span.from);
             let last = tries.partition_point(|t| t.start < span.to);
             (last - first) as f64

@@ -39,6 +39,25 @@ fn a_timeout_shows_as_the_age_at_which_it_gives_up() {
     assert_eq!(timeout.manner, Manner::Closes);
 }
 
+/// What is read late was waited for longer than it seems.
+#[test]
+fn a_request_that_the_proxy_saw_late_does_not_shorten_the_timeout() {
+    let mut trace = of(&hanging(200 * MS));
+    let given_up = trace.records.iter_mut().filter_map(|r| match r {
+        Record::Attempt(a) if a.outcome == Outcome::ClientGone => Some(a),
+        _ => None,
+    });
+    for attempt in given_up.step_by(9) {
+        attempt.begun += 18 * MS;
+        attempt.asked = attempt.begun;
+    }
+    let found = timeout::infer(&view(&trace), CACHE);
+    let Some(Waiting::GivesUp(timeout)) = found.value() else {
+        panic!("{found:?}");
+    };
+    assert!((timeout.ms - 200.0).abs() <= 5.0, "{timeout:?}");
+}
+
 #[test]
 fn ages_on_a_busy_machine_are_no_setting() {
     let trace = of(&Service {
@@ -82,6 +101,90 @@ fn a_service_without_timeout_is_never_said_to_notice() {
     let trace = of(&hanging(60_000 * MS));
     let found = detection::infer(&view(&trace), CACHE);
     assert!(found.answer.is_err(), "{found:?}");
+}
+
+/// What `leaking` shows: only its answers tell.
+#[test]
+fn answers_alone_tell_when_it_noticed() {
+    for callers in [1, 2, 3] {
+        let service = Service {
+            callers,
+            ..hanging(500 * MS)
+        };
+        let trace = leaking(&service);
+        let found = detection::infer(&view(&trace), CACHE);
+        let detection = found.value().expect("its callers were answered");
+        assert_eq!(detection.reaction, detection::Reaction::Answered);
+        assert!((detection.first_seconds - 0.5).abs() < 0.1, "{detection:?}");
+    }
+}
+
+#[test]
+fn answers_to_others_in_flight_do_not_tell_when() {
+    let service = Service {
+        callers: 4,
+        ..hanging(500 * MS)
+    };
+    let mut trace = leaking(&service);
+    let (fault, _) = service.fault;
+    // Beside each of the first, a request that has its answer at once, and may have been the one that asked.
+    let template = trace.records.iter().find_map(|r| match r {
+        Record::Attempt(a) if trace.names.get(a.operation) == "GET /items" => Some(*a),
+        _ => None,
+    });
+    let template = template.expect("a request");
+    for number in 0..5_000 {
+        let begun = fault + number * MS;
+        let ended = begun + 3 * MS;
+        let beside = Attempt {
+            session: 77,
+            begun,
+            asked: begun,
+            ended,
+            first_byte: Some(ended),
+            ..template
+        };
+        trace.records.push(Record::Attempt(beside));
+    }
+    trace.sort();
+    let found = detection::infer(&view(&trace), CACHE);
+    let missing = found
+        .answer
+        .expect_err("nobody knows whose answer came when");
+    assert!(
+        missing.reason.contains("several requests under way"),
+        "{missing:?}"
+    );
+    assert!(
+        !found.evidence.figures.contains_key("watched_seconds"),
+        "else a verdict says that it never noticed"
+    );
+}
+
+#[test]
+fn who_ends_with_its_own_caller_has_noticed_nothing() {
+    let service = Service {
+        callers: 1,
+        ..hanging(500 * MS)
+    };
+    let mut trace = of(&service);
+    let (on, off) = service.fault;
+    for record in &mut trace.records {
+        // The callers leave a moment before the calls end.
+        if let Record::Attempt(a) = record
+            && a.proxy == ProxyIndex(0)
+            && a.ended - a.begun > 400 * MS
+            && (on..off).contains(&a.begun)
+        {
+            a.outcome = Outcome::ClientGone;
+            a.ended -= 5 * MS;
+            a.first_byte = None;
+        }
+    }
+    trace.sort();
+    let found = detection::infer(&view(&trace), CACHE);
+    let missing = found.answer.expect_err("it was its callers who left");
+    assert!(missing.reason.contains("callers left"), "{missing:?}");
 }
 
 #[test]
@@ -360,7 +463,7 @@ proptest! {
     /// And where each caller gets its answer only with the reply, it waited.
     #[test]
     fn who_waits_is_said_to_wait(ms in 80_u64..1_500, callers in 1_usize..16, seed in any::<u64>()) {
-        let trace = of(&Service { callers, seed, abandons: false, ..hanging(ms * MS) });
+        let trace = of(&Service { seed, callers, abandons: false, ..hanging(ms * MS) });
         let found = timeout::infer(&view(&trace), CACHE);
         prop_assert!(matches!(found.value(), Some(Waiting::Without { .. })), "{found:?}");
     }

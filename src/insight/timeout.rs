@@ -3,10 +3,11 @@
 //! Timers fire late and never early, so a setting shows as the lower edge of a narrow heap of ages. Ages that are spread wide
 //! come from something else: a user who left, a pool that was recycled.
 
-use super::calls::{Calls, InFlight, Reading};
+use super::calls::Reading;
+use super::early;
 use super::finding::{Evidence, Finding};
 use super::sample::Sample;
-use super::view::{Span, View};
+use super::view::View;
 use super::{MILLISECOND, millis};
 use crate::measure::trace::{Outcome, ProxyIndex, Record};
 use schemars::JsonSchema;
@@ -22,11 +23,14 @@ const NARROW: f64 = 0.15;
 /// ... and in any case so much: timers of busy event loops fire late.
 const SLACK: u64 = 15 * MILLISECOND;
 
+/// How close ages are that follow closely, at least; else a thirty-third.
+const CLOSE: u64 = 5 * MILLISECOND;
+
 /// The proxy may usually be late by one part in so many of an age.
 const SHARE_LATE: u64 = 10;
 
 /// A request that had its reply earlier did not hang.
-const HANG: u64 = 50 * MILLISECOND;
+pub(super) const HANG: u64 = 50 * MILLISECOND;
 
 /// How it gives up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -81,7 +85,7 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Waiting> {
         (closed, Manner::Closes)
     };
     evidence.figure("longest_hang_ms", millis(longest_hang));
-    let went_on = went_on(view, proxy);
+    let went_on = early::answers(view, proxy).len();
     if ages.is_empty() && went_on > 0 {
         evidence.figure("went_on_without", went_on as f64);
         return Finding::unknown(
@@ -164,9 +168,9 @@ fn closed_ages(view: &View<'_>, proxy: ProxyIndex, evidence: &mut Evidence) -> (
 }
 
 /// Requests given up because the service's own caller had left before: not a timeout of this client.
-fn cascades(view: &View<'_>, proxy: ProxyIndex) -> HashMap<usize, u64> {
+pub(super) fn cascades(view: &View<'_>, proxy: ProxyIndex) -> HashMap<usize, u64> {
     let requests = view.api_requests();
-    let calls = Calls::of(view, proxy, Reading::Apart);
+    let calls = view.calls(proxy, Reading::Apart);
     let mut found = HashMap::new();
     for call in &calls.calls {
         let Some(request) = call.api.and_then(|r| requests.get(r)) else {
@@ -179,30 +183,6 @@ fn cascades(view: &View<'_>, proxy: ProxyIndex) -> HashMap<usize, u64> {
         }
     }
     found
-}
-
-/// Calls that were still out well after every request of the service's API that they can have been for had its answer.
-pub(super) fn went_on(view: &View<'_>, proxy: ProxyIndex) -> usize {
-    let requests = view.api_requests();
-    let calls = Calls::of(view, proxy, Reading::Apart);
-    let mut in_flight = InFlight::new(requests);
-    let out = calls.calls.iter().filter(|call| {
-        in_flight.advance(call.start);
-        if !call.affected || call.end - call.start < HANG || in_flight.active().is_empty() {
-            return false;
-        }
-        // A reply is noted after it was sent on: by as much as the proxy is late, its effect may seem to come before it.
-        let about = Span {
-            from: call.end,
-            to: call.end + 1,
-        };
-        let well_before = call.end.saturating_sub(HANG / 4 + view.late(about));
-        in_flight.active().iter().all(|r| {
-            let request = requests[*r].attempt;
-            request.outcome != Outcome::ClientGone && request.ended < well_before
-        })
-    });
-    out.count()
 }
 
 /// Ages of statements at the moment at which the client asked to cancel them.
@@ -238,6 +218,20 @@ fn cancel_ages(view: &View<'_>, proxy: ProxyIndex, evidence: &mut Evidence) -> S
     ages.into_iter().collect()
 }
 
+/// The lower edge of a heap: its first age that others follow closely. What comes before it are requests that the proxy saw late,
+/// and so saw waiting for less than they did. `heap`: in order, not empty.
+fn setting(heap: &[u64]) -> u64 {
+    let close = |age: u64| {
+        let until = age.saturating_add((age / 33).max(CLOSE));
+        heap.partition_point(|v| *v <= until) - heap.partition_point(|v| *v < age)
+    };
+    let followed = heap
+        .iter()
+        .copied()
+        .find(|age| close(*age) * 4 >= heap.len());
+    followed.unwrap_or(heap[0])
+}
+
 /// The lower edges of narrow heaps of ages, the fullest first.
 fn heaps(ages: &Sample) -> Vec<u64> {
     let mut heaps: Vec<(usize, u64)> = Vec::new();
@@ -248,7 +242,7 @@ fn heaps(ages: &Sample) -> Vec<u64> {
         let width = ((edge as f64 * NARROW) as u64).max(SLACK);
         let to = values.partition_point(|v| *v <= edge.saturating_add(width));
         if to - from >= LEAST {
-            heaps.push((to - from, edge));
+            heaps.push((to - from, setting(&values[from..to])));
         }
         from = to;
     }

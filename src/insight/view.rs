@@ -1,6 +1,7 @@
 //! A recording sorted for questions: by proxy, by session, by phase.
 
 use super::finding::Unknown;
+use super::memo::Memo;
 use super::owners;
 use super::sample::Sample;
 use crate::measure::trace::{Attempt, CloseSide, Name, ProxyIndex, Record, Trace};
@@ -110,6 +111,8 @@ pub struct View<'t> {
     pub baseline: Span,
     /// How late the proxy itself was at most, each second, by the second's end: nanoseconds.
     late: Vec<(u64, u64)>,
+    /// By proxy, in the order of the header.
+    memos: Vec<Memo>,
 }
 
 impl<'t> View<'t> {
@@ -141,6 +144,7 @@ impl<'t> View<'t> {
             workers,
             late: late(trace),
             baseline: baseline(trace, topology, &phases, span),
+            memos: vec![Memo::default(); passed.len()],
             trace,
             passed,
             phases,
@@ -151,6 +155,10 @@ impl<'t> View<'t> {
     /// What passed a proxy.
     pub fn passed(&self, proxy: ProxyIndex) -> &Passed<'t> {
         &self.passed[usize::from(proxy.0)]
+    }
+
+    pub(super) fn memo(&self, proxy: ProxyIndex) -> &Memo {
+        &self.memos[usize::from(proxy.0)]
     }
 
     /// Requests of the service's own API, by their first byte.

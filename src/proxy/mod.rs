@@ -34,4 +34,5 @@ mod worker;
 
 pub use event::{Event, EventBus, Missed, Stamped};
 pub use measuring::Measuring;
+pub(crate) use server::seed_of_time;
 pub use server::{ControlError, ProxyInfo, Server, StartError};

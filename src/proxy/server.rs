@@ -484,7 +484,7 @@ fn start_acceptor() -> io::Result<tokio::runtime::Handle> {
 }
 
 /// A seed that differs from run to run; it is printed, so that a run can be repeated.
-fn seed_of_time() -> u64 {
+pub(crate) fn seed_of_time() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since.map_or(1, |d| d.as_nanos() as u64) ^ (u64::from(std::process::id()) << 32)
 }

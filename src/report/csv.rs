@@ -4,7 +4,8 @@ use super::figure::plain;
 use super::{Form, FormError, Suite};
 use crate::verify::verdict::Verdict;
 
-const HEAD: &str = "profile,component,phases,target,measured,samples,severity,verdict,why,field";
+const HEAD: &str =
+    "profile,component,phases,target,measured,samples,severity,verdict,why,field,again";
 
 /// Comma-separated, lines end with CR LF.
 #[derive(Debug)]
@@ -36,6 +37,7 @@ fn whole(suite: &Suite) -> String {
             row.verdict.word(),
             why,
             &row.field,
+            &run.command(),
         ];
         let cells: Vec<String> = cells.into_iter().map(cell).collect();
         text += &cells.join(",");

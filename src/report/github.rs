@@ -55,6 +55,15 @@ fn whole(suite: &Suite) -> String {
             data(&broken.why)
         );
     }
+    if !text.is_empty() {
+        for command in suite.commands() {
+            let _ = writeln!(
+                text,
+                "::notice title=How to run it again::{}",
+                data(&command)
+            );
+        }
+    }
     text
 }
 

@@ -354,8 +354,12 @@ fn again(suite: &Suite) -> Markup {
     html! {
         section #again {
             h2 { "How to run it again" }
-            p { "The same seed gives the same faults to the same requests." }
-            pre tabindex="0" { @for run in &suite.runs { "brownout test " (plain(&run.profile)) " --seed " (run.seed) "\n" } }
+            p { (suite.of_commands()) }
+            pre tabindex="0" { @for command in suite.commands() { (plain(&command)) "\n" } }
+            @if suite.again.is_some() && suite.runs.len() > 1 && suite.runs.iter().all(|run| run.again.is_some()) {
+                p { "One part alone:" }
+                pre tabindex="0" { @for run in &suite.runs { (plain(&run.command())) "\n" } }
+            }
         }
     }
 }

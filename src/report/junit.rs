@@ -15,6 +15,7 @@ impl Form for Junit {
         let mut report = Report::new("brownout");
         for run in &suite.runs {
             let mut cases = TestSuite::new(plain(&run.profile));
+            cases.add_property(("again", plain(&run.command()).as_str()));
             for row in &run.expectations {
                 let phases = if row.phases.is_empty() {
                     String::new()

@@ -68,7 +68,27 @@ fn whole(suite: &Suite) -> String {
     if !reasons.is_empty() {
         text += &format!("\n### What did not pass, and why\n\n{reasons}");
     }
+    let commands = suite.commands();
+    if !commands.is_empty() {
+        let fence = fence(&commands);
+        let _ = writeln!(
+            text,
+            "\n### How to run it again\n\n{}\n\n{fence}sh",
+            cell(&suite.of_commands())
+        );
+        for command in &commands {
+            let _ = writeln!(text, "{}", plain(command));
+        }
+        let _ = writeln!(text, "{fence}");
+    }
     text
+}
+
+/// More backticks than stand in a row in any of them: else one could end the block.
+fn fence(commands: &[String]) -> String {
+    let runs = commands.iter().flat_map(|c| c.split(|c| c != '`'));
+    let longest = runs.map(str::len).max().unwrap_or(0);
+    "`".repeat(longest.max(2) + 1)
 }
 
 /// What would mean something to Markdown or HTML means itself.

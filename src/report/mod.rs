@@ -3,6 +3,7 @@
 //! [`traffic`] counts a recording by second, phase and operation; [`suite`] is the document, versioned and read back by `brownout
 //! report`; each form is a file behind [`Form`]. No form computes anything of the service: what it shows stands in the document.
 
+pub(crate) mod again;
 pub(crate) mod compare;
 pub(crate) mod configuration;
 pub(crate) mod csv;

@@ -1,5 +1,6 @@
 //! The document of a suite: every run with its verdicts, evidence, traffic, and what was left out.
 
+use super::again;
 use crate::verify::document::{Document, Row};
 use crate::verify::verdict::Verdict;
 use crate::verify::written::Severity;
@@ -23,6 +24,10 @@ pub(crate) struct Suite {
     pub(crate) runs: Vec<Document>,
     /// Runs that came to no end, and why.
     pub(crate) errors: Vec<Broken>,
+    /// The command that runs all of it again, as bash and zsh read it. `***` stands for a secret. None where it takes several, or
+    /// in documents of older programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) again: Option<String>,
 }
 
 /// A run that gave no verdict.
@@ -53,7 +58,31 @@ impl Suite {
             result: result.into(),
             runs,
             errors,
+            again: None,
         }
+    }
+
+    /// The commands that run it again: one where one does.
+    pub(crate) fn commands(&self) -> Vec<String> {
+        match &self.again {
+            Some(whole) => vec![whole.clone()],
+            None => self.runs.iter().map(Document::command).collect(),
+        }
+    }
+
+    /// What is to be known of them.
+    pub(crate) fn of_commands(&self) -> String {
+        let mut text = "For bash or zsh, in the folder it was run in. The same seed gives the same faults to the same requests; what \
+                        variables of the environment said is not in it."
+            .to_owned();
+        if self
+            .commands()
+            .iter()
+            .any(|command| again::is_masked(command))
+        {
+            text += " Where *** stands, a secret was left out: put it in again.";
+        }
+        text
     }
 
     /// Every expectation with its run.

@@ -117,6 +117,36 @@ fn junit_is_xml_whatever_the_names_are() {
 }
 
 #[test]
+fn every_form_says_how_to_run_it_again() {
+    let mut suite = fixed();
+    let command = "brownout test 'a <b>.toml' --seed 7 -- sh -c 'echo ```; *x*'".to_owned();
+    (suite.again, suite.runs[0].again) = (Some(command.clone()), Some(command.clone()));
+    let escaped = |text: &str| text.replace('<', "&lt;").replace('>', "&gt;");
+    for (form, shown) in [
+        (&Text as &dyn Form, format!("\n  {command}\n")),
+        (&Markdown, format!("\n````sh\n{command}\n````\n")),
+        (&Csv, format!(",{command}\r\n")),
+        (
+            &Github,
+            format!("::notice title=How to run it again::{command}\n"),
+        ),
+        (&Html, escaped(&command)),
+        (&Junit, escaped(&command).replace('\'', "&apos;")),
+    ] {
+        let text = render(form, &suite);
+        assert!(text.contains(&shown), "{shown}\n{text}");
+    }
+    (suite.again, suite.runs[0].again) = (None, None);
+    assert_eq!(
+        suite.commands(),
+        ["brownout test plain --seed 7"],
+        "of an older program"
+    );
+    suite.runs[0].again = Some("x 'p=***'".into());
+    assert!(suite.of_commands().contains("a secret was left out"));
+}
+
+#[test]
 fn markdown_keeps_its_table_whatever_the_names_are() {
     let text = render(&Markdown, &suite(HOSTILE));
     let rows: Vec<&str> = text.lines().filter(|l| l.starts_with("| ")).collect();
@@ -125,7 +155,16 @@ fn markdown_keeps_its_table_whatever_the_names_are() {
         let bars = row.replace("\\|", "").matches('|').count();
         assert_eq!(bars, 8, "{row}");
     }
+    let (text, commands) = text
+        .split_once("### How to run it again")
+        .expect("the last heading");
     assert!(!text.contains("<script"));
+    let block: Vec<&str> = commands.lines().skip_while(|l| *l != "```sh").collect();
+    assert_eq!(
+        block.len(),
+        3,
+        "what is in a block of code means nothing: {block:?}"
+    );
 }
 
 #[test]
@@ -141,7 +180,7 @@ fn csv_quotes_and_computes_nothing() {
 fn annotations_are_one_a_line_at_their_place() {
     let text = render(&Github, &suite(HOSTILE));
     let lines: Vec<&str> = text.lines().collect();
-    assert_eq!(lines.len(), 4, "{text}");
+    assert_eq!(lines.len(), 5, "{text}");
     assert!(
         lines[0].starts_with("::error file=a%3Ab%2Cc.toml,line=7,col=1,title="),
         "{}",
@@ -163,7 +202,8 @@ fn text_fits_into_eighty_columns() {
         let text = render(&Text, &suite(name));
         for line in text.lines().skip(1) {
             let heading = line.ends_with(')') && !line.starts_with(' ');
-            assert!(heading || line.chars().count() <= 80, "{line}");
+            let command = line.starts_with("  brownout test ");
+            assert!(heading || command || line.chars().count() <= 80, "{line}");
         }
         assert!(!text.contains('\u{1b}'));
     }
@@ -232,7 +272,9 @@ fn fixed() -> Suite {
         }],
     });
     run.configuration = Some(serde_json::from_value(configuration).expect("a configuration"));
+    run.again = Some("brownout test plain.toml --seed 7".into());
     Suite {
+        again: Some("brownout test plain.toml --seed 7 --quick -- uvicorn 'app:app'".into()),
         program: "brownout 0.0.0".into(),
         machine: "a machine, 2 cores".into(),
         ..suite

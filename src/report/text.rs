@@ -60,6 +60,17 @@ fn whole(suite: &Suite) -> String {
             let _ = writeln!(text, "  {line}");
         }
     }
+    let commands = suite.commands();
+    if !commands.is_empty() {
+        let _ = writeln!(text, "\nHow to run it again");
+        for line in wrapped(&suite.of_commands(), WIDTH - 2) {
+            let _ = writeln!(text, "  {line}");
+        }
+        for command in &commands {
+            // A command that was broken into lines could not be copied, so this one line may be longer.
+            let _ = writeln!(text, "\n  {}", plain(command));
+        }
+    }
     text
 }
 

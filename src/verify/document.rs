@@ -11,6 +11,7 @@ use crate::insight::Evidence;
 use crate::insight::all::{Insights, infer};
 use crate::insight::{SECOND, Topology, View};
 use crate::measure::trace::Record;
+use crate::report::again;
 use crate::report::configuration::Configuration;
 use crate::report::traffic::{self, Process, Traffic};
 use schemars::JsonSchema;
@@ -55,6 +56,9 @@ pub(crate) struct Document {
     pub(crate) faults: Vec<FaultTime>,
     /// What is not in the figures, in words.
     pub(crate) omitted: Vec<String>,
+    /// The command that runs it again, alone, as bash and zsh read it. `***` stands for a secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) again: Option<String>,
     #[serde(skip)]
     pub(crate) counts: Option<Counts>,
 }
@@ -194,8 +198,18 @@ impl Document {
             faults: fault_times(&case.view),
             omitted: omitted(&case.view, &ran.lanes, &traffic),
             traffic,
+            again: None,
             counts: Some(counts),
         }
+    }
+
+    /// The command that runs it again. Of older documents as much as they tell.
+    pub(crate) fn command(&self) -> String {
+        let told = self.again.clone();
+        told.unwrap_or_else(|| {
+            let seed = self.seed.to_string();
+            again::command(&["brownout", "test", &self.profile, "--seed", &seed])
+        })
     }
 }
 

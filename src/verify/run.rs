@@ -3,9 +3,11 @@
 use super::expect::Case;
 use super::load::{LaneFigures, Tally, Target, drive};
 use super::plan::{Ends, LONGEST_COUNT, Phase, Test, Whom};
+use super::progress::{self, Now, Passed, Passing, Progress};
 use super::search::Capacity;
 use super::search::step::Due;
-use super::watch::{self, Companion, Watched};
+use super::started::{self, Companion};
+use super::watch::{self, Watched};
 use super::written::Kind;
 use super::{document, guard};
 use crate::config::{Config, Listen};
@@ -24,6 +26,8 @@ use tokio_util::sync::CancellationToken;
 const TURN: Duration = Duration::from_millis(100);
 /// How long faults live beyond their phase, should nobody switch them off.
 const MARGIN: Duration = Duration::from_secs(30);
+/// What people are shown is of so many nanoseconds.
+const SHOWN: u64 = 2_000_000_000;
 /// Requests that all fail before the service counts as unreachable.
 const UNREACHABLE: u64 = 5;
 /// Calls of one step of a search that are kept.
@@ -60,6 +64,8 @@ pub(crate) struct Ran {
     pub(crate) broken: BTreeMap<String, String>,
     /// What was in force.
     pub(crate) configuration: Configuration,
+    /// The last words of the processes that were started for it, should anybody have to know.
+    pub(crate) last_words: Vec<String>,
 }
 
 impl Ran {
@@ -85,12 +91,12 @@ impl Ran {
     }
 }
 
-/// Runs a test. `companion` is started if it does not run yet. `say` tells people how far it is.
+/// Runs a test. `companion` is started if it does not run yet. `progress` tells people how far it is.
 pub(crate) async fn run(
     test: &Test,
     config: Config,
     companion: &mut Companion,
-    say: &(dyn Fn(&str) + Sync),
+    progress: &dyn Progress,
 ) -> Result<Ran, RunError> {
     let config = Config {
         proxies: test.proxies.clone(),
@@ -98,7 +104,7 @@ pub(crate) async fn run(
     };
     let server = Server::start(config).await?;
     let ran = tokio::select! {
-        ran = conduct(test, &server, companion, say) => ran,
+        ran = conduct(test, &server, companion, progress) => ran,
         () = server.keep_time() => Err(RunError::NoRecording),
         _ = tokio::signal::ctrl_c() => {
             server.halt();
@@ -116,11 +122,15 @@ pub(super) struct Stage<'s> {
     pub(super) test: &'s Test,
     pub(super) server: &'s Server,
     pub(super) lanes: BTreeMap<String, Arc<Tally>>,
+    companion: &'s mut Companion,
     watched: Vec<Watched>,
     /// When somebody last looked at them.
     looked: Option<Instant>,
     pub(super) stopped: Option<String>,
-    pub(super) say: &'s (dyn Fn(&str) + Sync),
+    pub(super) progress: &'s dyn Progress,
+    /// The phase that is under way, and when it ends at the latest.
+    phase: (&'s str, Option<Instant>),
+    passing: Passing,
     /// The multiple of its declared rate that open load has; 0: it pauses.
     pub(super) dial: Sender<f64>,
     pub(super) calls: Calls,
@@ -172,12 +182,12 @@ async fn conduct(
     test: &Test,
     server: &Server,
     companion: &mut Companion,
-    say: &(dyn Fn(&str) + Sync),
+    progress: &dyn Progress,
 ) -> Result<Ran, RunError> {
     let mut addresses = BTreeMap::new();
     for proxy in server.proxies() {
         let config = proxy.config;
-        say(&format!(
+        progress.say(&format!(
             "proxy {} {} listening on {} -> {}",
             config.name,
             config.protocol.name(),
@@ -192,10 +202,13 @@ async fn conduct(
         test,
         server,
         lanes: BTreeMap::new(),
+        companion,
         watched: Vec::new(),
         looked: None,
         stopped: None,
-        say,
+        progress,
+        phase: ("", None),
+        passing: Passing::default(),
         dial: Sender::new(1.0),
         calls: Calls::default(),
         began: Server::clock(),
@@ -204,24 +217,27 @@ async fn conduct(
     };
     // Sessions that are open already are not recorded, so recording comes first.
     server.record_in_memory(DEFAULT_LIMIT).await;
-    let begun = companion.begin(test, &addresses).await;
-    begun.map_err(|source| RunError::Watch {
-        name: "service".into(),
-        source,
-    })?;
     let outcome = match stage.watch(&addresses).await {
         Ok(()) => stage.under_load(&addresses).await,
         Err(error) => Err(error),
     };
-    for watched in std::mem::take(&mut stage.watched) {
+    let mut last_words: Vec<String> = stage.companion.last_words().into_iter().collect();
+    for mut watched in std::mem::take(&mut stage.watched) {
+        last_words.extend(watched.started().and_then(|started| started.last_words()));
         watched.end().await;
     }
-    outcome?;
+    if let Err(error) = outcome {
+        for words in &last_words {
+            progress.say(words);
+        }
+        return Err(error);
+    }
     let lanes = stage.lanes.iter().map(|(n, t)| (n.clone(), t.figures()));
     Ok(Ran {
         lanes: lanes.collect(),
         seed: server.seed(),
         configuration: Configuration::of(server),
+        last_words,
         stopped: stage.stopped.take(),
         capacity: stage.capacity.take(),
         broken: std::mem::take(&mut stage.broken),
@@ -229,21 +245,26 @@ async fn conduct(
     })
 }
 
-impl Stage<'_> {
+impl<'s> Stage<'s> {
     async fn watch(&mut self, addresses: &BTreeMap<String, String>) -> Result<(), RunError> {
+        let begun = self.companion.begin(self.test, addresses).await;
+        begun.map_err(|source| RunError::Watch {
+            name: "service".into(),
+            source,
+        })?;
         for watch in &self.test.watches {
             let failed = |source| RunError::Watch {
                 name: watch.name.clone(),
                 source,
             };
-            self.watched
-                .push(Watched::find(watch, addresses).map_err(failed)?);
-            let Whom::Started { ready_within, .. } = &watch.whom else {
-                continue;
-            };
-            watch::upstreams_ready(self.test, *ready_within)
-                .await
-                .map_err(failed)?;
+            let outputs = self.companion.outputs();
+            let found = Watched::find(watch, &self.test.name, addresses, outputs);
+            self.watched.push(found.map_err(failed)?);
+            let started = self.watched.last_mut().and_then(Watched::started);
+            if let (Some(started), Whom::Started { ready_within, .. }) = (started, &watch.whom) {
+                let ready = started::upstreams_ready(started, self.test, *ready_within);
+                ready.await.map_err(failed)?;
+            }
         }
         Ok(())
     }
@@ -251,7 +272,7 @@ impl Stage<'_> {
     async fn under_load(&mut self, addresses: &BTreeMap<String, String>) -> Result<(), RunError> {
         let (stop, mut generators) = (CancellationToken::new(), Vec::new());
         if let Some(first) = self.test.phases.first() {
-            self.begin(&first.name).await;
+            self.begin(first).await;
         }
         for load in &self.test.loads {
             let address = match &load.target {
@@ -285,7 +306,7 @@ impl Stage<'_> {
         let mut looked = false;
         for (number, phase) in self.test.phases.iter().enumerate() {
             if number > 0 {
-                self.begin(&phase.name).await;
+                self.begin(phase).await;
             }
             if phase.kind == Kind::Fault {
                 if !looked && number > 0 {
@@ -309,14 +330,50 @@ impl Stage<'_> {
         self.traffic_passes().await
     }
 
-    async fn begin(&self, name: &str) {
-        (self.say)(&format!("phase {name}"));
+    async fn begin(&mut self, phase: &'s Phase) {
+        self.progress.say(&format!("phase {}", phase.name));
+        let length = match &phase.ends {
+            Ends::After(length) => Some(*length),
+            Ends::Samples(_) => None,
+            Ends::Search(steps) => Some(steps.within),
+        };
+        self.phase = (&phase.name, length.map(|length| Instant::now() + length));
         self.server
             .note(|names, at| Record::Phase {
                 at,
-                phase: names.name(name),
+                phase: names.name(&phase.name),
             })
             .await;
+    }
+
+    /// Tells people how it is now.
+    async fn tell(&mut self) {
+        let stats = self.server.stats(None).await;
+        let totals = stats.proxies.iter().map(|p| {
+            let (ended, outstanding) = (p.total.count, p.total.outstanding);
+            (p.name.clone(), Passed { ended, outstanding })
+        });
+        let asked = self
+            .test
+            .loads
+            .iter()
+            .filter_map(|load| match &load.target {
+                Target::Proxy(name) => Some(name.as_str()),
+                Target::Address(_) => None,
+            });
+        let normal = self.server.faults().is_empty();
+        let (totals, ours) = (totals.collect(), asked.collect());
+        let breakers = self.passing.take(totals, self.test.api(), &ours, normal);
+        let from = Server::clock().saturating_sub(SHOWN);
+        let calls = self.lanes.values().flat_map(|tally| tally.since(from));
+        let calls: Vec<_> = calls.collect();
+        let (name, until) = self.phase;
+        self.progress.now(&Now {
+            phase: name.to_owned(),
+            left: until.map(|until| until.saturating_duration_since(Instant::now())),
+            calls: (!self.lanes.is_empty()).then(|| progress::Calls::of(&calls)),
+            breakers,
+        });
     }
 
     fn faults_on(&self, phase: &Phase) -> Result<(), RunError> {
@@ -362,13 +419,18 @@ impl Stage<'_> {
                 .is_none_or(|at| at.elapsed() >= Duration::from_secs(1))
             {
                 self.looked = Some(Instant::now());
-                watch::note(self.server, &mut self.watched).await;
+                watch::note(self.server, &mut self.watched, self.progress).await;
+                if let Some(how) = self.companion.ended() {
+                    self.progress.say(&how);
+                }
+                self.tell().await;
             }
             self.write_calls().await;
             self.stopped = guard::tripped(&self.test.guards, &self.lanes, Server::clock());
             if let Some(why) = &self.stopped {
                 self.server.halt();
-                (self.say)(&format!("stopped by a guard, faults are off: {why}"));
+                self.progress
+                    .say(&format!("stopped by a guard, faults are off: {why}"));
                 return;
             }
             let left = time.saturating_sub(began.elapsed());

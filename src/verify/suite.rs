@@ -34,6 +34,8 @@ pub(crate) struct Source {
     pub(crate) text: String,
     /// How problems name it.
     pub(crate) origin: String,
+    /// What names it alone on the command line.
+    pub(crate) given: String,
 }
 
 /// The profiles that a name stands for: a file, a folder, the built-in suite `cos` or a part of it, or a profile of the library.
@@ -61,6 +63,7 @@ pub(crate) fn sources(name: &str, config: &Config) -> Result<Vec<Source>, Proble
         name: name.to_owned(),
         text: profile.source.to_string(),
         origin: profile.origin.clone(),
+        given: name.to_owned(),
     }])
 }
 
@@ -69,6 +72,7 @@ fn built_in((name, text): &(&str, &str)) -> Source {
         name: format!("cos/{name}"),
         text: (*text).to_owned(),
         origin: format!("built-in cos/{name}.toml"),
+        given: format!("cos/{name}"),
     }
 }
 
@@ -78,6 +82,7 @@ fn file(path: &Path) -> Result<Source, Problems> {
         name: stem.into_owned(),
         text: read::text(path)?,
         origin: path.display().to_string(),
+        given: path.display().to_string(),
     })
 }
 

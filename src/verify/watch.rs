@@ -1,16 +1,15 @@
-//! Looks at processes, once a second, from /proc, and at containers from their cgroups; and the process that a test starts and ends
-//! itself.
+//! Looks at processes, once a second, from /proc, and at containers from their cgroups.
 
 use super::cgroup;
-use super::plan::{Test, Watch, Whom};
+use super::output::Outputs;
+use super::plan::{Watch, Whom};
+use super::progress::Progress;
+use super::started::Started;
 use crate::proxy::Server;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
-use std::process::Stdio;
-use std::time::{Duration, Instant};
-use tokio::process::{Child, Command};
 
 /// What a look saw.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +26,8 @@ pub(super) struct Watched {
     name: String,
     place: Place,
     gone: bool,
-    child: Option<Child>,
+    /// Where it was started here.
+    started: Option<Started>,
 }
 
 /// Where to look.
@@ -38,24 +38,30 @@ enum Place {
 }
 
 impl Watched {
-    /// Finds or starts it.
-    pub(super) fn find(watch: &Watch, addresses: &BTreeMap<String, String>) -> io::Result<Self> {
-        let (pid, child) = match &watch.whom {
+    /// Finds or starts it. `test`: the name of the test, for what it says.
+    pub(super) fn find(
+        watch: &Watch,
+        test: &str,
+        addresses: &BTreeMap<String, String>,
+        outputs: &mut Outputs,
+    ) -> io::Result<Self> {
+        let (pid, started) = match &watch.whom {
             Whom::Cgroup(folder) => {
                 cgroup::check(folder)?;
                 return Ok(Self {
                     name: watch.name.clone(),
                     place: Place::Cgroup(folder.clone()),
                     gone: false,
-                    child: None,
+                    started: None,
                 });
             }
             Whom::Pid(pid) => (*pid, None),
             Whom::Named(name) => (oldest(name)?, None),
             Whom::Listening(port) => (listening(*port)?, None),
             Whom::Started { command, env, .. } => {
-                let child = start(command, env, addresses)?;
-                (child.id().unwrap_or(0), Some(child))
+                let name = format!("{test}-{}", watch.name);
+                let started = Started::new(&name, command, env, addresses, outputs)?;
+                (started.pid(), Some(started))
             }
         };
         if !fs::exists(format!("/proc/{pid}"))? {
@@ -66,126 +72,21 @@ impl Watched {
             name: watch.name.clone(),
             place: Place::Process(pid),
             gone: false,
-            child,
+            started,
         })
     }
 
-    /// Ends what was started here: SIGTERM, and after five seconds SIGKILL.
-    pub(super) async fn end(mut self) {
-        let Some(child) = &mut self.child else { return };
-        if let Some(pid) = child.id().and_then(|p| i32::try_from(p).ok())
-            && let Some(pid) = rustix::process::Pid::from_raw(pid)
-        {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        }
-        if tokio::time::timeout(Duration::from_secs(5), child.wait())
-            .await
-            .is_err()
-        {
-            let _ = child.kill().await;
-        }
+    /// What was started here.
+    pub(super) const fn started(&mut self) -> Option<&mut Started> {
+        self.started.as_mut()
     }
 
-    /// Whether what was started here has ended by itself.
-    pub(super) fn has_ended(&mut self) -> bool {
-        self.child
-            .as_mut()
-            .is_some_and(|child| !matches!(child.try_wait(), Ok(None)))
-    }
-}
-
-/// The service under test, where it is started here: once the proxies of the first part listen, and ended after the last.
-#[derive(Debug, Default)]
-pub(crate) struct Companion {
-    command: Vec<String>,
-    started: Option<Watched>,
-}
-
-impl Companion {
-    /// Nothing to start where the command is empty.
-    pub(crate) fn new(command: Vec<String>) -> Self {
-        Self {
-            command,
-            started: None,
-        }
-    }
-
-    /// Starts it, the first time, and waits until every upstream accepts connections.
-    pub(super) async fn begin(
-        &mut self,
-        test: &Test,
-        addresses: &BTreeMap<String, String>,
-    ) -> io::Result<()> {
-        if self.command.is_empty() {
-            return Ok(());
-        }
-        if self.started.is_none() {
-            let watch = Watch {
-                name: "service".into(),
-                whom: Whom::Started {
-                    command: self.command.clone(),
-                    env: BTreeMap::new(),
-                    ready_within: READY,
-                },
-            };
-            self.started = Some(Watched::find(&watch, addresses)?);
-        }
-        upstreams_ready(test, READY).await
-    }
-
-    /// Ends it, if it was started.
-    pub(crate) async fn end(&mut self) {
-        if let Some(started) = self.started.take() {
+    /// Ends what was started here.
+    pub(super) async fn end(self) {
+        if let Some(started) = self.started {
             started.end().await;
         }
     }
-}
-
-/// How long the service may take until everything accepts connections.
-const READY: Duration = Duration::from_secs(30);
-
-/// Waits until the upstreams of all proxies accept connections.
-pub(super) async fn upstreams_ready(test: &Test, within: Duration) -> io::Result<()> {
-    for proxy in &test.proxies {
-        let upstream = proxy.upstream.to_string();
-        if !upstream.starts_with("unix:") && !ready(&upstream, within).await {
-            let within = humantime::format_duration(within);
-            let message = format!("{upstream} accepted no connection within {within}");
-            return Err(io::Error::new(io::ErrorKind::TimedOut, message));
-        }
-    }
-    Ok(())
-}
-
-/// Puts addresses of proxies into a value: `{proxy:NAME}`.
-pub(super) fn placed(value: &str, addresses: &BTreeMap<String, String>) -> String {
-    addresses
-        .iter()
-        .fold(value.to_owned(), |value, (name, address)| {
-            value.replace(&format!("{{proxy:{name}}}"), address)
-        })
-}
-
-fn start(
-    command: &[String],
-    env: &BTreeMap<String, String>,
-    addresses: &BTreeMap<String, String>,
-) -> io::Result<Child> {
-    let Some((program, arguments)) = command.split_first() else {
-        return Err(io::Error::from(io::ErrorKind::InvalidInput));
-    };
-    Command::new(program)
-        .args(arguments.iter().map(|a| placed(a, addresses)))
-        .envs(
-            env.iter()
-                .map(|(name, value)| (name, placed(value, addresses))),
-        )
-        .stdin(Stdio::null())
-        // Standard output is for results.
-        .stdout(Stdio::from(io::stderr()))
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|e| io::Error::new(e.kind(), format!("{program} cannot be started: {e}")))
 }
 
 fn oldest(name: &str) -> io::Result<u32> {
@@ -282,29 +183,18 @@ pub(super) fn look(pid: u32) -> io::Result<Look> {
     })
 }
 
-/// Waits until a server accepts connections there.
-pub(super) async fn ready(address: &str, within: Duration) -> bool {
-    let until = Instant::now() + within;
-    while Instant::now() < until {
-        if tokio::net::TcpStream::connect(address).await.is_ok() {
-            return true;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    false
-}
-
-/// Notes a look at each of them.
-pub(super) async fn note(server: &Server, watched: &mut [Watched]) {
+/// Notes a look at each of them, and says which of those that were started here has ended by itself.
+pub(super) async fn note(server: &Server, watched: &mut [Watched], progress: &dyn Progress) {
     use crate::measure::trace::Record;
     for process in watched.iter_mut().filter(|w| !w.gone) {
-        let seen = if process.has_ended() {
-            Err(io::Error::from(io::ErrorKind::NotFound))
-        } else {
-            match &process.place {
-                Place::Process(pid) => look(*pid).map(|look| (*pid, look)),
-                Place::Cgroup(folder) => cgroup::look(folder),
+        let ended = process.started.as_mut().and_then(Started::ended);
+        let seen = match (ended, &process.place) {
+            (Some(how), _) => {
+                progress.say(&how);
+                Err(io::Error::from(io::ErrorKind::NotFound))
             }
+            (None, Place::Process(pid)) => look(*pid).map(|look| (*pid, look)),
+            (None, Place::Cgroup(folder)) => cgroup::look(folder),
         };
         let name = process.name.clone();
         if let Ok((pid, look)) = seen {
@@ -351,14 +241,5 @@ mod tests {
         assert_eq!(listening(port).expect("this one"), std::process::id());
         drop(listener);
         assert!(listening(port).is_err());
-    }
-
-    #[test]
-    fn puts_addresses_into_values() {
-        let addresses = BTreeMap::from([("redis".to_owned(), "127.0.0.1:7".to_owned())]);
-        assert_eq!(
-            placed("redis://{proxy:redis}/0", &addresses),
-            "redis://127.0.0.1:7/0"
-        );
     }
 }

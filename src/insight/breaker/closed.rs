@@ -3,7 +3,7 @@
 use super::super::calls::Call;
 use super::super::demand::Demand;
 use super::super::finding::{Evidence, Finding, Unknown};
-use super::super::{MILLISECOND, timeout};
+use super::super::{MILLISECOND, early};
 use super::{Opening, Question, unknown};
 
 /// The shortest time for which a breaker is taken to stay open: where calls come more seldom, it may have been open between any two.
@@ -25,7 +25,7 @@ impl Closed {
         why: &str,
     ) -> Self {
         let (view, proxy) = (question.view, question.proxy);
-        let hidden = timeout::went_on(view, proxy);
+        let hidden = early::answers(view, proxy).len();
         if hidden > 0 {
             // Such a call looks as if it were under way until its reply comes, and hides that no new ones began.
             let missing = Unknown::new(

@@ -19,7 +19,7 @@ use super::sample::Sample;
 use super::silence::{Cause, Silence, requests, silences};
 use super::view::{Span, View};
 use super::{MILLISECOND, SECOND, seconds};
-use crate::measure::trace::ProxyIndex;
+use crate::measure::trace::{CloseSide, ProxyIndex};
 use closed::{Closed, longest_run, most_in_flight};
 use episode::Episodes;
 use schemars::JsonSchema;
@@ -100,10 +100,9 @@ pub struct Breaker {
 
 /// What is known of the breakers of the clients of one dependency: one for each process, where they can be told apart.
 pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Vec<Breaker> {
-    let joined = Calls::of(view, proxy, Reading::Joined);
-    let apart = Calls::of(view, proxy, Reading::Apart);
-    let demand = Demand::learn(view, &joined);
-    let groups = groups(view, &joined);
+    let joined = view.calls(proxy, Reading::Joined);
+    let apart = view.calls(proxy, Reading::Apart);
+    let groups = groups(view, joined);
     groups
         .into_iter()
         .map(|group| {
@@ -111,9 +110,9 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Vec<Breaker> {
                 view,
                 proxy,
                 group,
-                joined: &joined,
-                apart: &apart,
-                demand: demand.as_ref(),
+                joined,
+                apart,
+                demand: view.demand(proxy),
             };
             question.answer()
         })
@@ -361,7 +360,16 @@ impl Open<'_, '_> {
                 evidence,
             );
         }
-        let both = Interval::new(joined.low.min(apart.low), joined.high.max(apart.high));
+        let unasked = self.unasked(&evidence);
+        let both = Interval::new(
+            joined.low.min(apart.low),
+            joined.high.max(apart.high) + unasked,
+        );
+        if unasked > 0 {
+            evidence.note(format!(
+                "{unasked} connections were closed before anything was asked on them: the client may count them as failures"
+            ));
+        }
         if let Some(longer) = self.longer_before(both.high, &evidence) {
             return Finding::unknown(
                 format!(
@@ -392,6 +400,30 @@ impl Open<'_, '_> {
         let needed = both.low.saturating_sub(self.beyond(breakers, &evidence));
         let each = Interval::new(needed.div_ceil(breakers).max(1), both.high);
         Finding::known(each, evidence)
+    }
+
+    /// Connections among the failures that the client closed before it asked for anything: it may have given up on them.
+    fn unasked(&self, evidence: &Evidence) -> u64 {
+        let question = self.question;
+        let among = Span {
+            from: evidence.first.unwrap_or(0),
+            to: self.first().span.to,
+        };
+        let tries = question.joined.tries();
+        let mut tried: Vec<u64> = tries.iter().map(|t| t.session).collect();
+        tried.sort_unstable();
+        let sessions = question.view.passed(question.proxy).sessions.values();
+        let given_up = sessions.filter(|s| {
+            let by_client = matches!(
+                s.closed,
+                Some((at, CloseSide::Client | CloseSide::ClientReset)) if among.contains(at)
+            );
+            let ours = question.group.process.is_none()
+                || s.pid.is_none()
+                || s.pid == question.group.process;
+            by_client && ours && tried.binary_search(&s.session).is_err()
+        });
+        given_up.count() as u64
     }
 
     /// A run of failures before the one that opened it, of which each was told from the next, and which was longer than that one.
@@ -466,7 +498,14 @@ impl Open<'_, '_> {
         for at in &failures {
             evidence.observe(*at);
         }
-        let opened = self.maybe_earlier(&starts, &failures).unwrap_or(last_start);
+        // ... and another may have begun what is noted just after a failure before it learned of that.
+        let begun = if unordered > 0 {
+            self.lag + self.late
+        } else {
+            0
+        };
+        let opened = self.maybe_earlier(&starts, &failures, begun);
+        let opened = opened.unwrap_or(last_start);
         let follows = |end: u64| success.is_none_or(|s| end > s + unordered || in_turn(s, end));
         let known = |end: u64| {
             end < opened.saturating_sub(self.lag)
@@ -500,8 +539,9 @@ impl Open<'_, '_> {
     }
 
     /// The last call before it may have opened unseen, earlier than in the first silence: too few calls were due meanwhile, or
-    /// those in flight went on. After a failure no new call began for as long as it may stay open. `starts` are in order.
-    fn maybe_earlier(&self, starts: &[u64], failures: &[u64]) -> Option<u64> {
+    /// those in flight went on. After a failure no new call began for as long as it may stay open, but for those that had `begun`
+    /// so short a time after it. `starts` are in order.
+    fn maybe_earlier(&self, starts: &[u64], failures: &[u64], begun: u64) -> Option<u64> {
         let shortest = self.silences.iter().enumerate().map(|(at, silence)| {
             let refused = self.open_time(at, silence).map_or(0, |open| open.low);
             // Seven calls were due in it: that the first came later than after half of them is rare.
@@ -509,9 +549,12 @@ impl Open<'_, '_> {
         });
         let shortest = shortest.min()?;
         failures.iter().find_map(|failure| {
-            let next = starts.partition_point(|start| start <= failure);
-            let idle = starts.get(next)?.saturating_sub(*failure);
-            (idle + self.late + self.lag >= shortest).then(|| starts[next.saturating_sub(1)])
+            let later = starts.partition_point(|start| *start <= failure.saturating_add(begun));
+            let idle = starts.get(later)?.saturating_sub(*failure);
+            let last = starts
+                .partition_point(|start| start <= failure)
+                .checked_sub(1)?;
+            (idle + self.late + self.lag >= shortest).then(|| starts[last])
         })
     }
 

@@ -39,6 +39,46 @@ fn one_caller_shows_the_threshold_exactly() {
     }
 }
 
+/// On a busy machine a client may give up before it has a connection to ask on; a failure to its breaker all the same.
+#[test]
+fn a_connection_that_was_given_up_may_be_a_failure() {
+    let wanted = 5;
+    let service = Service {
+        threshold: Some(wanted - 1),
+        failure: 200 * MS,
+        abandons: true,
+        ..Service::default()
+    };
+    let mut trace = service.run();
+    let (proxy, session) = (CACHE, 1_000);
+    let at = service.fault.0 + 450 * MS;
+    let by = CloseSide::Client;
+    let client = trace.names.intern("127.0.0.1");
+    trace.records.push(Record::Opened {
+        at,
+        proxy,
+        session,
+        client,
+        port: 1,
+    });
+    trace.records.push(Record::Closed {
+        at: at + 10 * MS,
+        proxy,
+        session,
+        by,
+    });
+    trace.sort();
+    let breaker = infer(&View::new(&trace, &Topology::default()), CACHE).remove(0);
+    assert_eq!(threshold(&breaker), Interval::new(wanted - 1, wanted));
+    let notes = &breaker.threshold.evidence.notes;
+    assert!(
+        notes
+            .iter()
+            .any(|n| n.contains("before anything was asked")),
+        "{notes:?}"
+    );
+}
+
 #[test]
 fn the_open_time_is_bounded_from_both_sides() {
     let breaker = seen(&Service::default());

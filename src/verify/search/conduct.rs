@@ -31,7 +31,7 @@ impl Stage<'_> {
                 ladder.end(Ended::Stopped);
                 break;
             }
-            (self.say)(&format!("rate {}", step.line()));
+            self.progress.say(&format!("rate {}", step.line()));
             ladder.take(step.held);
             done.push(step);
         }

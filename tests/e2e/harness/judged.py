@@ -176,7 +176,8 @@ def judge(app, variant, kind, seed, servers, folder, database=0):
     # Of no test that ran to its end there is no document.
     if not isinstance(document, dict):
         raise NotRun(f"exit code {done.returncode}: {done.stderr[-2000:]}")
-    said = [json.loads(line) for line in done.stderr.splitlines() if line.startswith('{"at":')]
+    log = (folder / "service.log").read_text()
+    said = [json.loads(line) for line in log.splitlines() if line.startswith('{"at":')]
     return document, said
 
 
