@@ -1,6 +1,6 @@
 //! `brownout insight`: what a recording says of the service that made it.
 
-pub(super) mod text;
+mod text;
 
 use super::remote::Output;
 use super::{CHECK_FAILED, USAGE};

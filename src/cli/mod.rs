@@ -13,7 +13,6 @@ pub mod exec;
 pub mod fault;
 pub mod halt;
 pub mod insight;
-pub(crate) use insight::text::of_dependency as insight_text;
 pub mod ledger;
 pub mod panics;
 pub mod profile;

@@ -38,6 +38,18 @@ impl Line {
         }
     }
 
+    fn tells_as(&self, other: &Self) -> bool {
+        let Self {
+            nested,
+            said,
+            remedy,
+            samples,
+            ..
+        } = self;
+        (nested, said, remedy, samples)
+            == (&other.nested, &other.said, &other.remedy, &other.samples)
+    }
+
     fn of<T>(subject: &str, found: &Finding<T>, say: impl FnOnce(&T) -> String) -> Self {
         let samples = Some(found.evidence.samples);
         match &found.answer {
@@ -75,12 +87,31 @@ fn seconds(ns: u64) -> f64 {
     ns as f64 / SECOND as f64
 }
 
+fn counted(n: u64, what: &str) -> String {
+    let plural = if n == 1 { "" } else { "s" };
+    format!("{n} {what}{plural}")
+}
+
 fn interval<T: PartialEq + std::fmt::Display>(i: &Interval<T>) -> String {
     if i.low == i.high {
         i.low.to_string()
     } else {
         format!("{} to {}", i.low, i.high)
     }
+}
+
+/// What is not known for one and the same reason, in one line.
+pub fn together(lines: Vec<Line>) -> Vec<Line> {
+    let mut joined: Vec<Line> = Vec::with_capacity(lines.len());
+    for line in lines {
+        match joined.last_mut() {
+            Some(last) if line.remedy.is_some() && last.tells_as(&line) => {
+                last.subject = format!("{}, {}", last.subject, line.subject);
+            }
+            _ => joined.push(line),
+        }
+    }
+    joined
 }
 
 /// What is known of one dependency, each subject a line.
@@ -146,9 +177,9 @@ pub fn of(d: &Dependency) -> Vec<Line> {
     });
     finding(&mut lines, "pool", &d.pool, |p| {
         format!(
-            "{:.1} % of {} connections in use, {} at most",
+            "{:.1} % of {} in use, {} at most",
             p.utilisation * 100.0,
-            p.size,
+            counted(p.size, "connection"),
             p.most_busy
         )
     });
@@ -167,7 +198,13 @@ pub fn of(d: &Dependency) -> Vec<Line> {
 }
 
 fn in_words(r: &Retries) -> String {
-    let mut said = format!("{} attempts a call at most", interval(&r.most_attempts));
+    let most = &r.most_attempts;
+    let attempts = if most.high == 1 {
+        "attempt"
+    } else {
+        "attempts"
+    };
+    let mut said = format!("{} {attempts} a call at most", interval(most));
     if let Some(amplification) = r.amplification {
         let _ = write!(said, "; {amplification:.1} times the usual attempts");
     }
@@ -221,4 +258,34 @@ fn of_breaker(lines: &mut Vec<Line>, breaker: &Breaker) {
             f.p95_ms, f.excess_p95_ms
         )
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(subject: &str, said: &str) -> Line {
+        Line {
+            remedy: Some("more load".into()),
+            ..Line::known(subject, said, Some(0))
+        }
+    }
+
+    #[test]
+    fn one_reason_is_given_once() {
+        let known = Line::known("pool", "1 at most", Some(3));
+        let lines = vec![
+            open("timeout", "too busy"),
+            open("retries", "too busy"),
+            open("contained", "nobody asked"),
+            known.clone(),
+            known.clone(),
+            open("noticed", "too busy"),
+        ];
+        let joined = together(lines);
+        let subjects: Vec<&str> = joined.iter().map(|l| l.subject.as_str()).collect();
+        let wanted = ["timeout, retries", "contained", "pool", "pool", "noticed"];
+        assert_eq!(subjects, wanted);
+        assert_eq!(joined[0].said, "too busy");
+    }
 }

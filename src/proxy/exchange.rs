@@ -38,7 +38,7 @@ pub(crate) struct Finished {
     /// When its first reply byte was seen.
     pub(crate) first_byte: u64,
     /// What a recording knows of it.
-    pub(super) taped: Option<Box<Taped>>,
+    pub(super) taped: Option<Taped>,
 }
 
 impl Finished {
@@ -48,11 +48,10 @@ impl Finished {
         self.sample.client = sent.saturating_sub(self.asked);
         self.sample.first_byte = first.saturating_sub(self.asked);
         shard.completed(proxy, &self.sample);
-        if let Some(taped) = self.taped {
-            let (sample, asked) = (self.sample, self.asked);
-            shard
-                .roll
-                .write(proxy, || taped.answered(&sample, asked, first, sent));
+        let asked = self.asked;
+        let taped = self.taped.take();
+        if let Some(record) = taped.and_then(|t| t.answered(&self.sample, asked, first, sent)) {
+            shard.roll.write(proxy, || record);
         }
     }
 
@@ -75,14 +74,13 @@ impl Finished {
         self.sample.first_byte = self.first_byte.saturating_sub(self.asked);
         self.sample.status = Status::CLOSED;
         shard.completed(proxy, &self.sample);
-        if let Some(taped) = self.taped {
+        if let Some(record) = self.taped.take().and_then(|taped| {
             let Sample {
                 operation, class, ..
             } = self.sample;
-            let asked = self.asked;
-            shard.roll.write(proxy, || {
-                taped.unanswered(operation, class, asked, now, upstream, outcome)
-            });
+            taped.unanswered(operation, class, self.asked, now, upstream, outcome)
+        }) {
+            shard.roll.write(proxy, || record);
         }
     }
 }

@@ -3,17 +3,15 @@
 use super::clock;
 use super::listener::Dispatch;
 use super::shared::{Process, Shared};
+use super::worker::Look;
 use crate::measure::hlog::HlogWriter;
 use crate::measure::ledger::{Canonical, Ledger, Listing, Query};
 use crate::measure::prometheus::Exporter;
 use crate::measure::stats::{Latency, Stats};
-use crate::measure::trace::{Excerpt, Keeping, Record, Recorder, Trace};
+use crate::measure::trace::{Excerpt, Keeping, Raw, Record, Recorder, Trace};
 use crate::measure::{Collector, Meta, ProxyId, Shard};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// A recording of what is recent ends when nobody has asked for it for so long: what was switched on is not forgotten.
-const UNASKED: Duration = Duration::from_secs(600);
 
 /// Totals, windows and what is made of them.
 #[derive(Debug)]
@@ -32,6 +30,8 @@ pub struct Measuring {
     recorder: Option<Recorder>,
     /// When somebody last asked for what was recorded lately.
     asked: Instant,
+    /// A recording of what is recent ends when nobody has asked for it for so long: what was switched on is not forgotten.
+    unasked: Duration,
     /// Until when the lag of the workers has been recorded.
     lag_told: u64,
 }
@@ -50,6 +50,7 @@ impl Measuring {
             ticked: Instant::now(),
             recorder: None,
             asked: Instant::now(),
+            unasked: Duration::MAX,
             lag_told: 0,
         }
     }
@@ -65,10 +66,12 @@ impl Measuring {
 
     /// Ends the recording, with all that was written until now.
     pub(crate) async fn stop_recording(&mut self, dispatch: &Dispatch) -> Option<Trace> {
-        self.collect(dispatch).await;
+        let outstanding = self.gather(dispatch, Look::Outstanding).await;
         self.record_lag(dispatch);
         self.switch_rolls(false, dispatch);
-        self.recorder.take()?.finish(clock::now())
+        let mut recorder = self.recorder.take()?;
+        recorder.take_all(outstanding);
+        recorder.finish(clock::now())
     }
 
     /// What is being recorded.
@@ -81,17 +84,22 @@ impl Measuring {
         self.recorder.as_ref().map(Recorder::keeping)
     }
 
-    /// What was recorded lately, up to now.
+    /// What was recorded lately, up to now, with what is without a reply at this moment.
     pub(crate) async fn recent(&mut self, dispatch: &Dispatch) -> Option<Excerpt> {
         self.recorder.as_ref()?;
         self.asked = Instant::now();
-        self.collect(dispatch).await;
-        self.recorder.as_ref()?.recent()
+        let outstanding = self.gather(dispatch, Look::Outstanding).await;
+        self.recorder.as_mut()?.recent(outstanding)
+    }
+
+    /// A recording of what is recent ends when nobody has asked for it for so long.
+    pub(crate) const fn end_unasked(&mut self, after: Duration) {
+        self.unasked = after;
     }
 
     /// Ends a recording that nobody asks for.
     fn forget(&mut self, dispatch: &Dispatch) {
-        if self.keeping() == Some(Keeping::Recent) && self.asked.elapsed() >= UNASKED {
+        if self.keeping() == Some(Keeping::Recent) && self.asked.elapsed() >= self.unasked {
             tracing::info!("the recording in memory ends: nobody has asked for it");
             self.process.record(false);
             self.switch_rolls(false, dispatch);
@@ -162,15 +170,22 @@ impl Measuring {
 
     /// Takes what the workers measured since the last time.
     pub(crate) async fn collect(&mut self, dispatch: &Dispatch) {
+        self.gather(dispatch, Look::Ended).await;
+    }
+
+    /// As [`Self::collect`]; answers what was looked for beside what ended.
+    async fn gather(&mut self, dispatch: &Dispatch, look: Look) -> Vec<Raw> {
+        let mut outstanding = Vec::new();
         let each = dispatch.workers.iter().zip(&mut self.spares);
         for ((worker, spare), own) in each.zip(&mut self.workers) {
             let Some(empty) = spare.take() else { continue };
-            if let Some(mut full) = worker.collect(empty).await {
+            if let Some(mut full) = worker.collect(empty, look).await {
                 self.collector.absorb_with(&mut full, own);
                 self.ledger.absorb(&mut full.ledger);
                 if let Some(recorder) = &mut self.recorder {
                     recorder.absorb(&mut full.roll);
                 }
+                outstanding.append(&mut full.roll.seen());
                 *spare = Some(full);
             }
         }
@@ -181,6 +196,7 @@ impl Measuring {
         for proxy in &self.proxies {
             self.collector.gauges(proxy.id, proxy.levels.take());
         }
+        outstanding
     }
 
     /// Closes the second.

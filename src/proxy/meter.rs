@@ -375,6 +375,9 @@ impl Meter {
                 self.lost = true;
                 // A tunnel is what both sides agreed on.
                 self.desynced = reason != Lost::Tunnel;
+                if let Some(tape) = &mut self.tape {
+                    tape.lose();
+                }
                 shard.count(shared.id, Counter::TapLost(reason), 1);
                 shared.emit(|| Happening::TapLost {
                     proxy: shared.name.clone(),
@@ -502,7 +505,9 @@ impl Meter {
     #[inline]
     fn finish(&mut self, exchange: u64) -> Option<Finished> {
         let mut finished = self.get(exchange)?.finished();
-        finished.taped = self.tape.as_mut().and_then(|tape| tape.take(exchange));
+        let upstream = finished.sample.upstream;
+        let tape = self.tape.as_mut();
+        finished.taped = tape.and_then(|tape| tape.take(exchange, upstream));
         if exchange == self.base {
             self.pop();
         } else {
@@ -532,6 +537,9 @@ impl Meter {
         }
         let mut finished = self.finish(exchange)?;
         finished.sample.upstream = None;
+        if let Some(taped) = &finished.taped {
+            taped.answered_here();
+        }
         Some(finished)
     }
 
@@ -547,15 +555,15 @@ impl Meter {
             finished.first_byte = now;
             finished.sample.upstream = Some(age);
             finished.sample.reply_bytes = 0;
-            let taped = self.tape.as_mut().and_then(|tape| tape.take(number));
-            let operation = (finished.sample.operation, finished.sample.class);
+            let tape = self.tape.as_mut();
+            let taped = tape.and_then(|tape| tape.take(number, None));
+            let (operation, class) = (finished.sample.operation, finished.sample.class);
             let asked = finished.asked;
             finished.cut(now, outcome, shared.id, shard);
-            if let Some(taped) = taped {
-                let (operation, class) = operation;
-                shard.roll.write(shared.id, || {
-                    taped.unanswered(operation, class, asked, now, None, outcome)
-                });
+            if let Some(record) = taped
+                .and_then(|taped| taped.unanswered(operation, class, asked, now, None, outcome))
+            {
+                shard.roll.write(shared.id, || record);
             }
         }
         if self.busy_since != 0 {

@@ -1,5 +1,6 @@
 //! Workers: one thread and one current-thread runtime each. A session lives and dies on one worker.
 
+use super::clock;
 use super::lag::{self, Lag};
 use super::local::Local;
 use super::session::{self, Arrival};
@@ -19,13 +20,22 @@ enum Command {
     /// A proxy to measure.
     Register(ProxyId, Arc<Meta>),
     /// Give the measurements, and go on with this empty shard.
-    Collect(Shard, oneshot::Sender<Shard>),
+    Collect(Shard, Look, oneshot::Sender<Shard>),
     /// Wake all sessions: something that they look at changed.
     Wake,
     /// Begin, or end, to record.
     Record(bool),
     /// End when the last session has.
     Stop,
+}
+
+/// What is wanted of a recording when measurements are collected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// What ended.
+    Ended,
+    /// And what is without a reply at that moment.
+    Outstanding,
 }
 
 /// A worker, from outside.
@@ -90,9 +100,9 @@ impl Worker {
     }
 
     /// What the worker measured since the last time; it goes on with `empty`. `None`: the worker has ended.
-    pub(crate) async fn collect(&self, empty: Shard) -> Option<Shard> {
+    pub(crate) async fn collect(&self, empty: Shard, look: Look) -> Option<Shard> {
         let (give, take) = oneshot::channel();
-        self.send(Command::Collect(empty, give));
+        self.send(Command::Collect(empty, look, give));
         take.await.ok()
     }
 
@@ -180,8 +190,11 @@ async fn serve(mut commands: mpsc::UnboundedReceiver<Command>) {
             Some(Command::Register(proxy, meta)) => {
                 Local::with(|local| local.shard.register(proxy, meta));
             }
-            Some(Command::Collect(empty, reply)) => {
-                let full = Local::with(|local| std::mem::replace(&mut local.shard, empty));
+            Some(Command::Collect(empty, look, reply)) => {
+                let mut full = Local::with(|local| std::mem::replace(&mut local.shard, empty));
+                if look == Look::Outstanding {
+                    full.roll.look(clock::now());
+                }
                 // Readers wait for their answer for as long as the worker lives.
                 let _ = reply.send(full);
             }

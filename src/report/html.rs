@@ -7,6 +7,7 @@ use super::{Form, FormError, Suite, svg, tables};
 use crate::insight::Dependency;
 use crate::insight::breaker::Opening;
 use crate::insight::view::Span;
+use crate::insight::words;
 use crate::verify::document::{Document, Row};
 use crate::verify::verdict::Verdict;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -78,7 +79,8 @@ fn matrix(suite: &Suite) -> Markup {
             div.scroll tabindex="0" role="region" aria-label="matrix of expectations" {
                 table {
                     thead { tr {
-                        @for name in ["Verdict", "Component", "Target", "Measured", "Samples", "Phase"] { th scope="col" { (name) } }
+                        @for name in ["Verdict", "Component", "Target", "Measured"] { th scope="col" { (name) } }
+                        th.number scope="col" { "Samples" } th scope="col" { "Phase" }
                     } }
                     @for run in &suite.runs {
                         tbody {
@@ -115,9 +117,9 @@ fn reasons(suite: &Suite) -> Markup {
                     h3 { (badge(row)) " " (plain(&row.component)) ": " (plain(&row.target)) }
                     @match &row.verdict {
                         Verdict::Pass => {}
-                        Verdict::Fail { why } | Verdict::Error { why } => { p { (plain(why)) "." } }
+                        Verdict::Fail { why } | Verdict::Error { why } => { p { (sentence(why)) } }
                         Verdict::Inconclusive { reason, remedy } => {
-                            p { (plain(reason)) "." }
+                            p { (sentence(reason)) }
                             p { strong { "To judge it: " } (plain(remedy)) "." }
                         }
                     }
@@ -272,7 +274,10 @@ fn operations(traffic: &Traffic) -> Markup {
         div.scroll tabindex="0" role="region" aria-label=(format!("operations of {}", traffic.proxy)) {
             table {
                 caption { (traffic.proxy) }
-                thead { tr { @for name in ["Operation", "Phase", "n", "Failed", "Touched", "p50", "p95", "p99", "Max"] { th scope="col" { (name) } } } }
+                thead { tr {
+                    @for name in ["Operation", "Phase"] { th scope="col" { (name) } }
+                    @for name in ["n", "Failed", "Touched", "p50", "p95", "p99", "Max"] { th.number scope="col" { (name) } }
+                } }
                 tbody {
                     @for o in &traffic.operations {
                         tr {
@@ -293,7 +298,6 @@ fn operations(traffic: &Traffic) -> Markup {
 }
 
 fn dependency_card(dependency: &Dependency, length: u64) -> Markup {
-    let lines = crate::cli::insight_text(dependency);
     let opened = |b: &&crate::insight::breaker::Breaker| {
         matches!(b.opening.answer, Ok(Opening::Opened { .. }))
     };
@@ -303,7 +307,33 @@ fn dependency_card(dependency: &Dependency, length: u64) -> Markup {
                 (svg::breaker(breaker, length, dependency.affected))
                 (tables::breaker(breaker))
             }
-            pre tabindex="0" { (plain_lines(&lines)) }
+            (said(dependency))
+        }
+    }
+}
+
+/// What is known of a dependency, and what would have to be otherwise where nothing is.
+fn said(dependency: &Dependency) -> Markup {
+    let (proxy, protocol) = (plain(&dependency.proxy), dependency.protocol.name());
+    html! {
+        div.scroll tabindex="0" role="region" aria-label=(format!("what is known of {proxy}")) {
+            table.said {
+                caption { (proxy) " (" (protocol) ")" }
+                thead { tr { th scope="col" { "Subject" } th scope="col" { "What is known" } th.number scope="col" { "n" } } }
+                tbody {
+                    @for line in words::together(words::of(dependency)) {
+                        tr.nested[line.nested].open[line.remedy.is_some()] {
+                            th scope="row" { (plain(&line.subject)) }
+                            td {
+                                @if line.remedy.is_some() { "not known: " }
+                                (plain(&line.said))
+                                @if let Some(remedy) = &line.remedy { "; needed: " (plain(remedy)) }
+                            }
+                            td.number { (line.samples.map_or("-".into(), |n| n.to_string())) }
+                        }
+                    }
+                }
+            }
         }
     }
 }
@@ -334,7 +364,10 @@ fn configuration(of: Option<&Configuration>) -> Markup {
         p { (of.workers) " workers." }
         div.scroll tabindex="0" role="region" aria-label="proxies" {
             table {
-                thead { tr { @for name in ["Proxy", "Protocol", "Listened on", "Upstream", "Pool", "Connects within"] { th scope="col" { (name) } } } }
+                thead { tr {
+                    @for name in ["Proxy", "Protocol", "Listened on", "Upstream"] { th scope="col" { (name) } }
+                    @for name in ["Pool", "Connects within"] { th.number scope="col" { (name) } }
+                } }
                 tbody {
                     @for proxy in &of.proxies {
                         tr {
@@ -364,8 +397,14 @@ fn again(suite: &Suite) -> Markup {
     }
 }
 
-fn plain_lines(text: &str) -> String {
-    text.lines().map(plain).collect::<Vec<_>>().join("\n")
+/// Words as a sentence.
+fn sentence(words: &str) -> String {
+    let words = plain(words);
+    let mut rest = words.chars();
+    let first = rest.next().map(char::to_uppercase);
+    let mut sentence: String = first.into_iter().flatten().chain(rest).collect();
+    sentence.push('.');
+    sentence
 }
 
 /// On one line, as a browser would break it anyway.

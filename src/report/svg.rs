@@ -12,6 +12,16 @@ const WIDTH: f64 = 720.0;
 const LEFT: f64 = 56.0;
 const RIGHT: f64 = 12.0;
 
+/// What a line of text takes, and a character at most, in the font of labels.
+const LINE: f64 = 12.0;
+const CHARACTER: f64 = 5.3;
+
+/// The height of a strip.
+const STRIP: f64 = 6.0;
+
+/// Rows for names of phases that lie close to each other.
+const NAME_ROWS: usize = 3;
+
 /// Where seconds and values lie.
 struct Plane {
     seconds: f64,
@@ -29,13 +39,22 @@ impl Plane {
         self.top + self.height * (1.0 - share.clamp(0.0, 1.0))
     }
 
-    /// The time in which a fault touched something.
+    /// The time in which a fault touched something: behind what is drawn.
     fn shade(&self, felt: Option<Span>) -> Markup {
+        self.felt("fault", self.top, self.height, felt)
+    }
+
+    /// The same as a strip above, where what is drawn would hide it or be taken for it.
+    fn strip(&self, felt: Option<Span>) -> Markup {
+        self.felt("strip", self.top - STRIP, STRIP - 1.0, felt)
+    }
+
+    fn felt(&self, class: &str, top: f64, height: f64, felt: Option<Span>) -> Markup {
         html! {
             @if let Some(felt) = felt {
                 @let from = self.x(felt.from as f64 / SECOND as f64);
                 @let to = self.x(felt.to as f64 / SECOND as f64);
-                rect.fault x=(f(from)) y=(f(self.top)) width=(f((to - from).max(1.0))) height=(f(self.height)) {}
+                rect class=(class) x=(f(from)) y=(f(top)) width=(f((to - from).max(1.0))) height=(f(height)) {}
             }
         }
     }
@@ -45,7 +64,7 @@ impl Plane {
             line.axis x1=(f(LEFT)) y1=(f(self.y(0.0))) x2=(f(WIDTH - RIGHT)) y2=(f(self.y(0.0))) {}
             text.label x=(f(LEFT - 6.0)) y=(f(self.y(0.0))) text-anchor="end" { (least) }
             text.label x=(f(LEFT - 6.0)) y=(f(self.top + 10.0)) text-anchor="end" { (most) }
-            text.label x=(f(LEFT)) y=(f(self.top - 4.0)) { (name) }
+            text.label x=(f(LEFT)) y=(f(self.top - STRIP - 3.0)) { (name) }
         }
     }
 }
@@ -70,12 +89,78 @@ fn path(points: impl Iterator<Item = Option<(f64, f64)>>) -> String {
     out
 }
 
+/// On a small screen it is not made unreadable, but moved.
 fn frame(title: &str, height: f64, content: &Markup) -> Markup {
     html! {
-        svg viewBox=(format!("0 0 {WIDTH} {height}")) role="img" aria-label=(title) {
+        div.scroll.picture tabindex="0" role="region" aria-label=(title) { svg viewBox=(format!("0 0 {WIDTH} {height}")) role="img" aria-label=(title) {
             title { (title) }
             (content)
+        } }
+    }
+}
+
+/// The width of a label, rather too large than too small.
+fn width_of(text: &str) -> f64 {
+    text.chars().count() as f64 * CHARACTER
+}
+
+/// What colours mean, in as many lines as it takes. Returns the lines with it.
+fn legend(entries: &[(String, String)], top: f64) -> (Markup, f64) {
+    let (mut x, mut lines) = (LEFT, 0.0);
+    let mut placed = Vec::with_capacity(entries.len());
+    for (class, text) in entries {
+        if x > LEFT && x + width_of(text) > WIDTH - RIGHT {
+            (x, lines) = (LEFT, lines + 1.0);
         }
+        placed.push((x, top + LINE * (lines + 1.0) - 3.0, class, text));
+        x += width_of(text) + 2.0 * CHARACTER;
+    }
+    let drawn = html! {
+        @for (x, y, class, text) in placed {
+            text class=(format!("label {class}")) x=(f(x)) y=(f(y)) { (text) }
+        }
+    };
+    (drawn, lines + 1.0)
+}
+
+/// A name at a moment: where it is written, and in which row.
+struct Named<'n> {
+    name: &'n str,
+    /// Its moment.
+    at: f64,
+    /// Where it begins, and its row; `None`: there is no room.
+    place: Option<(f64, usize)>,
+}
+
+/// Names at their moments, so that none covers another. Returns how many rows they take as well.
+fn names<'n>(of: impl Iterator<Item = (&'n str, f64)>) -> (Vec<Named<'n>>, usize) {
+    let mut ends = [f64::NEG_INFINITY; NAME_ROWS];
+    let placed: Vec<Named<'n>> = of
+        .map(|(name, at)| {
+            let width = width_of(name);
+            let x = (at + 3.0).min(WIDTH - width).max(0.0);
+            let row = ends.iter().position(|end| *end <= x);
+            if let Some(row) = row {
+                ends[row] = x + width + CHARACTER;
+            }
+            let place = row.map(|row| (x, row));
+            Named { name, at, place }
+        })
+        .collect();
+    let rows = placed
+        .iter()
+        .filter_map(|n| n.place)
+        .map(|(_, row)| row + 1);
+    let rows = rows.max().unwrap_or(0);
+    (placed, rows)
+}
+
+/// Where time begins and ends, below a plane.
+fn ends(plane: &Plane, seconds: f64) -> Markup {
+    let y = f(plane.y(0.0) + LINE);
+    html! {
+        text.label x=(f(LEFT)) y=(y) { "0 s" }
+        text.label x=(f(WIDTH - RIGHT)) y=(y) text-anchor="end" { (format!("{seconds:.0} s")) }
     }
 }
 
@@ -96,15 +181,20 @@ pub(super) fn timeline(traffic: &Traffic, phases: &[(String, Span)], felt: Optio
         .unwrap_or(1)
         .max(2)
         / 2;
-    let rate = Plane {
+    let mut rate = Plane {
         seconds: seconds.len() as f64,
-        top: 34.0,
+        top: 0.0,
         height: 90.0,
     };
+    let begins = phases.iter().map(|(name, span)| {
+        let x = rate.x(span.from as f64 / SECOND as f64);
+        (name.as_str(), x)
+    });
+    let (begins, rows) = names(begins);
+    rate.top = LINE * rows as f64 + 28.0;
     let latency = Plane {
-        seconds: seconds.len() as f64,
-        top: 154.0,
-        height: 90.0,
+        top: rate.top + rate.height + 36.0,
+        ..rate
     };
     let middle = |n: usize| n as f64 + 0.5;
     // Latencies lie far apart: a logarithm shows all of them.
@@ -121,11 +211,10 @@ pub(super) fn timeline(traffic: &Traffic, phases: &[(String, Span)], felt: Optio
         )
     };
     let content = html! {
-        (rate.shade(felt)) (latency.shade(felt))
-        @for (name, span) in phases {
-            @let x = rate.x(span.from as f64 / SECOND as f64);
-            line.phase x1=(f(x)) y1="14" x2=(f(x)) y2=(f(latency.y(0.0))) {}
-            text.label x=(f(x + 3.0)) y="12" { (name) }
+        (rate.shade(felt)) (rate.strip(felt)) (latency.shade(felt)) (latency.strip(felt))
+        @for Named { name, at, place } in &begins {
+            line.phase x1=(f(*at)) y1=(f(LINE * place.map_or(rows, |(_, row)| row) as f64 + 2.0)) x2=(f(*at)) y2=(f(latency.y(0.0))) {}
+            @if let Some((x, row)) = place { text.label x=(f(*x)) y=(f(LINE * (*row as f64 + 1.0) - 2.0)) { (name) } }
         }
         (rate.axis("requests a second; red: failed; shaded: the fault was felt", "0", &most.to_string()))
         @for (n, second) in seconds.iter().enumerate() {
@@ -138,7 +227,8 @@ pub(super) fn timeline(traffic: &Traffic, phases: &[(String, Span)], felt: Optio
                 rect.bad x=(f(rate.x(n as f64))) y=(f(rate.y(bad))) width=(f(width)) height=(f((rate.height * bad).max(1.0))) {}
             }
         }
-        (latency.axis("latency (log scale): p50, p95, and the largest as dots", &figure::duration(fastest), &figure::duration(slowest)))
+        (latency.axis("", &figure::duration(fastest), &figure::duration(slowest)))
+        (lines_of_latency(latency.top - LINE - STRIP))
         path.p50 d=(line(|s| s.p50_us)) {}
         path.p95 d=(line(|s| s.p95_us)) {}
         @for (n, second) in seconds.iter().enumerate() {
@@ -146,9 +236,22 @@ pub(super) fn timeline(traffic: &Traffic, phases: &[(String, Span)], felt: Optio
                 circle.max cx=(f(latency.x(middle(n)))) cy=(f(latency.y(log(us)))) r="1.8" {}
             }
         }
-        text.label x=(f(WIDTH - RIGHT)) y=(f(latency.y(0.0) + 14.0)) text-anchor="end" { (seconds.len()) " s" }
+        (ends(&latency, latency.seconds))
     };
-    frame(&format!("{} by second", traffic.proxy), 262.0, &content)
+    let height = latency.y(0.0) + LINE + 4.0;
+    frame(&format!("{} by second", traffic.proxy), height, &content)
+}
+
+/// Which line is which.
+fn lines_of_latency(top: f64) -> Markup {
+    let entries = [
+        ("", "latency (log scale):"),
+        ("is-p50", "p50"),
+        ("is-p95", "p95"),
+        ("is-max", "\u{2022} largest"),
+    ];
+    let entries = entries.map(|(class, text)| (class.to_owned(), text.to_owned()));
+    legend(&entries, top).0
 }
 
 /// How many answers took how long in each second.
@@ -167,12 +270,13 @@ pub(super) fn heat(traffic: &Traffic, felt: Option<Span>) -> Markup {
         .unwrap_or(1);
     let plane = Plane {
         seconds: traffic.seconds.len() as f64,
-        top: 14.0,
+        top: 24.0,
         height: rows * 12.0,
     };
     let width = (plane.x(1.0) - plane.x(0.0)).max(1.0);
     let content = html! {
-        (plane.shade(felt))
+        text.label x=(f(LEFT)) y="10" { "answers by second and latency, the stronger the more; strip: the fault was felt" }
+        (plane.strip(felt))
         @for (n, second) in traffic.seconds.iter().enumerate() {
             @for (bucket, count) in &second.buckets {
                 // What is rare is to be seen as well.
@@ -186,28 +290,20 @@ pub(super) fn heat(traffic: &Traffic, felt: Option<Span>) -> Markup {
             text.label x=(f(LEFT - 6.0)) y=(f(plane.top + f64::from(high - bucket) * 12.0 + 10.0)) text-anchor="end" { (figure::duration(1 << bucket)) }
         }
     };
+    let content = html! { (content) (ends(&plane, plane.seconds)) };
     frame(
         &format!("latencies of {} by second", traffic.proxy),
-        plane.top + plane.height + 6.0,
+        plane.top + plane.height + LINE + 4.0,
         &content,
     )
 }
 
 /// Latency by percentile, a line a phase.
 pub(super) fn spectrum(phases: &[(String, Histogram<u64>)]) -> Markup {
-    let slowest = phases
-        .iter()
-        .map(|(_, h)| h.max())
-        .max()
-        .unwrap_or(1)
-        .max(2);
-    let fastest = phases
-        .iter()
-        .map(|(_, h)| h.min())
-        .min()
-        .unwrap_or(1)
-        .max(2)
-        / 2;
+    // Of nothing there is no least.
+    let some = || phases.iter().filter(|(_, h)| !h.is_empty());
+    let slowest = some().map(|(_, h)| h.max()).max().unwrap_or(1).max(2);
+    let fastest = some().map(|(_, h)| h.min()).min().unwrap_or(1).max(2) / 2;
     // One nine more is one step to the right.
     let marks = [
         (0.0, "0"),
@@ -217,9 +313,19 @@ pub(super) fn spectrum(phases: &[(String, Histogram<u64>)]) -> Markup {
         (0.999, "p99.9"),
     ];
     let nines = |q: f64| -(1.0 - q).log10();
+    let entries = phases.iter().enumerate().map(|(n, (name, histogram))| {
+        let count = histogram.len();
+        let class = if count == 0 {
+            String::new()
+        } else {
+            format!("line{}", n % 5)
+        };
+        (class, format!("{name} (n {count})"))
+    });
+    let (entries, lines) = legend(&entries.collect::<Vec<_>>(), 0.0);
     let plane = Plane {
         seconds: 3.4,
-        top: 24.0,
+        top: LINE * lines + 24.0,
         height: 150.0,
     };
     let height = |us: u64| {
@@ -236,29 +342,30 @@ pub(super) fn spectrum(phases: &[(String, Histogram<u64>)]) -> Markup {
         }))
     };
     let content = html! {
-        (plane.axis("latency (log scale) by percentile", &figure::duration(fastest), &figure::duration(slowest)))
+        (entries)
+        (plane.axis("latency (log scale) by percentile; dots: the largest", &figure::duration(fastest), &figure::duration(slowest)))
         @for (q, name) in marks {
             line.phase x1=(f(plane.x(nines(q)))) y1=(f(plane.top)) x2=(f(plane.x(nines(q)))) y2=(f(plane.y(0.0))) {}
             text.label x=(f(plane.x(nines(q)))) y=(f(plane.y(0.0) + 14.0)) text-anchor="middle" { (name) }
         }
-        @for (n, (name, histogram)) in phases.iter().enumerate() {
-            path class=(format!("line line{}", n % 5)) d=(line(histogram)) {}
+        @for (n, (_, histogram)) in phases.iter().enumerate() {
             @if !histogram.is_empty() {
+                path class=(format!("line line{}", n % 5)) d=(line(histogram)) {}
                 // Where one sample in all lies: the largest.
                 circle.max cx=(f(plane.x(nines(1.0 - 1.0 / histogram.len() as f64).clamp(0.0, 3.4)))) cy=(f(plane.y(height(histogram.max())))) r="2.5" {}
             }
-            text class=(format!("label line{}", n % 5)) x=(f(LEFT + 90.0 * n as f64)) y="10" { (name) " (n " (histogram.len()) ")" }
         }
     };
-    frame("latency by percentile and phase", 196.0, &content)
+    let height = plane.y(0.0) + LINE + 10.0;
+    frame("latency by percentile and phase", height, &content)
 }
 
 /// The states of a breaker over time.
 pub(super) fn breaker(breaker: &Breaker, length: u64, felt: Option<Span>) -> Markup {
     let plane = Plane {
         seconds: length as f64 / SECOND as f64,
-        top: 16.0,
-        height: 26.0,
+        top: 26.0,
+        height: 22.0,
     };
     let at = |ns: u64| plane.x(ns as f64 / SECOND as f64);
     let end = at(length);
@@ -268,12 +375,16 @@ pub(super) fn breaker(breaker: &Breaker, length: u64, felt: Option<Span>) -> Mar
             @let (from, to) = (at(episode.tripped_to), episode.probed.map_or(end, at));
             rect.open x=(f(from)) y=(f(plane.top)) width=(f((to - from).max(1.0))) height=(f(plane.height)) {}
         }
-        (plane.shade(felt))
-        text.label x=(f(LEFT)) y="10" { "light: closed; dark: open; behind it: the fault is felt" }
+        (plane.strip(felt))
+        (legend(&[
+            ("is-closed".into(), "\u{25a0} closed".into()), ("is-open".into(), "\u{25a0} open".into()),
+            (String::new(), "strip: the fault was felt".into()),
+        ], 0.0).0)
+        (ends(&plane, plane.seconds))
     };
     frame(
         &format!("breaker before {}", breaker.dependency),
-        48.0,
+        plane.y(0.0) + LINE + 4.0,
         &content,
     )
 }
@@ -295,7 +406,7 @@ pub(super) fn process(process: &Process, length: u64) -> Markup {
         .fold(1.0, f64::max);
     let memory = Plane {
         seconds,
-        top: 18.0,
+        top: 20.0,
         height: 60.0,
     };
     let cpu = Plane {
@@ -307,9 +418,10 @@ pub(super) fn process(process: &Process, length: u64) -> Markup {
         (memory.axis("memory", "0", &figure::megabytes(most)))
         path.p95 d=(path(process.looks.iter().map(|l| Some((memory.x(l.at as f64 / SECOND as f64), memory.y(l.memory as f64 / most as f64)))))) {}
         (cpu.axis("processor time, share of one core", "0", &format!("{:.0} %", busiest * 100.0)))
+        (ends(&cpu, seconds))
         path.p50 d=(path(process.looks.iter().map(|l| l.cpu.map(|share| (cpu.x(l.at as f64 / SECOND as f64), cpu.y(share / busiest)))))) {}
     };
-    frame(&format!("what {} took", process.name), 172.0, &content)
+    frame(&format!("what {} took", process.name), 180.0, &content)
 }
 
 /// The latencies of each phase: all operations together, as histograms, which can be added.

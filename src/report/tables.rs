@@ -21,7 +21,7 @@ pub(super) fn details<S: AsRef<str>>(name: &str, head: &[S], rows: Vec<Vec<Strin
             summary { "The same as a table (" (name) ")" }
             div.scroll tabindex="0" role="region" aria-label=(name) {
                 table {
-                    thead { tr { @for cell in head { th scope="col" { (cell.as_ref()) } } } }
+                    thead { tr { @for cell in head { th.number scope="col" { (cell.as_ref()) } } } }
                     tbody { @for row in rows { tr { @for cell in row { td.number { (cell) } } } } }
                 }
             }

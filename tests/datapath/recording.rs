@@ -2,14 +2,15 @@
 
 use crate::faults_postgres::Client;
 use crate::harness::Proxied;
-use crate::peers::{expect, read_to_end};
+use crate::peers::{LIMIT, expect, read_to_end};
 use crate::scripted::command;
-use crate::support::{Postgres, Redis};
-use brownout::measure::trace::{Attempt, CloseSide, Outcome, Record, Trace};
+use crate::support::{Postgres, Redis, eventually};
+use brownout::measure::trace::{Attempt, CloseSide, Keeping, Outcome, Record, Trace};
 use brownout::protocol::{Protocol, Transaction};
 use serde_json::json;
 use std::io::Write;
 use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
 /// Records in memory, without a bound that is reached.
 fn begin(proxied: &Proxied) {
@@ -101,7 +102,7 @@ fn a_request_that_comes_in_pieces_has_the_fingerprint_of_the_whole() {
     expect(&client, b"$-1\r\n");
     for byte in command(&["GET", "some-key"]).bytes() {
         client.write_all(&[byte]).unwrap();
-        std::thread::sleep(std::time::Duration::from_millis(1));
+        std::thread::sleep(Duration::from_millis(1));
     }
     expect(&client, b"$-1\r\n");
     drop(client);
@@ -129,7 +130,7 @@ fn whose_doing_an_end_is_is_recorded() {
     proxied.fault(json!({ "name": "hang", "action": "stall", "match": { "operation": "GET" } }));
     let mut client = proxied.connect();
     ask(&mut client, &["GET", "k"]);
-    std::thread::sleep(std::time::Duration::from_millis(60));
+    std::thread::sleep(Duration::from_millis(60));
     drop(client);
     proxied.wait_until_idle();
     proxied.server.remove_fault("hang").unwrap();
@@ -137,7 +138,7 @@ fn whose_doing_an_end_is_is_recorded() {
     proxied.fault(json!({ "name": "lost", "action": "lose_reply", "then": "stall", "match": { "operation": "INCR" } }));
     let mut client = proxied.connect();
     ask(&mut client, &["INCR", "n"]);
-    std::thread::sleep(std::time::Duration::from_millis(60));
+    std::thread::sleep(Duration::from_millis(60));
     drop(client);
     let trace = end(&proxied);
     let gets = attempts(&trace, "GET");
@@ -249,7 +250,7 @@ fn the_process_that_has_a_connection_is_recorded() {
         .spawn()
         .unwrap();
     // Looked for every 50 ms, and among all processes every half second.
-    std::thread::sleep(std::time::Duration::from_secs(2));
+    std::thread::sleep(Duration::from_secs(2));
     child.kill().unwrap();
     child.wait().unwrap();
     drop(ours);
@@ -269,7 +270,7 @@ fn how_late_the_workers_were_is_recorded() {
     ask(&mut client, &["GET", "k"]);
     expect(&client, b"$-1\r\n");
     // A worker looks for it 50 times a second.
-    std::thread::sleep(std::time::Duration::from_millis(500));
+    std::thread::sleep(Duration::from_millis(500));
     drop(client);
     let trace = end(&proxied);
     let told = trace
@@ -311,4 +312,132 @@ fn sessions_from_before_are_not_recorded_and_nothing_is_without_a_recording() {
     assert!(attempts(&trace, "GET").is_empty());
     let none = proxied.block_on(proxied.server.stop_recording());
     assert!(none.is_none());
+}
+
+/// What was recorded lately of an operation, and of what is without a reply now.
+fn lately(proxied: &Proxied, operation: &str) -> Vec<(Attempt, Option<String>)> {
+    let excerpt = proxied.block_on(proxied.server.recent());
+    let trace = excerpt.expect("it is recorded").into_part().trace;
+    let all = attempts(&trace, operation).into_iter();
+    let named = all.map(|a| (*a, a.fault.map(|f| trace.names.get(f).to_owned())));
+    named.collect()
+}
+
+const HOURS: Duration = Duration::from_secs(36_000);
+
+#[test]
+fn what_hangs_is_seen_while_it_does_and_recorded_once() {
+    let redis = Redis::start();
+    let proxied = Proxied::to(Protocol::Redis, redis.address());
+    assert!(proxied.block_on(proxied.server.record_recent(HOURS)));
+    proxied.fault(json!({ "name": "hang", "action": "stall", "match": { "operation": "GET" } }));
+    let mut client = proxied.connect();
+    ask(&mut client, &["GET", "k"]);
+    let first = eventually("the hang", LIMIT, || lately(&proxied, "GET").pop());
+    let (attempt, fault) = first;
+    assert_eq!(attempt.outcome, Outcome::Outstanding);
+    assert_eq!(fault.as_deref(), Some("hang"));
+    std::thread::sleep(Duration::from_millis(100));
+    let (later, _) = lately(&proxied, "GET").pop().expect("it hangs");
+    assert!(
+        later.latency() >= attempt.latency() + 90_000_000,
+        "{later:?}"
+    );
+    assert_eq!(later.begun, attempt.begun);
+    assert_eq!(later.fingerprint, attempt.fingerprint);
+    proxied.server.remove_fault("hang").unwrap();
+    expect(&client, b"$-1\r\n");
+    let outcomes: Vec<Outcome> = eventually("its reply", LIMIT, || {
+        let all = lately(&proxied, "GET");
+        let all: Vec<Outcome> = all.into_iter().map(|(a, _)| a.outcome).collect();
+        (all != [Outcome::Outstanding]).then_some(all)
+    });
+    assert_eq!(outcomes, [Outcome::Ok]);
+}
+
+#[test]
+fn what_is_without_a_reply_at_the_end_is_recorded_as_such() {
+    let redis = Redis::start();
+    let proxied = Proxied::to(Protocol::Redis, redis.address());
+    begin(&proxied);
+    // The server did it; the client does not know.
+    proxied.fault(json!({ "name": "lost", "action": "lose_reply", "then": "stall", "match": { "operation": "INCR" } }));
+    let mut lost = proxied.connect();
+    ask(&mut lost, &["INCR", "n"]);
+    // Its reply is there, and held.
+    proxied.fault(json!({ "name": "late", "action": "latency", "delay": "1m", "on": "reply", "match": { "operation": "GET" } }));
+    let mut late = proxied.connect();
+    ask(&mut late, &["GET", "k"]);
+    // The server itself lets it wait.
+    let mut waits = proxied.connect();
+    ask(&mut waits, &["BLPOP", "none", "0"]);
+    // Answered here, in a minute.
+    proxied.fault(json!({ "name": "no", "action": "error", "code": "ERR", "message": "no", "match": { "operation": "HGET" } }));
+    proxied.fault(json!({ "name": "slow", "action": "latency", "delay": "1m", "match": { "operation": "HGET" } }));
+    let mut held = proxied.connect();
+    ask(&mut held, &["HGET", "k", "f"]);
+    eventually("all four to be under way", LIMIT, || {
+        let hit = ["lost", "late", "no"].map(|fault| proxied.listed(fault).injected);
+        let asked = proxied
+            .figures()
+            .operations
+            .iter()
+            .any(|o| o.operation == "BLPOP");
+        (hit == [1, 1, 1] && asked).then_some(())
+    });
+    // ... and the replies to be there.
+    std::thread::sleep(Duration::from_millis(300));
+    let trace = proxied
+        .block_on(proxied.server.stop_recording())
+        .expect("it was kept in memory");
+    for (operation, fault, answered) in [
+        ("INCR", Some("lost"), true),
+        ("GET", Some("late"), true),
+        ("BLPOP", None, false),
+        ("HGET", Some("no"), false),
+    ] {
+        let found = attempts(&trace, operation);
+        let [attempt] = found[..] else {
+            panic!("{operation}: {found:?}");
+        };
+        assert_eq!(attempt.outcome, Outcome::Outstanding, "{attempt:?}");
+        assert_eq!(attempt.fault.map(|f| trace.names.get(f)), fault);
+        assert_eq!(attempt.upstream.is_some(), answered, "{attempt:?}");
+        assert!(attempt.latency() >= 200_000_000, "{attempt:?}");
+    }
+}
+
+#[test]
+fn a_recording_that_nobody_asks_for_ends() {
+    let redis = Redis::start();
+    let proxied = Proxied::to(Protocol::Redis, redis.address());
+    let unasked = Duration::from_secs(3);
+    let keeping = || proxied.block_on(proxied.server.keeping());
+    assert!(proxied.block_on(proxied.server.record_recent(unasked)));
+    assert!(!proxied.block_on(proxied.server.record_recent(unasked)));
+    let begun = Instant::now();
+    while begun.elapsed() < 2 * unasked {
+        assert!(proxied.block_on(proxied.server.recent()).is_some());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    // Looking whether there is one is not asking.
+    eventually("its end", LIMIT, || keeping().is_none().then_some(()));
+    assert!(proxied.block_on(proxied.server.recent()).is_none());
+    assert!(proxied.block_on(proxied.server.record_recent(unasked)));
+    assert_eq!(keeping(), Some(Keeping::Recent));
+}
+
+#[test]
+fn a_recording_that_is_kept_does_not_end_by_itself() {
+    let redis = Redis::start();
+    let proxied = Proxied::to(Protocol::Redis, redis.address());
+    assert!(proxied.block_on(proxied.server.record_recent(Duration::ZERO)));
+    eventually("its end", LIMIT, || {
+        let keeping = proxied.block_on(proxied.server.keeping());
+        keeping.is_none().then_some(())
+    });
+    begin(&proxied);
+    std::thread::sleep(Duration::from_millis(2_500));
+    let keeping = proxied.block_on(proxied.server.keeping());
+    assert_eq!(keeping, Some(Keeping::Memory));
 }

@@ -301,6 +301,46 @@ def test_insights_are_shown_as_they_arise(browser, disturbed):
     assert page.refused == []
 
 
+def test_insights_are_not_asked_for_again_before_they_are_there(browser, disturbed):
+    page = browser.page()
+    page.open(f"http://{disturbed.admin}/")
+    page.wait("figures", "document.querySelectorAll('#proxies .proxy').length === 3")
+    # From here on no answer comes.
+    page.js(
+        "window.asked = 0; window.turns = 0; const real = window.fetch; window.fetch = (url, options) => {"
+        " if (url.startsWith('/v1/stats')) window.turns += 1;"
+        " if (!url.startsWith('/v1/insights')) return real(url, options);"
+        " window.asked += 1; return new Promise((given) => { window.give = () => given(real(url, options)); }); }; 1"
+    )
+    page.wait("the first question", "window.asked === 1")
+    page.wait("turns without another", "window.turns >= 6", limit=60)
+    assert page.js("window.asked") == 1
+    page.js("window.give(); 1")
+    page.wait("the next one", "window.asked === 2", limit=60)
+    blameless(page, disturbed.admin)
+
+
+def test_which_proxy_is_the_services_own_api_is_chosen(browser, redis_server, web_server):
+    process = Brownout([("redis", "redis", redis_server), ("http", "web", web_server), ("http", "other", web_server)])
+    page = browser.page()
+    try:
+        assert process.request("POST", "/v1/recording")[0] == 201
+        page.open(f"http://{process.admin}/")
+        known = "[...document.querySelectorAll('#insights .proxy')].map((e) => e.dataset.key).sort().join()"
+        page.wait("all three", f"{known} === 'other,redis,web'")
+        assert page.js("[...document.getElementById('api').options].map((o) => o.text)") == ["not said", "other", "web"]
+        pictures(page)
+        page.js("document.getElementById('api').value = 'web'; document.getElementById('api').onchange(); 1")
+        page.wait("the others", f"{known} === 'other,redis'", limit=60)
+        # It stays chosen while figures come.
+        time.sleep(2.5)
+        assert page.js("document.getElementById('api').value") == "web"
+        blameless(page, process.admin)
+        assert page.refused == []
+    finally:
+        process.stop()
+
+
 def test_who_may_watch(guarded):
     reader = {"Authorization": f"Bearer {READER}"}
     status, text = guarded.request("GET", "/v1/insights", headers=reader)

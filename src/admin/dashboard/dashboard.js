@@ -212,6 +212,7 @@ const draw = once(showEvents, 300);
 // --- words for figures -----------------------------------------------------------------------------------------------
 
 const number = (n) => n.toLocaleString("en").replaceAll(",", "\u202f");
+const counted = (n, what) => `${number(n)} ${what}${n === 1 ? "" : "s"}`;
 const rate = (r) => (r >= 100 || r === 0 ? number(Math.round(r)) : r.toFixed(1));
 
 function time(us) {
@@ -271,7 +272,7 @@ function said(kind, words) {
 
 function show() {
   const { halted, faults } = state.faults;
-  const many = faults.length === 1 ? "1 fault is on" : `${faults.length} faults are on`;
+  const many = `${counted(faults.length, "fault")} ${faults.length === 1 ? "is" : "are"} on`;
   if (halted) said("halted", "Halted: nothing can be switched on");
   else if (faults.length) said("on", many);
   else said("", "No fault is on");
@@ -279,6 +280,7 @@ function show() {
   $("halt").disabled = halted;
   showFaults(faults);
   showProxies(state.stats.proxies);
+  showApis(state.stats.proxies);
   showProfiles();
 }
 
@@ -316,7 +318,7 @@ function showProxies(proxies) {
     const over = ["mean", "p95", "p99"].filter((name) => slo[name] && slo[name].met === false);
     const kept = over.length ? `; limit of ${over.join(", ")} not kept` : "";
     text(box.querySelector(".about"),
-      `${p.protocol}, ${number(sessions.open)} sessions open, ${number(sessions.busy)} busy, ${number(p.total.outstanding)} requests under way${kept}`);
+      `${p.protocol}, ${counted(sessions.open, "session")} open, ${number(sessions.busy)} busy, ${counted(p.total.outstanding, "request")} under way${kept}`);
     const rows = [{ operation: "total", class: "", ...p.total }, ...p.operations.filter((o) => o.count || o.outstanding)
       .sort((a, b) => b.count - a.count || (a.operation < b.operation ? -1 : 1))];
     keyed(box.querySelector("tbody"), rows, (o) => `${o.class} ${o.operation}`, () => element("tr"), (row, o) => {
@@ -353,7 +355,8 @@ async function lookAtInsights() {
   if (reading) return;
   reading = true;
   try {
-    showInsights(await api("GET", "/v1/insights"));
+    const own = $("api").value;
+    showInsights(await api("GET", `/v1/insights${own && `?api=${encodeURIComponent(own)}`}`));
   } catch (error) {
     // A turn says what is wrong with the connection or the token.
     if (!(error instanceof Locked || error instanceof TypeError)) text($("watching"), `not known: ${error.message}`);
@@ -361,21 +364,46 @@ async function lookAtInsights() {
   reading = false;
 }
 
+// Where several proxies could be the service's own API, its users say which one is.
+function showApis(proxies) {
+  const names = proxies.filter((p) => p.protocol === "http").map((p) => p.name);
+  const choice = $("api");
+  const known = [...choice.options].slice(1).map((o) => o.value);
+  if (names.join("\n") !== known.join("\n")) {
+    const chosen = choice.value;
+    choice.replaceChildren(choice.options[0], ...names.map((name) => element("option", name, { value: name })));
+    choice.value = names.includes(chosen) ? chosen : "";
+  }
+  $("apis").hidden = names.length < 2;
+}
+
+// What is not known for one and the same reason is one line.
+function together(lines) {
+  const joined = [];
+  for (const line of lines) {
+    const last = joined.at(-1);
+    const same = last && line.remedy && ["said", "remedy", "nested", "samples"].every((key) => last[key] === line[key]);
+    if (same) last.subject += `, ${line.subject}`;
+    else joined.push({ ...line });
+  }
+  return joined;
+}
+
 function showInsights(all) {
   const on = all.recording !== "off";
   $("watch").hidden = all.recording === "file";
   text($("watch"), on ? "Stop watching" : "Watch");
   $("watch").dataset.on = on;
-  const unseen = all.unseen_sessions ? `; ${number(all.unseen_sessions)} connections were open before, and are not seen` : "";
+  const unseen = all.unseen_sessions ? `; ${counted(all.unseen_sessions, "connection")} open from before, not seen` : "";
   const of = { memory: "recorded in memory", file: "recorded to a file" }[all.recording];
   text($("watching"), on
-    ? `${left(all.length_ms)} ${of}, ${number(all.records)} records${all.cut ? "; earlier ones are not read" : ""}${unseen}` : all.remedy);
+    ? `${left(all.length_ms)} ${of}, ${counted(all.records, "record")}${all.cut ? "; earlier ones are not read" : ""}${unseen}` : all.remedy);
   keyed($("insights"), all.dependencies, (d) => d.proxy, (d) => makeTable(
     d.proxy, `Insights about ${d.proxy}`, ["Subject", "What is known", "n"], 2,
   ), (box, d) => {
     text(box.querySelector(".about"), d.affected ? "" : "no fault has touched it");
     box.querySelector(".wide").hidden = !d.affected;
-    keyed(box.querySelector("tbody"), d.lines, (l) => l.subject, () => element("tr"), (row, l) => {
+    keyed(box.querySelector("tbody"), together(d.lines), (l) => l.subject, () => element("tr"), (row, l) => {
       row.className = `${l.nested ? "nested" : ""} ${l.remedy ? "open" : ""}`.trim();
       const said = l.remedy ? `not known: ${l.said}; needed: ${l.remedy}` : l.said;
       cells(row, [[l.subject], [said, "said"], [l.samples === undefined ? "\u2013" : number(l.samples), "n"]]);
@@ -435,6 +463,7 @@ function showEvents() {
 $("halt").onclick = () => act("halt", () => api("POST", "/v1/halt"));
 $("resume").onclick = () => act("halt", () => api("POST", "/v1/resume"));
 $("watch").onclick = () => act("watch", () => api($("watch").dataset.on === "true" ? "DELETE" : "POST", "/v1/recording"));
+$("api").onchange = lookAtInsights;
 $("filter").oninput = () => state.faults && showProfiles();
 $("quiet").onchange = showEvents;
 $("ask").onsubmit = (event) => {

@@ -4,7 +4,7 @@ use super::super::auth::Role;
 use super::super::body::{self, empty, json, with_type};
 use super::super::problem::Problem;
 use super::super::router::{Call, Context};
-use super::route::{Content, Handler, Later, Route};
+use super::route::{Content, Handler, Later, Query, Route};
 use crate::insight::words::{self, Line};
 use crate::insight::{Insights, SECOND, Topology, infer};
 use crate::measure::trace::{Excerpt, Keeping};
@@ -12,6 +12,7 @@ use bytes::Bytes;
 use hyper::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, OwnedMutexGuard};
@@ -24,6 +25,9 @@ const REST: u32 = 4;
 
 /// How long a service has to be itself to have recovered.
 const STABLE: u64 = 3 * SECOND;
+
+/// A recording for insights ends when nobody has asked for them for so long.
+const UNASKED: Duration = Duration::from_secs(600);
 
 /// What to do where nothing is recorded.
 const SWITCH_ON: &str = "Watch with POST /v1/recording, or start `brownout run` with `--record DIR`. Connections are seen from their \
@@ -67,6 +71,8 @@ struct Shown {
     cut: bool,
     /// Connections that were open before the recording began, and are not in it.
     unseen_sessions: u64,
+    /// The proxy that is taken for the service's own API; none where none was named and several could be it.
+    api: Option<String>,
     /// In words, by dependency.
     dependencies: Vec<Said>,
     /// All of it; its times count from the begin of what is read.
@@ -92,9 +98,9 @@ struct Switched {
     recording: Recording,
 }
 
-/// The answer that was found last.
+/// The answers that were found last, by the proxy that was named as the service's API.
 #[derive(Debug, Default)]
-struct Kept(Option<(Bytes, Instant)>);
+struct Kept(BTreeMap<Option<String>, (Bytes, Instant)>);
 
 /// Answers that serve for a while. Whoever asks while one is being found waits for it.
 #[derive(Debug, Default)]
@@ -102,16 +108,25 @@ pub(in super::super) struct Live(Arc<Mutex<Kept>>);
 
 /// The routes of this resource.
 pub(super) const ROUTES: &[Route] = &[
-    Route::get(
-        "/v1/insights",
-        "getInsights",
-        "What the recording under way says of the service: its breaker, timeouts, retries, recovery.",
-        &[(
-            200,
-            Content::Json(schemars::SchemaGenerator::subschema_for::<Shown>),
-        )],
-        Handler::Later(show),
-    ),
+    Route {
+        query: &[Query {
+            name: "api",
+            about: "The proxy before the service's own API, whose requests cause the calls to the others. Default: the only HTTP proxy.",
+            schema: |g| g.subschema_for::<String>(),
+        }],
+        refusals: &[422],
+        ..Route::get(
+            "/v1/insights",
+            "getInsights",
+            "What the recording under way says of the service: its breaker, timeouts, retries, recovery. Requests without a reply yet are \
+             in it as such.",
+            &[(
+                200,
+                Content::Json(schemars::SchemaGenerator::subschema_for::<Shown>),
+            )],
+            Handler::Later(show),
+        )
+    },
     Route {
         method: "POST",
         role: Role::Operate,
@@ -147,12 +162,13 @@ pub(super) const ROUTES: &[Route] = &[
     },
 ];
 
-fn show<'a>(cx: &'a Context, _: &'a Call, _: &'a str) -> Later<'a> {
+fn show<'a>(cx: &'a Context, call: &'a Call, _: &'a str) -> Later<'a> {
     Box::pin(async move {
+        let api = api(cx, call)?;
         let kept = Arc::clone(&cx.live.0).lock_owned().await;
-        let text = match kept.fresh() {
+        let text = match kept.fresh(api.as_deref()) {
             Some(text) => text,
-            None => find(cx, kept).await?,
+            None => find(cx, kept, api).await?,
         };
         Ok(with_type(StatusCode::OK, text, "application/json"))
     })
@@ -162,7 +178,7 @@ fn begin<'a>(cx: &'a Context, call: &'a Call, _: &'a str) -> Later<'a> {
     Box::pin(async move {
         body::nothing(&call.body)?;
         let mut kept = cx.live.0.lock().await;
-        let begun = cx.server.record_recent().await;
+        let begun = cx.server.record_recent(UNASKED).await;
         *kept = Kept::default();
         let recording = Recording::of(cx.server.keeping().await);
         let status = if begun {
@@ -187,19 +203,49 @@ fn end<'a>(cx: &'a Context, call: &'a Call, _: &'a str) -> Later<'a> {
     })
 }
 
+/// The proxy that is named as the service's own API.
+fn api(cx: &Context, call: &Call) -> Result<Option<String>, Problem> {
+    let Some(name) = call.parameter("api") else {
+        return Ok(None);
+    };
+    let proxies = cx.server.proxies();
+    let known: Vec<&str> = proxies.iter().map(|p| p.config.name.as_str()).collect();
+    if known.contains(&name) {
+        return Ok(Some(name.to_owned()));
+    }
+    let known = known.join(", ");
+    Err(no_api(format!(
+        "api: there is no proxy `{name}`; there are: {known}"
+    )))
+}
+
+fn no_api(detail: String) -> Problem {
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail).field("api")
+}
+
 /// Reads what was recorded, on a thread that nobody waits for but who asks. `kept` is held until then, also where the client is
 /// gone meanwhile: there is one reading at a time.
-async fn find(cx: &Context, mut kept: OwnedMutexGuard<Kept>) -> Result<Bytes, Problem> {
+async fn find(
+    cx: &Context,
+    mut kept: OwnedMutexGuard<Kept>,
+    api: Option<String>,
+) -> Result<Bytes, Problem> {
     let Some(excerpt) = cx.server.recent().await else {
         return Ok(written(&Shown::nothing()));
     };
+    if let Some(late) = api.as_ref().filter(|api| !excerpt.has(api)) {
+        return Err(no_api(format!(
+            "api: the proxy `{late}` came after the recording began and is not in it: end the recording and begin another"
+        )));
+    }
     let recording = Recording::of(cx.server.keeping().await);
     let proxies = cx.server.proxies();
-    let open = proxies.iter().map(|p| u64::from(p.sessions)).sum();
+    let recorded = proxies.iter().filter(|p| excerpt.has(&p.config.name));
+    let open = recorded.map(|p| u64::from(p.sessions)).sum();
     let reading = tokio::task::spawn_blocking(move || {
         let begun = Instant::now();
-        let text = written(&Shown::of(excerpt, recording, open));
-        kept.keep(&text, begun.elapsed());
+        let text = written(&Shown::of(excerpt, recording, open, api.clone()));
+        kept.keep(api, &text, begun.elapsed());
         text
     });
     reading.await.map_err(|_| {
@@ -213,14 +259,18 @@ fn written(shown: &Shown) -> Bytes {
 }
 
 impl Kept {
-    fn fresh(&self) -> Option<Bytes> {
-        let (text, until) = self.0.as_ref()?;
+    fn fresh(&self, api: Option<&str>) -> Option<Bytes> {
+        let (text, until) = self.0.get(&api.map(str::to_owned))?;
         (Instant::now() < *until).then(|| text.clone())
     }
 
-    fn keep(&mut self, text: &Bytes, took: Duration) {
-        let lasts = LASTS.max(took * REST);
-        self.0 = Some((text.clone(), Instant::now() + lasts));
+    /// The more answers are asked for in turn, the longer each serves. There are no more than proxies.
+    fn keep(&mut self, api: Option<String>, text: &Bytes, took: Duration) {
+        let now = Instant::now();
+        self.0.retain(|_, (_, until)| now < *until);
+        let asked = u32::try_from(self.0.len() + 1).unwrap_or(u32::MAX);
+        let lasts = LASTS.max(took.saturating_mul(REST).saturating_mul(asked));
+        self.0.insert(api, (text.clone(), now + lasts));
     }
 }
 
@@ -233,15 +283,20 @@ impl Shown {
             records: 0,
             cut: false,
             unseen_sessions: 0,
+            api: None,
             dependencies: Vec::new(),
             insights: None,
         }
     }
 
     /// `open`: connections that are open now.
-    fn of(excerpt: Excerpt, recording: Recording, open: u64) -> Self {
+    fn of(excerpt: Excerpt, recording: Recording, open: u64, api: Option<String>) -> Self {
         let part = excerpt.into_part();
-        let insights = infer(&part.trace, &Topology::default(), STABLE);
+        let topology = Topology {
+            api,
+            ..Topology::default()
+        };
+        let insights = infer(&part.trace, &topology, STABLE);
         let dependencies = insights.dependencies.iter().map(|d| Said {
             proxy: d.proxy.clone(),
             affected: d.affected.is_some(),
@@ -254,6 +309,7 @@ impl Shown {
             records: part.trace.records.len(),
             cut: part.cut,
             unseen_sessions: open.saturating_sub(part.open as u64),
+            api: insights.api.clone(),
             dependencies: dependencies.collect(),
             insights: Some(insights),
         }
@@ -267,14 +323,27 @@ mod tests {
     #[test]
     fn what_took_long_to_find_serves_longer() {
         let mut kept = Kept::default();
-        assert_eq!(kept.fresh(), None);
+        assert_eq!(kept.fresh(None), None);
         let text = Bytes::from_static(b"{}");
-        kept.keep(&text, Duration::ZERO);
-        assert_eq!(kept.fresh().as_ref(), Some(&text));
-        let (_, short) = kept.0.take().expect("kept");
-        kept.keep(&text, Duration::from_secs(5));
-        let (_, long) = kept.0.take().expect("kept");
+        kept.keep(None, &text, Duration::ZERO);
+        assert_eq!(kept.fresh(None).as_ref(), Some(&text));
+        let (_, short) = kept.0.remove(&None).expect("kept");
+        kept.keep(None, &text, Duration::from_secs(5));
+        let (_, long) = kept.0.remove(&None).expect("kept");
         assert!(long > short + Duration::from_secs(15));
+    }
+
+    #[test]
+    fn answers_about_several_apis_serve_longer_each() {
+        let mut kept = Kept::default();
+        let (first, second) = (Bytes::from_static(b"1"), Bytes::from_static(b"2"));
+        kept.keep(Some("a".into()), &first, Duration::from_secs(5));
+        assert_eq!(kept.fresh(Some("b")), None);
+        kept.keep(Some("b".into()), &second, Duration::from_secs(5));
+        assert_eq!(kept.fresh(Some("a")), Some(first));
+        assert_eq!(kept.fresh(Some("b")), Some(second));
+        let until = |api: &str| kept.0[&Some(api.to_owned())].1;
+        assert!(until("b") > until("a") + Duration::from_secs(15));
     }
 
     #[test]

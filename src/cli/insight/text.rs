@@ -7,13 +7,6 @@ use std::fmt::Write;
 /// Where the second column begins.
 const COLUMN: usize = 18;
 
-/// What is known of one dependency.
-pub(crate) fn of_dependency(dependency: &Dependency) -> String {
-    let mut text = String::new();
-    one(&mut text, dependency);
-    text.trim_start().to_owned()
-}
-
 /// All of it.
 pub(super) fn render(insights: &Insights) -> String {
     let mut text = String::new();

@@ -7,10 +7,16 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span, Text};
-use ratatui::widgets::{Block, Borders, Cell, Paragraph, Row, Table, TableState};
+use ratatui::widgets::{Block, Borders, Cell, Paragraph, Row, Table, TableState, Wrap};
 
 /// Faults that are shown at once.
 const FAULTS: usize = 5;
+
+/// From so many columns on there is room for the proxy of a fault.
+const WIDE: u16 = 100;
+
+/// The room for names of profiles, at most.
+const NAMES: usize = 36;
 
 const BOLD: Style = Style::new().add_modifier(Modifier::BOLD);
 const CHOSEN: Style = Style::new().add_modifier(Modifier::REVERSED);
@@ -107,28 +113,39 @@ fn draw_faults(frame: &mut Frame, app: &App, area: Rect) {
         frame.render_widget(Paragraph::new(text), area);
         return;
     }
+    let wide = area.width >= WIDE;
     let rows = app.faults.iter().map(|f| {
         let action = serde_json::to_value(&f.fault)
             .ok()
             .and_then(|spec| Some(spec.get("action")?.as_str()?.to_owned()));
         let state = if f.in_force { "" } else { " (waiting)" };
-        Row::new([
+        let mut cells = vec![
             Cell::from(f.name.clone()),
             Cell::from(f.profile.clone().unwrap_or_default()),
             Cell::from(format!("{}{state}", action.unwrap_or_default())),
-            right(figure::count(f.injected)),
-            right(left(f.left_ms)),
-        ])
+        ];
+        if wide {
+            cells.push(Cell::from(f.fault.proxy.clone()));
+        }
+        cells.push(right(figure::count(f.injected)));
+        cells.push(right(left(f.left_ms)));
+        Row::new(cells)
     });
-    let widths = [
+    let mut widths = vec![
         Constraint::Fill(3),
         Constraint::Fill(3),
         Constraint::Fill(2),
         Constraint::Length(6),
         Constraint::Length(10),
     ];
+    let names = if wide {
+        widths.insert(3, Constraint::Fill(2));
+        header(&["Fault", "Profile", "Action", "Proxy", "Hit", "Left"], 4)
+    } else {
+        header(&["Fault", "Profile", "Action", "Hit", "Left"], 3)
+    };
     let table = Table::new(rows, widths)
-        .header(header(&["Fault", "Profile", "Action", "Hit", "Left"], 3))
+        .header(names)
         .row_highlight_style(CHOSEN);
     let mut chosen = TableState::new().with_selected(Some(app.fault));
     frame.render_stateful_widget(table, area, &mut chosen);
@@ -223,21 +240,26 @@ fn draw_figures(frame: &mut Frame, app: &App, area: Rect) {
 
 fn draw_profiles(frame: &mut Frame, app: &App, area: Rect) {
     let shown = app.shown();
+    // What a line cuts off can be read below.
+    let parts = [Constraint::Min(3), Constraint::Length(2)];
+    let [area, about] = Layout::vertical(parts).areas(area);
+    if let Some(chosen) = shown.get(app.profile) {
+        let about_it = Paragraph::new(chosen.description.as_str()).wrap(Wrap { trim: true });
+        frame.render_widget(about_it, about);
+    }
+    let longest = shown.iter().map(|p| p.name.chars().count()).max();
     let rows = shown.iter().map(|p| {
-        let (state, style) = match app.left_ms(&p.name) {
-            Some(ms) => (format!("on, {}", left(ms)), BOLD.fg(Color::Yellow)),
-            None => (String::new(), Style::new()),
+        let (said, style) = match app.left_ms(&p.name) {
+            Some(ms) => (
+                format!("on, {}: {}", left(ms), p.description),
+                BOLD.fg(Color::Yellow),
+            ),
+            None => (p.description.clone(), Style::new()),
         };
-        Row::new([
-            Cell::from(p.name.clone()),
-            Cell::from(state),
-            Cell::from(p.description.clone()),
-        ])
-        .style(style)
+        Row::new([Cell::from(p.name.clone()), Cell::from(said)]).style(style)
     });
     let widths = [
-        Constraint::Length(30),
-        Constraint::Length(12),
+        Constraint::Length(longest.unwrap_or(0).min(NAMES) as u16 + 1),
         Constraint::Fill(1),
     ];
     let title = format!(" {} profiles ", shown.len());

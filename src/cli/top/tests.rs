@@ -33,7 +33,11 @@ fn app(faults: &[&str]) -> App {
 
 /// The lines of a terminal of 80 by 24.
 fn lines(app: &App) -> Vec<String> {
-    let mut terminal = Terminal::new(TestBackend::new(80, 24)).expect("a terminal");
+    lines_of(80, 24, app)
+}
+
+fn lines_of(columns: u16, rows: u16, app: &App) -> Vec<String> {
+    let mut terminal = Terminal::new(TestBackend::new(columns, rows)).expect("a terminal");
     terminal.draw(|frame| draw(frame, app)).expect("drawn");
     let buffer = terminal.backend().buffer();
     let cells: Vec<&str> = buffer
@@ -42,7 +46,7 @@ fn lines(app: &App) -> Vec<String> {
         .map(ratatui::buffer::Cell::symbol)
         .collect();
     cells
-        .chunks(80)
+        .chunks(usize::from(columns))
         .map(|line| line.concat().trim_end().to_owned())
         .collect()
 }
@@ -54,6 +58,33 @@ fn press(app: &mut App, code: KeyCode) -> Then {
 #[test]
 fn faults_are_shown_with_the_time_that_is_left() {
     insta::assert_snapshot!(lines(&app(&["redis-slow"])).join("\n"));
+}
+
+#[test]
+fn where_there_is_room_the_proxy_of_a_fault_is_shown() {
+    let wide = lines_of(120, 40, &app(&["redis-slow"])).join("\n");
+    let fault = wide.lines().find(|l| l.starts_with("redis-slow"));
+    let words: Vec<&str> = fault.unwrap_or_default().split_whitespace().collect();
+    let wanted = ["redis-slow", "redis-slow", "latency", "redis", "7", "1m02s"];
+    assert_eq!(words, wanted, "{wide}");
+}
+
+#[test]
+fn what_a_profile_does_can_be_read_to_its_end() {
+    let mut app = app(&[]);
+    let long = "Most replies wait a quarter of a second, and one in a hundred waits for all of five, as behind a disk that is full";
+    app.looked(Snapshot {
+        stats: Stats::default(),
+        halted: false,
+        faults: Vec::new(),
+        profiles: Some(vec![Profile {
+            name: "slow".into(),
+            description: long.into(),
+        }]),
+    });
+    press(&mut app, KeyCode::Char('p'));
+    let shown = lines(&app).join(" ");
+    assert!(shown.contains("a disk that is full"), "{shown}");
 }
 
 #[test]

@@ -10,6 +10,7 @@
 mod attempt;
 pub mod jsonl;
 mod names;
+mod out;
 mod recent;
 mod record;
 mod recorder;
@@ -17,6 +18,7 @@ mod roll;
 
 pub use attempt::{Attempt, Outcome};
 pub use names::{MAX_NAMES, Name, Names};
+pub use out::MAX_OUT;
 pub use recent::{Excerpt, KEPT, Part, QUIET, REACH};
 pub use record::{CloseSide, Record};
 pub use recorder::{DEFAULT_LIMIT, Keeping, RecordError, Recorded, Recorder};

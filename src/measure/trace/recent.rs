@@ -1,6 +1,6 @@
 //! What a recording has seen lately: the newest records, kept at hand for whoever asks while it goes on.
 
-use super::{Header, Name, Names, ProxyIndex, Record, Trace};
+use super::{Header, Name, Names, Outcome, ProxyIndex, Record, Trace};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Records that are kept at hand: about 30 MB.
@@ -43,13 +43,14 @@ impl Recent {
         self.push(Record::Dropped { at, proxy, count });
     }
 
-    pub(super) fn excerpt(&self, header: Header, names: Names) -> Excerpt {
+    /// With these that are without a reply now.
+    pub(super) fn excerpt(&self, header: Header, names: Names, outstanding: &[Record]) -> Excerpt {
         let (older, newer) = self.records.as_slices();
         Excerpt {
             header,
             names,
             before: self.before.clone(),
-            records: [older, newer].concat(),
+            records: [older, newer, outstanding].concat(),
         }
     }
 }
@@ -127,6 +128,11 @@ pub struct Part {
 }
 
 impl Excerpt {
+    /// Whether a proxy is recorded: it was there when the recording began.
+    pub fn has(&self, proxy: &str) -> bool {
+        self.header.proxy(proxy).is_some()
+    }
+
     /// The recording from the last disturbance on, with the quiet before it; or all that is at hand.
     pub fn into_part(self) -> Part {
         let Self {
@@ -148,9 +154,11 @@ impl Excerpt {
             fault: *fault,
         });
         let sessions = before.sessions.values().flatten().copied();
-        // What began earlier would look shorter than it was.
+        // What began earlier would look shorter than it was; of what is still out, the age is the least that it will be anyhow.
         let whole = |record: &&Record| match record {
-            Record::Attempt(attempt) => attempt.begun >= from,
+            Record::Attempt(attempt) => {
+                attempt.begun >= from || attempt.outcome == Outcome::Outstanding
+            }
             _ => true,
         };
         let kept_whole = kept.iter().filter(whole).copied();
@@ -208,7 +216,7 @@ fn begin(before: &Before, records: &[Record]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::measure::trace::{Attempt, CloseSide, Outcome, Proxy, VERSION};
+    use crate::measure::trace::{Attempt, CloseSide, Proxy, VERSION};
     use crate::protocol::{Class, Protocol};
 
     const SECOND: u64 = 1_000_000_000;
@@ -279,7 +287,7 @@ mod tests {
         for record in records {
             recent.push(record);
         }
-        recent.excerpt(header(), names).into_part()
+        recent.excerpt(header(), names, &[]).into_part()
     }
 
     #[test]
@@ -377,11 +385,35 @@ mod tests {
     }
 
     #[test]
+    fn what_is_still_out_is_seen_however_long_ago_it_began() {
+        let mut recent = Recent::default();
+        recent.push(attempt(0, 0));
+        recent.push(attempt(REACH, REACH + 1));
+        let Record::Attempt(hanging) = attempt(0, REACH + 2) else {
+            panic!("an exchange");
+        };
+        let hanging = Record::Attempt(Attempt {
+            outcome: Outcome::Outstanding,
+            ..hanging
+        });
+        let excerpt = recent.excerpt(header(), Names::default(), &[hanging]);
+        let part = excerpt.into_part();
+        assert_eq!(part.trace.records.len(), 2);
+        let Record::Attempt(seen) = part.trace.records[1] else {
+            panic!("an exchange");
+        };
+        assert_eq!((seen.begun, seen.outcome), (0, Outcome::Outstanding));
+        assert_eq!(seen.ended, REACH + 1);
+        // It is none of the records: it ends as one.
+        assert_eq!(recent.records.len(), 1);
+    }
+
+    #[test]
     fn what_is_lost_is_said() {
         let mut recent = Recent::default();
         recent.push(attempt(1, 2));
         recent.lost(REDIS, 7);
-        let part = recent.excerpt(header(), Names::default()).into_part();
+        let part = recent.excerpt(header(), Names::default(), &[]).into_part();
         assert_eq!(part.trace.dropped(REDIS), 7);
     }
 }

@@ -168,10 +168,25 @@ impl Recorder {
         }
     }
 
-    /// What was recorded lately; `None`: it is not kept at hand.
-    pub fn recent(&self) -> Option<Excerpt> {
+    /// What was recorded lately, and these that are without a reply now; `None`: it is not kept at hand.
+    pub fn recent(&mut self, outstanding: Vec<Raw>) -> Option<Excerpt> {
+        self.recent.as_ref()?;
+        let mut seen = Vec::with_capacity(outstanding.len());
+        for raw in outstanding {
+            if let Some(mut record) = self.named(raw) {
+                record.shift(self.began);
+                seen.push(record);
+            }
+        }
         let recent = self.recent.as_ref()?;
-        Some(recent.excerpt(self.header.clone(), self.names.clone()))
+        Some(recent.excerpt(self.header.clone(), self.names.clone(), &seen))
+    }
+
+    /// Takes records that no worker holds any more.
+    pub fn take_all(&mut self, records: Vec<Raw>) {
+        for raw in records {
+            self.take(raw);
+        }
     }
 
     /// Takes what a worker wrote. Records of proxies that came after the recording began are left out.

@@ -1,5 +1,6 @@
 //! The worker's side of a recording: records as sessions write them, without names.
 
+use super::out::{self, Place, Request};
 use super::{Attempt, Outcome, Record};
 use crate::measure::ledger::Fingerprint;
 use crate::measure::{ProxyId, Sample};
@@ -38,6 +39,8 @@ pub struct Roll {
     records: Vec<Raw>,
     /// Proxies of records beyond [`MAX_RECORDS`], and how many.
     lost: Vec<(ProxyId, u64)>,
+    /// What was without a reply when somebody asked.
+    out: Vec<Raw>,
 }
 
 impl Roll {
@@ -46,6 +49,7 @@ impl Roll {
         if on {
             self.records.clear();
             self.lost.clear();
+            self.out.clear();
         }
         self.on = on;
     }
@@ -69,6 +73,18 @@ impl Roll {
         } else {
             self.lost.push((proxy, 1));
         }
+    }
+
+    /// Adds what is without a reply on this thread at `now`, for the one who asks: it is a record of its own when it ends.
+    pub fn look(&mut self, now: u64) {
+        if self.on {
+            self.out = out::all(now);
+        }
+    }
+
+    /// What was without a reply at [`Roll::look`].
+    pub fn seen(&mut self) -> Vec<Raw> {
+        std::mem::take(&mut self.out)
     }
 
     /// What was written, and what was lost; it is empty afterwards.
@@ -96,21 +112,12 @@ pub struct Tape {
 #[derive(Debug)]
 struct Open {
     exchange: u64,
-    begun: u64,
-    fingerprint: u64,
-    fault: Option<Arc<str>>,
+    place: Place,
 }
 
-/// What a tape knows of an exchange that ended.
-#[derive(Debug, Clone)]
-pub struct Taped {
-    proxy: ProxyId,
-    session: u64,
-    exchange: u64,
-    begun: u64,
-    fingerprint: u64,
-    fault: Option<Arc<str>>,
-}
+/// What a tape knows of an exchange whose reply is there. To the client it is out until this is used up.
+#[derive(Debug)]
+pub struct Taped(Place);
 
 impl Tape {
     /// Of a session that begins.
@@ -133,16 +140,25 @@ impl Tape {
                     self.begin(located.exchange, now, key);
                     fed = located.at;
                 }
+                Event::RequestKnown {
+                    operation, class, ..
+                } => self.note(located.exchange, |r| r.operation = Some((operation, class))),
                 Event::RequestEnd => {
                     self.feed(bytes, fed, located.at);
                     fed = located.at;
-                    self.end(located.exchange);
+                    self.end(located.exchange, now);
                 }
-                Event::Request { begin, .. } => {
+                Event::Request {
+                    begin,
+                    operation,
+                    class,
+                    ..
+                } => {
                     self.begin(located.exchange, now, key);
+                    self.note(located.exchange, |r| r.operation = Some((operation, class)));
                     self.feed(bytes, begin, located.at);
                     fed = located.at;
-                    self.end(located.exchange);
+                    self.end(located.exchange, now);
                 }
                 _ => {}
             }
@@ -154,9 +170,17 @@ impl Tape {
         self.reading = Some(Fingerprint::new(key, self.protocol));
         self.open.push_back(Open {
             exchange,
-            begun: now,
-            fingerprint: 0,
-            fault: None,
+            place: Place::of(Request {
+                proxy: self.proxy,
+                session: self.session,
+                exchange,
+                begun: now,
+                asked: 0,
+                operation: None,
+                fingerprint: 0,
+                fault: None,
+                upstream: None,
+            }),
         });
     }
 
@@ -166,55 +190,61 @@ impl Tape {
         }
     }
 
-    fn end(&mut self, exchange: u64) {
+    fn end(&mut self, exchange: u64, now: u64) {
         let fingerprint = self.reading.take().map_or(0, Fingerprint::finish);
-        if let Some(open) = self.get(exchange) {
-            open.fingerprint = fingerprint;
-        }
+        self.note(exchange, |request| {
+            request.asked = now;
+            request.fingerprint = fingerprint;
+        });
     }
 
-    fn get(&mut self, exchange: u64) -> Option<&mut Open> {
+    fn note(&self, exchange: u64, with: impl FnOnce(&mut Request)) {
         let at = self.open.binary_search_by_key(&exchange, |o| o.exchange);
-        at.ok().and_then(|at| self.open.get_mut(at))
+        if let Some(open) = at.ok().and_then(|at| self.open.get(at)) {
+            open.place.note(with);
+        }
     }
 
     /// A fault touches an exchange. The first one stays.
     pub fn touched(&mut self, exchange: u64, fault: &Arc<str>) {
-        if let Some(open) = self.get(exchange) {
-            open.fault.get_or_insert_with(|| Arc::clone(fault));
-        }
+        self.note(exchange, |request| {
+            request.fault.get_or_insert_with(|| Arc::clone(fault));
+        });
     }
 
-    /// An exchange is complete: what is known of it.
-    pub fn take(&mut self, exchange: u64) -> Option<Box<Taped>> {
+    /// The reply of an exchange is there, after the server took so long: what is known of it.
+    pub fn take(&mut self, exchange: u64, upstream: Option<u64>) -> Option<Taped> {
         let at = self.open.binary_search_by_key(&exchange, |o| o.exchange);
         let open = self.open.remove(at.ok()?)?;
-        Some(Box::new(self.taped(open)))
+        open.place.note(|request| request.upstream = upstream);
+        Some(Taped(open.place))
     }
 
-    fn taped(&self, open: Open) -> Taped {
-        Taped {
-            proxy: self.proxy,
-            session: self.session,
-            exchange: open.exchange,
-            begun: open.begun,
-            fingerprint: open.fingerprint,
-            fault: open.fault,
-        }
+    /// What becomes of the requests is not known any more.
+    pub fn lose(&mut self) {
+        self.open.clear();
+        self.reading = None;
     }
 }
 
 impl Taped {
+    /// The server never saw the request.
+    pub fn answered_here(&self) {
+        self.0.note(|request| request.upstream = None);
+    }
+
     /// The record of an exchange that is complete. `first` and `sent`: when the first and the last byte of its reply went on.
-    pub fn answered(self, sample: &Sample, asked: u64, first: u64, sent: u64) -> Raw {
-        Raw::Attempt(Attempt {
-            proxy: self.proxy,
-            session: self.session,
-            exchange: self.exchange,
+    /// `None`: this thread never recorded it.
+    pub fn answered(self, sample: &Sample, asked: u64, first: u64, sent: u64) -> Option<Raw> {
+        let request = self.0.get()?;
+        Some(Raw::Attempt(Attempt {
+            proxy: request.proxy,
+            session: request.session,
+            exchange: request.exchange,
             operation: Label::Operation(sample.operation),
             class: sample.class,
-            fingerprint: self.fingerprint,
-            begun: self.begun,
+            fingerprint: request.fingerprint,
+            begun: request.begun,
             asked,
             first_byte: Some(first),
             ended: sent,
@@ -222,8 +252,8 @@ impl Taped {
             status: Label::Status(sample.status),
             // The status decides, when it is collected.
             outcome: Outcome::Ok,
-            fault: self.fault.map(Label::Text),
-        })
+            fault: request.fault.map(Label::Text),
+        }))
     }
 
     /// The record of an exchange whose reply the client did not get whole. `upstream`: what the server took, if it completed it.
@@ -235,22 +265,23 @@ impl Taped {
         ended: u64,
         upstream: Option<u64>,
         outcome: Outcome,
-    ) -> Raw {
-        Raw::Attempt(Attempt {
-            proxy: self.proxy,
-            session: self.session,
-            exchange: self.exchange,
+    ) -> Option<Raw> {
+        let request = self.0.get()?;
+        Some(Raw::Attempt(Attempt {
+            proxy: request.proxy,
+            session: request.session,
+            exchange: request.exchange,
             operation: Label::Operation(operation),
             class,
-            fingerprint: self.fingerprint,
-            begun: self.begun,
+            fingerprint: request.fingerprint,
+            begun: request.begun,
             asked,
             first_byte: None,
             ended,
             upstream,
             status: Label::Status(Status::CLOSED),
             outcome,
-            fault: self.fault.map(Label::Text),
-        })
+            fault: request.fault.map(Label::Text),
+        }))
     }
 }

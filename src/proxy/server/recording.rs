@@ -10,7 +10,7 @@ use crate::measure::trace::{
     Excerpt, Keeping, Label, Name, ProxyIndex, Record, RecordError, Recorded, Recorder, Trace,
 };
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Notes a fault that comes or goes.
 pub(super) fn note(process: &Process, event: &Event) {
@@ -67,14 +67,15 @@ impl Server {
     }
 
     /// Begins to record what [`Server::recent`] tells of, and keeps nothing else; ends by itself when nobody has asked for it
-    /// for 10 minutes. Where a recording is under way nothing changes: `false`.
-    pub async fn record_recent(&self) -> bool {
+    /// for so long: what was switched on is not forgotten. Where a recording is under way nothing changes: `false`.
+    pub async fn record_recent(&self, unasked: Duration) -> bool {
         let mut measuring = self.0.measuring.lock().await;
         if measuring.recorder().is_some() {
             return false;
         }
         let recorder = Recorder::of_recent(&self.recorded(), clock::now());
         self.begin_with(&mut measuring, recorder).await;
+        measuring.end_unasked(unasked);
         true
     }
 
