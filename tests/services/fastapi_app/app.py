@@ -16,6 +16,7 @@ import contextlib
 import json
 import os
 import random
+import socket
 import sys
 import time
 import tomllib
@@ -38,6 +39,16 @@ IS = VARIANTS["well"] | VARIANTS[NAME]
 CACHE_FAILURES = (redis.RedisError, OSError, TimeoutError)
 TABLE_FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 HOARD = []
+
+
+def prompt(connection):
+    """A reply goes in two writes: the second must not wait until the first is acknowledged, which takes 40 ms."""
+    if connection.family in (socket.AF_INET, socket.AF_INET6):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+# Of its own, asyncio does so only for sockets that know their protocol; one that several processes share does not.
+asyncio.base_events._set_nodelay = prompt
 
 
 def say(what, **more):
@@ -360,7 +371,12 @@ async def insert(table, name):
         await table.release(connection)
         return number
     async with table.acquire() as connection, connection.transaction():
-        return await connection.fetchval(sql, name)
+        try:
+            return await connection.fetchval(sql, name)
+        except TABLE_FAILURES:
+            # The end of the transaction is waited for as well.
+            TABLE.failed()
+            raise
 
 
 @app.post("/modules", status_code=201)
