@@ -435,6 +435,17 @@ impl Decoder {
         }
     }
 
+    /// What the server said of its version, at most [`facts::VALUE_LIMIT`] bytes: Postgres `server_version`, `version` in the
+    /// reply of Redis to HELLO, HTTP `Server` of the first reply. `None`: it did not, or not yet.
+    pub fn server(&self) -> Option<&[u8]> {
+        match self {
+            Self::Redis(d) => d.server(),
+            Self::Postgres(d) => d.server(),
+            Self::Http(d) => d.server(),
+            Self::Tcp => None,
+        }
+    }
+
     /// From now on (`true`) unnamed prepared statements are remembered, too: some fault looks at SQL.
     pub fn watch_statements(&mut self, watch: bool) {
         if let Self::Postgres(d) = self {

@@ -5,6 +5,7 @@
 
 use super::event::Event as Happening;
 use super::exchange::{Exchange, Finished};
+use super::introduction::Introduction;
 use super::local::Local;
 use super::row::{Begun, Ended};
 use super::shared::Shared;
@@ -37,6 +38,7 @@ pub(crate) struct Meter {
     pub(crate) lost: bool,
     /// It gave up on bytes that it should have followed.
     pub(crate) desynced: bool,
+    introduction: Introduction,
 }
 
 /// Capacity that an idle session keeps for its next pipeline.
@@ -58,6 +60,7 @@ impl Meter {
             tape: recorded.then(|| Box::new(Tape::new(shared.id, shared.protocol(), session))),
             lost: shared.protocol() == Protocol::Tcp,
             desynced: false,
+            introduction: Introduction::new(shared),
         }
     }
 
@@ -444,6 +447,9 @@ impl Meter {
         self.down_offset += down as u64;
         if self.transaction_since != 0 {
             self.note_idle(now, shard, shared);
+        }
+        if self.introduction.is_awaited() {
+            self.introduction.look(&self.decoder, shared);
         }
     }
 

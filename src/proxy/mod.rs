@@ -8,6 +8,7 @@ mod clock;
 pub mod event;
 mod exchange;
 mod inject;
+mod introduction;
 mod lag;
 mod lane;
 pub mod limits;

@@ -100,6 +100,9 @@ pub struct ProxyInfo {
     pub disabled: bool,
     /// Sessions open now.
     pub sessions: u32,
+    /// What the server behind it said of its version, in some session: at most 64 bytes. `None`: it has not, since this proxy
+    /// was made as it is.
+    pub server: Option<String>,
 }
 
 /// One proxy and what belongs to it.
@@ -443,6 +446,7 @@ impl Entry {
             enabled: self.listener.is_some(),
             disabled: self.disabled,
             sessions: self.shared.levels.open(),
+            server: self.shared.server.get().map(ToString::to_string),
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::protocol::{Catalog, Protocol};
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// Bytes that faults may hold in all sessions together.
@@ -102,6 +102,8 @@ pub(crate) struct Shared {
     pub(crate) served: AtomicU32,
     /// What faults touched and may be asked again.
     pub(crate) retries: Retries,
+    /// What the server said of its version, the first time that it did.
+    pub(crate) server: OnceLock<Box<str>>,
 }
 
 /// The generation that ends every session of a proxy.
@@ -135,6 +137,7 @@ impl Shared {
             next_session: AtomicU64::new(0),
             served: AtomicU32::new(0),
             retries: Retries::default(),
+            server: OnceLock::new(),
         }
     }
 

@@ -25,6 +25,10 @@ pub(crate) struct ProxyInForce {
     /// Where it really listened.
     pub(crate) listen: String,
     pub(crate) upstream: String,
+    /// What the server behind it said of its version on the wire, at most 64 bytes: Postgres `server_version`, `version` in the
+    /// reply of Redis to HELLO, HTTP `Server`. None: it was not seen to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) server: Option<String>,
     /// Limits on latency.
     pub(crate) slo: Slo,
     /// Known routes; empty where the protocol is not HTTP.
@@ -43,14 +47,27 @@ impl Configuration {
         let proxies = server.proxies().into_iter();
         Self {
             workers: server.workers(),
-            proxies: proxies.map(|p| ProxyInForce::of(p.config)).collect(),
+            proxies: proxies
+                .map(|p| ProxyInForce::of(p.config, p.server))
+                .collect(),
         }
+    }
+
+    /// "redis 7.0.15, postgres 15.14": what the servers said of themselves, by proxy. `None`: nothing.
+    pub(crate) fn servers(&self) -> Option<String> {
+        let said = self.proxies.iter().filter_map(|proxy| {
+            let server = proxy.server.as_ref()?;
+            Some(format!("{} {server}", proxy.name))
+        });
+        let said: Vec<String> = said.collect();
+        (!said.is_empty()).then(|| said.join(", "))
     }
 }
 
 impl ProxyInForce {
-    fn of(config: ProxyConfig) -> Self {
+    fn of(config: ProxyConfig, server: Option<String>) -> Self {
         Self {
+            server,
             protocol: config.protocol.name().into(),
             listen: config.listen.to_string(),
             upstream: config.upstream.to_string(),

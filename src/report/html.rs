@@ -365,7 +365,7 @@ fn configuration(of: Option<&Configuration>) -> Markup {
         div.scroll tabindex="0" role="region" aria-label="proxies" {
             table {
                 thead { tr {
-                    @for name in ["Proxy", "Protocol", "Listened on", "Upstream"] { th scope="col" { (name) } }
+                    @for name in ["Proxy", "Protocol", "Listened on", "Upstream", "Version, as it said"] { th scope="col" { (name) } }
                     @for name in ["Pool", "Connects within"] { th.number scope="col" { (name) } }
                 } }
                 tbody {
@@ -373,6 +373,7 @@ fn configuration(of: Option<&Configuration>) -> Markup {
                         tr {
                             th scope="row" { (plain(&proxy.name)) }
                             td { (plain(&proxy.protocol)) } td { (plain(&proxy.listen)) } td { (plain(&proxy.upstream)) }
+                            td { (proxy.server.as_deref().map_or("-".into(), plain)) }
                             td.number { (proxy.pool.map_or("-".into(), |n| n.to_string())) }
                             td.number { (proxy.connect_timeout_ms) " ms" }
                         }

@@ -3,6 +3,7 @@
 use super::figure::plain;
 use super::{Form, FormError, Suite};
 use crate::verify::verdict::Verdict;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 /// A heading, the matrix, and what did not pass.
@@ -67,6 +68,17 @@ fn whole(suite: &Suite) -> String {
     }
     if !reasons.is_empty() {
         text += &format!("\n### What did not pass, and why\n\n{reasons}");
+    }
+    let servers: BTreeSet<String> = suite
+        .runs
+        .iter()
+        .filter_map(|run| run.configuration.as_ref()?.servers())
+        .collect();
+    if !servers.is_empty() {
+        text += "\nServers, as they said:\n\n";
+        for line in servers {
+            let _ = writeln!(text, "- {}", cell(&line));
+        }
     }
     let commands = suite.commands();
     if !commands.is_empty() {

@@ -117,6 +117,27 @@ fn junit_is_xml_whatever_the_names_are() {
 }
 
 #[test]
+fn what_servers_say_of_themselves_is_shown_and_steers_nothing() {
+    let mut suite = fixed();
+    let of = |suite: &mut Suite, server: &str| {
+        let configuration = suite.runs[0].configuration.as_mut().expect("it is there");
+        configuration.proxies[0].server = Some(server.into());
+    };
+    of(&mut suite, "<b>7|\u{1b}[31m");
+    assert!(render(&Html, &suite).contains("<td>&lt;b&gt;7|"));
+    assert!(render(&Markdown, &suite).contains("\n- redis &lt;b&gt;7\\|"));
+    let text = render(&Text, &suite);
+    assert!(
+        text.contains("\n  servers: redis <b>7|\u{fffd}[31m\n"),
+        "{text}"
+    );
+    suite.runs[0].configuration = None;
+    for form in [&Html as &dyn Form, &Markdown, &Text] {
+        assert!(!render(form, &suite).contains("&lt;b&gt;7"));
+    }
+}
+
+#[test]
 fn every_form_says_how_to_run_it_again() {
     let mut suite = fixed();
     let command = "brownout test 'a <b>.toml' --seed 7 -- sh -c 'echo ```; *x*'".to_owned();
@@ -267,7 +288,7 @@ fn fixed() -> Suite {
     let configuration = json!({
         "workers": 2,
         "proxies": [{
-            "name": "redis", "protocol": "redis", "listen": "127.0.0.1:26379", "upstream": "127.0.0.1:6379",
+            "name": "redis", "protocol": "redis", "listen": "127.0.0.1:26379", "upstream": "127.0.0.1:6379", "server": "7.0.15",
             "slo": { "p95": "10ms" }, "pool": 10, "connect_timeout_ms": 5_000,
         }],
     });

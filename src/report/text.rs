@@ -1,5 +1,6 @@
 //! For a terminal: complete without colour, at 80 columns.
 
+use super::configuration::Configuration;
 use super::figure::plain;
 use super::{Form, FormError, Suite};
 use crate::verify::verdict::Verdict;
@@ -27,6 +28,11 @@ fn whole(suite: &Suite) -> String {
             plain(&run.result),
             run.seed
         );
+        if let Some(servers) = run.configuration.as_ref().and_then(Configuration::servers) {
+            for line in wrapped(&plain(&format!("servers: {servers}")), WIDTH - 2) {
+                let _ = writeln!(text, "  {line}");
+            }
+        }
         for row in &run.expectations {
             let component = cut(&plain(&row.component), 27);
             let target = cut(&plain(&row.target), 22);

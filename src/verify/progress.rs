@@ -8,6 +8,8 @@ use std::time::Duration;
 
 /// Calls that were due and did not come before a breaker counts as open: fewer are chance (e^-7 is below 0.1 %).
 const DUE: f64 = 7.0;
+/// Calls that were due of which a third does not come by chance either.
+const MANY: f64 = 2.0 * DUE;
 /// Requests to the API that a rate of calls is taken of.
 const LEAST: u64 = 30;
 
@@ -167,7 +169,6 @@ impl Passing {
                 }
                 let due = self.due.entry((*name).clone()).or_default();
                 let now = asked as f64 * usual(name) as f64 / usual(api) as f64;
-                let was_open = *due >= DUE;
                 let waits = self.totals.get(*name).is_some_and(|p| p.outstanding > 0);
                 // Whoever waits for an answer has asked.
                 *due = if *passed > 0 || waits {
@@ -177,7 +178,7 @@ impl Passing {
                 };
                 let state = if *due >= DUE {
                     Breaker::Open
-                } else if was_open && now >= DUE && (*passed as f64) < now / 2.0 {
+                } else if *passed > 0 && now >= MANY && (*passed as f64) < now / 3.0 {
                     Breaker::HalfOpen
                 } else {
                     Breaker::Closed
@@ -243,9 +244,11 @@ mod tests {
         assert_eq!(redis(passing, 64, 25, 0, false), Breaker::Open);
         // Nobody asks: nothing more is due, and nothing is known to have changed.
         assert_eq!(redis(passing, 64, 25, 0, false), Breaker::Open);
-        assert_eq!(redis(passing, 84, 26, 0, false), Breaker::HalfOpen);
-        assert_eq!(redis(passing, 104, 26, 0, false), Breaker::Open);
-        assert_eq!(redis(passing, 124, 36, 0, false), Breaker::Closed);
+        assert_eq!(redis(passing, 104, 26, 0, false), Breaker::HalfOpen);
+        assert_eq!(redis(passing, 124, 26, 0, false), Breaker::Open);
+        assert_eq!(redis(passing, 144, 36, 0, false), Breaker::Closed);
+        // Few are due: that few come is no wonder.
+        assert_eq!(redis(passing, 154, 37, 0, false), Breaker::Closed);
     }
 
     #[test]

@@ -117,6 +117,12 @@ def test_a_service_built_badly_fails_where_it_should(runs, variant, part, fails)
     assert run.code == 1
 
 
+def test_people_see_the_breaker_open_while_it_is(runs):
+    live = [line for line in runs["well", "circuit-breaker"].stderr.splitlines() if " left | p50 " in line]
+    assert any(re.match(r"fault, .* \| breaker: redis (open|half open)", line) for line in live), live
+    assert not any(re.match(r"(warm-up|baseline), .* redis (open|half open)", line) for line in live), live
+
+
 def test_what_the_recording_does_not_show_is_not_passed(runs):
     variant, part, keys = OPEN
     run = runs[variant, part]

@@ -183,6 +183,11 @@ impl Decoder {
         }
     }
 
+    /// See [`crate::protocol::Decoder::server`].
+    pub fn server(&self) -> Option<&[u8]> {
+        self.replies.server()
+    }
+
     /// See [`crate::protocol::Decoder::withhold`].
     pub fn withhold(&mut self, exchange: u64) {
         if self.requests.in_head() && exchange + 1 == self.begun {

@@ -4,6 +4,7 @@ use super::body::Body;
 use super::fields::Fields;
 use super::method::Method;
 use super::scan::Scanner;
+use crate::protocol::facts::VALUE_LIMIT;
 use crate::protocol::{Lost, Status};
 
 /// What a status line begins with: version, space and status code, where `d` is any digit and `s` one from 1 to 9.
@@ -24,6 +25,9 @@ pub(super) struct Replies {
     begun: bool,
     /// An interim reply was seen for this exchange.
     interim: bool,
+    /// What the first reply says of the server, and whether its head was read.
+    server: Option<Box<[u8]>>,
+    introduced: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +70,14 @@ impl Replies {
             fresh: true,
             begun: false,
             interim: false,
+            server: None,
+            introduced: false,
         }
+    }
+
+    /// `Server` of the first reply (RFC 9110 section 10.2.4), at most [`VALUE_LIMIT`] bytes.
+    pub(super) fn server(&self) -> Option<&[u8]> {
+        self.server.as_deref()
     }
 
     /// Reads on to the next thing to tell about the reply to `asked`. `None`: `bytes` is used up.
@@ -132,7 +143,12 @@ impl Replies {
                             return Ok(Some(seen));
                         }
                     }
-                    Some(line) => self.fields.read(line)?,
+                    Some(line) => {
+                        self.fields.read(line)?;
+                        if !self.introduced {
+                            self.server = introduction(line.bytes).or(self.server.take());
+                        }
+                    }
                 },
                 At::Body(body) => {
                     if !body.read(bytes, pos, &mut self.scanner)? {
@@ -222,6 +238,7 @@ impl Replies {
             self.at = At::Idle;
             return Ok(None);
         }
+        self.introduced = true;
         let success = matches!(self.code, 200..=299);
         if self.code == 101 || asked.method == Method::Connect && success {
             return Ok(Some(Seen::Tunnel(self.end())));
@@ -254,4 +271,14 @@ impl Replies {
     pub(super) fn allocated(&self) -> usize {
         self.scanner.allocated()
     }
+}
+
+/// What a header line says of the server.
+#[cold]
+fn introduction(line: &[u8]) -> Option<Box<[u8]>> {
+    const NAME: &[u8] = b"server:";
+    let (name, value) = line.split_at_checked(NAME.len())?;
+    let value = value.trim_ascii();
+    let kept = &value[..value.len().min(VALUE_LIMIT)];
+    (name.eq_ignore_ascii_case(NAME) && !kept.is_empty()).then(|| kept.into())
 }

@@ -41,6 +41,7 @@ pub(super) struct Answer {
 enum Parameter {
     ApplicationName,
     ConformingStrings,
+    ServerVersion,
 }
 
 /// What the next byte of the body is.
@@ -103,7 +104,9 @@ impl Answer {
                 Step::ParameterName if byte == 0 => {
                     const CONFORMING: u128 = pack("standard_conforming_strings");
                     const NAME: u128 = pack("application_name");
+                    const VERSION: u128 = pack("server_version");
                     self.parameter = match (self.text, self.have) {
+                        (VERSION, 14) => Some(Parameter::ServerVersion),
                         (NAME, 16) => Some(Parameter::ApplicationName),
                         (CONFORMING, 27) => Some(Parameter::ConformingStrings),
                         _ => None,
@@ -332,6 +335,7 @@ impl Decoder {
                     .settle(Fact::Name, &value);
             }
             Some(Parameter::ConformingStrings) => self.escapes = value == b"off",
+            Some(Parameter::ServerVersion) => self.server = Some(value.into_boxed_slice()),
             None => {}
         }
     }

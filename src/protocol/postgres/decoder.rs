@@ -62,6 +62,8 @@ pub struct Decoder {
     pub(super) unnamed_statement: Known,
     pub(super) unnamed_portal: Known,
     pub(super) facts: Option<Box<Facts>>,
+    /// The server's version.
+    pub(super) server: Option<Box<[u8]>>,
     /// A backslash in an ordinary string escapes: the server said `standard_conforming_strings = off`.
     pub(super) escapes: bool,
     /// What prepared statements say.
@@ -95,6 +97,7 @@ impl Decoder {
             unnamed_statement: Known::UNKNOWN,
             unnamed_portal: Known::UNKNOWN,
             facts: None,
+            server: None,
             escapes: false,
             texts: None,
             watching: false,
@@ -114,6 +117,11 @@ impl Decoder {
     /// What the session has said of itself.
     pub fn facts(&self) -> Option<&Facts> {
         self.facts.as_deref()
+    }
+
+    /// See [`crate::protocol::Decoder::server`].
+    pub fn server(&self) -> Option<&[u8]> {
+        self.server.as_deref()
     }
 
     /// See [`crate::protocol::Decoder::watch_statements`].

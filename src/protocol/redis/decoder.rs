@@ -74,6 +74,11 @@ impl Decoder {
         self.requests.facts()
     }
 
+    /// See [`crate::protocol::Decoder::server`].
+    pub fn server(&self) -> Option<&[u8]> {
+        self.replies.version()
+    }
+
     /// See [`crate::protocol::Decoder::withhold`]. Of a request that changes whether later ones are answered (CLIENT REPLY), and
     /// after which others were already shown, the pairing cannot be undone: the decoder then gives up with the next bytes.
     pub fn withhold(&mut self, exchange: u64) {

@@ -11,13 +11,16 @@ use super::number::{self, Number};
 use super::outstanding::Outstanding;
 use super::request::{Requests, argument};
 use super::subscription::{Said, Subscriptions};
-use super::word::Word;
+use super::word::{Packed, Word};
 use super::{Stop, emit, status};
 use crate::protocol::{Event, Located, Lost, Status};
 
 /// Longest string followed, and most elements of one aggregate.
 const MAX_LENGTH: u64 = 1 << 40;
 const MAX_ELEMENTS: u64 = 1 << 31;
+
+/// The key of the server's version in the reply to HELLO.
+const VERSION: Packed = Packed::of(b"version");
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -48,6 +51,8 @@ enum Frame {
     Error,
     /// The results of a transaction.
     Exec,
+    /// What the server says of itself.
+    Hello,
     /// A reply or a push: its first element will tell.
     Undecided,
     /// The confirmation of one channel.
@@ -61,7 +66,7 @@ impl Frame {
     const fn has_parts(self) -> bool {
         matches!(
             self,
-            Self::Exec | Self::Undecided | Self::Confirmation | Self::Push
+            Self::Exec | Self::Hello | Self::Undecided | Self::Confirmation | Self::Push
         )
     }
 }
@@ -78,6 +83,9 @@ enum Capture {
     Count,
     /// Channel or payload.
     Hash,
+    /// A key of the reply to HELLO, and the value of that which is wanted.
+    Key,
+    Version,
 }
 
 /// What most replies do not need; made when one first does.
@@ -99,6 +107,9 @@ struct Details {
     /// Parts of EXEC that wait while a push stands among them.
     suspended: Option<u64>,
     subscriptions: Subscriptions,
+    /// The next part is the server's version.
+    version_next: bool,
+    version: Option<Word>,
 }
 
 impl Details {
@@ -115,6 +126,8 @@ impl Details {
             errors: 0,
             suspended: None,
             subscriptions: Subscriptions::NONE,
+            version_next: false,
+            version: None,
         }
     }
 }
@@ -174,6 +187,11 @@ impl Replies {
     /// Whether RESP3 is spoken, as the server last said.
     pub(super) fn is_resp3(&self) -> bool {
         self.resp3
+    }
+
+    /// The version that the server told in its reply to HELLO.
+    pub(super) fn version(&self) -> Option<&[u8]> {
+        Some(self.details.as_ref()?.version.as_ref()?.bytes())
     }
 
     /// Whether no reply or message is under way.
@@ -414,7 +432,7 @@ impl Replies {
         } else if self.attributes > 0 {
             self.attributes = add(self.attributes - 1)?;
         } else if self.outermost && self.frame.has_parts() {
-            return self.parts_begin(count, at, context);
+            return self.parts_begin(elements, at, context);
         } else {
             self.outermost = false;
             self.pending = add(self.pending - 1)?;
@@ -456,7 +474,7 @@ impl Replies {
         let details = self.details();
         match capture {
             Capture::Nothing => {}
-            Capture::Said => details.word.push(bytes),
+            Capture::Said | Capture::Key | Capture::Version => details.word.push(bytes),
             Capture::Hash => details.digest.write(bytes),
             Capture::Code => {
                 let end = bytes.iter().position(|byte| matches!(byte, b' ' | b'\r'));
@@ -495,6 +513,11 @@ impl Replies {
             Capture::Hash => {
                 details.digest.end_field();
                 details.hashed += 1;
+            }
+            Capture::Key => details.version_next = details.word.packed() == VERSION,
+            Capture::Version => {
+                // One that is longer than any is none.
+                details.version = (!details.word.bytes().is_empty()).then_some(details.word);
             }
             Capture::Nothing | Capture::Count => {}
         }

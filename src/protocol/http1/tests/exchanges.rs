@@ -336,3 +336,36 @@ fn a_withheld_connect_is_no_tunnel() {
         "0 #0 request, 24 #0 CONNECT {authority}, 24 #0 sent, 27 ambiguous length"
     );
 }
+
+#[test]
+fn the_server_is_the_one_that_its_first_reply_names() {
+    let server = |session: &Session| {
+        let said = session.decoder.server()?;
+        Some(String::from_utf8(said.to_vec()).unwrap())
+    };
+    let long = "x".repeat(500);
+    for (head, expected) in [
+        ("Server: nginx/1.22.1", Some("nginx/1.22.1")),
+        ("sErVer:\t uvicorn \t", Some("uvicorn")),
+        ("Server:", None),
+        ("X-Server: a\r\nServers: b\r\nServe: c", None),
+        (&format!("Server: {long}"), Some(&long[..64])),
+    ] {
+        for size in [1, 5, 1000] {
+            let mut session = Session::new();
+            session.client("GET / HTTP/1.1\r\nHost: a\r\nServer: client\r\n\r\n");
+            let reply = format!("HTTP/1.1 200 OK\r\n{head}\r\nContent-Length: 0\r\n\r\n");
+            for piece in reply.as_bytes().chunks(size) {
+                session.server(piece);
+            }
+            assert_eq!(server(&session).as_deref(), expected, "{head}");
+            session.client("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+            session.server("HTTP/1.1 200 OK\r\nServer: second\r\nContent-Length: 0\r\n\r\n");
+            assert_eq!(
+                server(&session).as_deref(),
+                expected,
+                "only the first is looked at"
+            );
+        }
+    }
+}

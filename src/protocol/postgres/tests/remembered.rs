@@ -231,3 +231,25 @@ fn strings_are_read_as_the_server_reads_them() {
     });
     assert_eq!(last.unwrap().text(), b"select ?secret?");
 }
+
+#[test]
+fn the_version_is_the_one_that_the_server_reports() {
+    let version = |tape: &[(From, Vec<u8>)], size| {
+        let mut decoder = Decoder::remembering(Arc::default());
+        said(&mut decoder, tape, size, |_, _| {});
+        let version = decoder.server()?;
+        Some(String::from_utf8(version.to_vec()).unwrap())
+    };
+    let long = format!("server_version\0{}\0", "9".repeat(500));
+    for size in [1, 4, 1000] {
+        let mut tape = session().0;
+        tape.push((From::Server, b(b'S', "server_versio\x0017\0")));
+        tape.push((From::Server, b(b'S', "server_version_num\x00170000\0")));
+        tape.push((From::Server, b(b'S', "TimeZone\0server_version\0")));
+        assert_eq!(version(&tape, size), None);
+        tape.push((From::Server, b(b'S', "server_version\x0015.14 (Debian)\0")));
+        assert_eq!(version(&tape, size).as_deref(), Some("15.14 (Debian)"));
+        tape.push((From::Server, b(b'S', &long)));
+        assert_eq!(version(&tape, size).map(|v| v.len()), Some(64));
+    }
+}

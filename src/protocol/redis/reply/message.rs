@@ -68,6 +68,10 @@ impl Replies {
                 self.inspect();
                 self.details().errors = 0;
             }
+            Frame::Hello => {
+                self.inspect();
+                self.details().version_next = false;
+            }
             Frame::Confirmation => self.inspect(),
             _ => {}
         }
@@ -113,6 +117,18 @@ impl Replies {
                 }
                 _ => {}
             }
+            return;
+        }
+        if frame == Frame::Hello {
+            details.word = Word::new();
+            // Keys and values take turns.
+            let value = details.index % 2 == 1;
+            let wanted = std::mem::take(&mut details.version_next);
+            self.capture = match byte {
+                b'$' if !value => Capture::Key,
+                b'$' if wanted => Capture::Version,
+                _ => Capture::Nothing,
+            };
             return;
         }
         let channel = details.said.channel();
@@ -373,9 +389,11 @@ fn frame_of(kind: Kind, byte: u8) -> Option<Frame> {
     match (kind, byte) {
         (_, b'-' | b'!') => Some(Frame::Error),
         (Kind::Exec, b'*') => Some(Frame::Exec),
+        (Kind::Hello, b'%' | b'*') => Some(Frame::Hello),
         (Kind::Exec, b'+' | b'_')
-        | (Kind::Hello, b'%' | b'*' | b'+')
-        | (Kind::Multi | Kind::Discard | Kind::Reset | Kind::Monitor, b'+') => Some(Frame::Plain),
+        | (Kind::Hello | Kind::Multi | Kind::Discard | Kind::Reset | Kind::Monitor, b'+') => {
+            Some(Frame::Plain)
+        }
         (
             Kind::Exec | Kind::Hello | Kind::Multi | Kind::Discard | Kind::Reset | Kind::Monitor,
             _,

@@ -100,3 +100,60 @@ fn values_are_cut() {
     let session = [(Way::Request, words(&format!("CLIENT SETNAME {long}")))];
     assert_eq!(said(&session, 1000)[2].len(), 64);
 }
+
+/// What the reply to HELLO tells of the server, as it is told when the reply is cut into pieces of this size.
+fn version(session: &[(Way, &str)], size: usize) -> Option<String> {
+    let mut decoder = Decoder::new();
+    let mut out = Vec::new();
+    for (way, text) in session {
+        for piece in text.as_bytes().chunks(size) {
+            match way {
+                Way::Request => decoder.request(piece, &mut out),
+                Way::Reply => decoder.reply(piece, &mut out),
+            }
+        }
+    }
+    assert!(!out.iter().any(|e| matches!(e.event, Event::Lost(_))));
+    let ends = |e: &&Located| matches!(e.event, Event::ReplyEnd { .. } | Event::Reply { .. });
+    assert_eq!(out.iter().filter(ends).count(), session.len() / 2);
+    decoder
+        .server()
+        .map(|said| String::from_utf8(said.to_vec()).unwrap())
+}
+
+#[test]
+fn the_version_is_the_one_in_the_reply_to_hello() {
+    let map =
+        "%3\r\n$6\r\nserver\r\n$7\r\nversion\r\n$7\r\nversion\r\n$6\r\n7.0.15\r\n$7\r\nmodules\r\n";
+    let nested = "*1\r\n%2\r\n$4\r\nname\r\n$1\r\nx\r\n$7\r\nversion\r\n$1\r\n9\r\n";
+    let told = format!("{map}{nested}");
+    let array = told.replacen("%3", "*6", 1);
+    for size in [1, 2, 7, 1000] {
+        for reply in [&told, &array] {
+            let session = [(Way::Request, "HELLO 3\r\n"), (Way::Reply, reply)];
+            assert_eq!(
+                version(&session, size).as_deref(),
+                Some("7.0.15"),
+                "{reply}"
+            );
+        }
+        for reply in [
+            "%1\r\n$7\r\nversion\r\n:7\r\n",
+            "%1\r\n$7\r\nversion\r\n$-1\r\n",
+            "%1\r\n$7\r\nversion\r\n$0\r\n\r\n",
+            "%1\r\n$7\r\nversion\r\n$25\r\n1234567890123456789012345\r\n",
+            "%1\r\n:1\r\n$7\r\nversion\r\n",
+            "%0\r\n",
+            "-NOPROTO x\r\n",
+        ] {
+            let session = [(Way::Request, "HELLO 3\r\n"), (Way::Reply, reply)];
+            assert_eq!(version(&session, size), None, "{reply}");
+        }
+        // What a client stores is no server's word.
+        let session = [
+            (Way::Request, "LRANGE a 0 1\r\n"),
+            (Way::Reply, "*2\r\n$7\r\nversion\r\n$1\r\n1\r\n"),
+        ];
+        assert_eq!(version(&session, size), None);
+    }
+}
