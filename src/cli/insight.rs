@@ -25,13 +25,13 @@ Examples:
 
 Exit codes: 0; 1: the recording has lost something, and says so; 2: wrong usage, or no recording.")]
 pub struct Args {
-    /// The recording.
+    /// The recording: a file that `brownout run --record DIR` wrote.
     #[arg(long, value_name = "FILE")]
     pub from: PathBuf,
     /// The proxy before the service's own API. [default: the only HTTP proxy]
     #[arg(long, value_name = "PROXY")]
     pub api: Option<String>,
-    /// Processes of the service, each with a breaker of its own. [default: taken as not known]
+    /// Processes of the service, each with a breaker of its own. [default: as many as the recording names, else not known]
     #[arg(long, value_name = "N")]
     pub workers: Option<u32>,
     /// How long the service has to be itself again to have recovered.

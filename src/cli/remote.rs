@@ -9,6 +9,10 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use tokio::runtime::Builder;
 
+/// What to do where the endpoint asks for a token.
+const TOKEN: &str = "the admin endpoint asks for a token: name a file with one that it knows, by --token-file FILE or \
+                     BROWNOUT_TOKEN_FILE";
+
 /// Where the running `brownout` is.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Remote {
@@ -105,6 +109,10 @@ pub(super) fn block_on(command: impl Future<Output = Result<u8, RemoteError>>) -
     let (text, code) = match runtime.block_on(command) {
         Ok(code) => return code,
         Err(RemoteError::Write(error)) => return written(Err(error)),
+        Err(RemoteError::Client(ClientError::Refused {
+            status: StatusCode::UNAUTHORIZED,
+            message,
+        })) => (format!("{message}; {TOKEN}"), USAGE),
         // What it refused, in its own words: they name the field and what would be accepted.
         Err(RemoteError::Client(ClientError::Refused { status, message })) => {
             (message, code_of(status))

@@ -5,7 +5,7 @@ use crate::admin::{Admin, AdminError, populate_file};
 use crate::config::{Config, Listen, Problems, ProxyConfig};
 use crate::measure::trace::DEFAULT_LIMIT;
 use crate::protocol::Protocol;
-use crate::proxy::{Server, limits};
+use crate::proxy::{Server, StartError, limits};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -73,7 +73,7 @@ pub struct Args {
     /// Threads that carry sessions. [default: one for each core]
     #[arg(long, value_name = "N")]
     pub workers: Option<std::num::NonZeroU32>,
-    /// Folder for HdrHistogram logs.
+    /// Folder for HdrHistogram logs: a new file with the latencies of each second, in microseconds, by proxy and operation.
     #[arg(long, value_name = "DIR")]
     pub hlog: Option<PathBuf>,
     /// Folder for a recording of everything that passes, for `brownout insight`: names, sizes and times, never a payload.
@@ -208,7 +208,7 @@ async fn serve(args: &Args, config: Config) -> u8 {
     let server = match Server::start(config).await {
         Ok(server) => server,
         Err(error) => {
-            say(&chain(&error));
+            say(&format!("{}{}", chain(&error), other_port(&error)));
             return COULD_NOT_RUN;
         }
     };
@@ -261,6 +261,19 @@ async fn serve(args: &Args, config: Config) -> u8 {
     let code = stop(&server, drain, &mut signals).await;
     server.stop_recording().await;
     code
+}
+
+/// What to do about an address that cannot be had.
+fn other_port(error: &StartError) -> &'static str {
+    match error {
+        StartError::Listen { source, .. } if source.kind() == ErrorKind::AddrInUse => {
+            "; another program listens there: end it, or let the proxy listen on another port (0 picks a free one)"
+        }
+        StartError::Listen { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
+            "; ports below 1024 take rights of their own: choose one above"
+        }
+        _ => "",
+    }
 }
 
 /// What to do about it, where the likeliest reason is another brownout.

@@ -41,7 +41,7 @@ pub struct Args {
     /// Files or folders of profiles, or names of built-in ones (`cos` is the suite of the COS platform); run one after the other.
     #[arg(required = true, value_name = "PROFILE")]
     pub profiles: Vec<String>,
-    /// Configuration file with proxies.
+    /// Configuration file with proxies. [default: none, only those that the profiles name]
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Seed of the faults' dice; the same seed gives the same faults. [default: the profile's, else of the clock]

@@ -20,7 +20,7 @@ pub struct Options {
     /// Use this Postgres instead of the embedded one; the table `brownout_demo_modules` is made there
     #[arg(long, value_name = "URL")]
     pub postgres: Option<String>,
-    /// Also write the result to DIR/demo.json
+    /// Folder for the result: demo.json, and without --quick the page report.html
     #[arg(long, value_name = "DIR")]
     pub report: Option<PathBuf>,
 }

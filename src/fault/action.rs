@@ -1,12 +1,16 @@
 //! What a fault does: one file an action, and the table that joins them.
 //!
 //! An action's file has its parameters (the keys of [`FaultSpec`] that belong to it), the check that makes it of a spec, and
-//! its [`Effect`] on a session of a protocol.
+//! its [`Effect`] on a session of a protocol ([`Acts`]). The table has a row for each; all else is made of it.
 
 use super::plan::Ending;
 use super::problems::Problems;
-use super::spec::{ActionKind, FaultSpec, Side};
+use super::spec::{FaultSpec, Side};
 use crate::protocol::Protocol;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 mod blackhole;
@@ -57,45 +61,116 @@ pub const MAX_TTL: Duration = Duration::from_secs(12 * 60 * 60);
 /// The longest delay of one exchange; longer draws are cut to it.
 pub const MAX_DELAY: Duration = Duration::from_secs(60 * 60);
 
-/// What a fault does, checked.
-#[derive(Debug, Clone)]
-pub enum Action {
+/// Makes of the table of actions what depends on it.
+macro_rules! actions {
+    ($($(#[doc = $doc:literal])+ $kind:ident = $name:literal: $parameters:path, $compile:path;)+) => {
+        /// What a fault does.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+        pub enum ActionKind {
+            $($(#[doc = $doc])+ #[serde(rename = $name)] $kind,)+
+        }
+
+        impl ActionKind {
+            /// All actions.
+            pub const ALL: [Self; [$($name),+].len()] = [$(Self::$kind),+];
+
+            /// The name used in configuration, metrics and reports.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $name,)+
+                }
+            }
+
+            /// The keys that belong to it.
+            pub(super) const fn parameters(self) -> &'static [&'static str] {
+                match self {
+                    $(Self::$kind => $parameters,)+
+                }
+            }
+
+            /// The action of a spec; `None` after at least one problem was added.
+            pub(super) fn compile(self, spec: &FaultSpec, problems: &mut Problems<'_>) -> Option<Action> {
+                match self {
+                    $(Self::$kind => $compile(spec, problems).action(),)+
+                }
+            }
+        }
+    };
+}
+
+// A row each: what it is for readers, its name, its keys, and the check that makes it of a spec.
+actions! {
     /// Holds the request or the reply.
-    Latency(Latency),
+    Latency = "latency": latency::PARAMETERS, Latency::compile;
     /// Forwards nothing more on the session and keeps its connections.
-    Stall,
-    /// As `Stall`, then closes.
-    Timeout(Timeout),
+    Stall = "stall": stall::PARAMETERS, stall::Stall::compile;
+    /// As `stall`, then closes.
+    Timeout = "timeout": timeout::PARAMETERS, Timeout::compile;
     /// Closes the session before, after or inside an exchange.
-    Disconnect(Disconnect),
+    Disconnect = "disconnect": disconnect::PARAMETERS, Disconnect::compile;
     /// Turns new connections away.
-    Refuse(Refusal),
+    Refuse = "refuse": refuse::PARAMETERS, Refusal::compile;
     /// Answers with the protocol's own error.
-    Error(ErrorAction),
-    /// The server never sees the request.
-    LoseRequest(Loss),
-    /// The client never sees the reply.
-    LoseReply(Loss),
-    /// Bounds the rate of one direction.
-    Throttle(Throttle),
-    /// Cuts one direction into pieces.
-    Slice(Slice),
-    /// Cuts a reply short.
-    Truncate(Truncate),
-    /// Drops or holds published messages.
-    Push(Push),
+    Error = "error": error::PARAMETERS, ErrorAction::compile;
+    /// The request never reaches the server, and the session ends.
+    LoseRequest = "lose_request": lose::PARAMETERS, lose::LoseRequest::compile;
+    /// The server does what was asked, its complete reply never reaches the client, and the session ends.
+    LoseReply = "lose_reply": lose::PARAMETERS, lose::LoseReply::compile;
+    /// Lets the bytes of one direction go no faster than so many a second.
+    Throttle = "throttle": throttle::PARAMETERS, Throttle::compile;
+    /// Sends messages in small pieces with gaps between them.
+    Slice = "slice": slice::PARAMETERS, Slice::compile;
+    /// Cuts a reply inside the length it promises, then closes.
+    Truncate = "truncate": truncate::PARAMETERS, Truncate::compile;
+    /// Drops published messages on their way to a subscriber.
+    PushLoss = "push_loss": push::LOSS, Push::loss;
+    /// Holds published messages on their way to a subscriber.
+    PushDelay = "push_delay": push::DELAY, Push::delay;
     /// Passes the end of a connection on late.
-    SlowClose(SlowClose),
-    /// Bounds what is served at once.
-    Capacity(Capacity),
-    /// Bounds the sessions that are open at once.
-    LimitConnections(Limit),
-    /// Stops the bytes of one direction, and closes.
-    StreamCut(StreamCut),
-    /// Sends a request twice.
-    DuplicateRequest,
-    /// Changes bytes.
-    Corrupt(Corrupt),
+    SlowClose = "slow_close": slow_close::PARAMETERS, SlowClose::compile;
+    /// Serves so many exchanges at once, lets so many wait, and turns the rest away.
+    Capacity = "capacity": capacity::PARAMETERS, Capacity::compile;
+    /// Turns newcomers away while so many sessions are open.
+    LimitConnections = "limit_connections": limit_connections::PARAMETERS, Limit::compile;
+    /// The bytes of one direction vanish, and after a while the session is closed.
+    Blackhole = "blackhole": blackhole::PARAMETERS, blackhole::compile;
+    /// The first bytes of one direction vanish, and the session is reset.
+    ResetPeer = "reset_peer": reset_peer::PARAMETERS, reset_peer::compile;
+    /// So many bytes of one direction go, then the session is closed.
+    LimitData = "limit_data": limit_data::PARAMETERS, limit_data::compile;
+    /// Sends a request twice; the client gets one reply.
+    DuplicateRequest = "duplicate_request": duplicate_request::PARAMETERS, duplicate_request::DuplicateRequest::compile;
+    /// Changes bytes of a message.
+    Corrupt = "corrupt": corrupt::PARAMETERS, Corrupt::compile;
+}
+
+/// An action that was checked: what it comes to is asked of it once for each proxy.
+pub type Action = Arc<dyn Acts>;
+
+/// What an action of a certain kind does.
+pub trait Acts: fmt::Debug + Send + Sync {
+    /// What it comes to on this protocol.
+    ///
+    /// # Errors
+    /// The action means nothing there.
+    fn effect(&self, protocol: Protocol) -> Result<Effect, NotApplicable>;
+}
+
+/// What a check may return: an action, or one unless a problem was added.
+trait Checked {
+    fn action(self) -> Option<Action>;
+}
+
+impl<A: Acts + 'static> Checked for A {
+    fn action(self) -> Option<Action> {
+        Some(Arc::new(self))
+    }
+}
+
+impl<A: Acts + 'static> Checked for Option<A> {
+    fn action(self) -> Option<Action> {
+        self.map(|action| Arc::new(action) as Action)
+    }
 }
 
 /// What an action comes to on a session of one protocol.
@@ -136,95 +211,6 @@ impl Effect {
                 | Self::SlowClose(_)
                 | Self::StreamCut(_)
         )
-    }
-}
-
-impl Action {
-    /// The keys that belong to an action.
-    pub(super) const fn parameters(kind: ActionKind) -> &'static [&'static str] {
-        match kind {
-            ActionKind::Latency => latency::PARAMETERS,
-            ActionKind::Stall => stall::PARAMETERS,
-            ActionKind::Timeout => timeout::PARAMETERS,
-            ActionKind::Disconnect => disconnect::PARAMETERS,
-            ActionKind::Refuse => refuse::PARAMETERS,
-            ActionKind::Error => error::PARAMETERS,
-            ActionKind::LoseRequest | ActionKind::LoseReply => lose::PARAMETERS,
-            ActionKind::Throttle => throttle::PARAMETERS,
-            ActionKind::Slice => slice::PARAMETERS,
-            ActionKind::Truncate => truncate::PARAMETERS,
-            ActionKind::PushLoss => push::LOSS,
-            ActionKind::PushDelay => push::DELAY,
-            ActionKind::SlowClose => slow_close::PARAMETERS,
-            ActionKind::Capacity => capacity::PARAMETERS,
-            ActionKind::LimitConnections => limit_connections::PARAMETERS,
-            ActionKind::Blackhole => blackhole::PARAMETERS,
-            ActionKind::ResetPeer => reset_peer::PARAMETERS,
-            ActionKind::LimitData => limit_data::PARAMETERS,
-            ActionKind::DuplicateRequest => duplicate_request::PARAMETERS,
-            ActionKind::Corrupt => corrupt::PARAMETERS,
-        }
-    }
-
-    /// The action of a spec; `None` after at least one problem was added.
-    pub(super) fn compile(spec: &FaultSpec, problems: &mut Problems<'_>) -> Option<Self> {
-        match spec.action {
-            ActionKind::Latency => Latency::compile(spec, problems).map(Self::Latency),
-            ActionKind::Stall => Some(Self::Stall),
-            ActionKind::Timeout => Timeout::compile(spec, problems).map(Self::Timeout),
-            ActionKind::Disconnect => Disconnect::compile(spec, problems).map(Self::Disconnect),
-            ActionKind::Refuse => Refusal::compile(spec, problems).map(Self::Refuse),
-            ActionKind::Error => ErrorAction::compile(spec, problems).map(Self::Error),
-            ActionKind::LoseRequest => Loss::compile(spec, problems).map(Self::LoseRequest),
-            ActionKind::LoseReply => Loss::compile(spec, problems).map(Self::LoseReply),
-            ActionKind::Throttle => Throttle::compile(spec, problems).map(Self::Throttle),
-            ActionKind::Slice => Slice::compile(spec, problems).map(Self::Slice),
-            ActionKind::Truncate => Truncate::compile(spec, problems).map(Self::Truncate),
-            ActionKind::PushLoss => Push::compile(spec, false, problems).map(Self::Push),
-            ActionKind::PushDelay => Push::compile(spec, true, problems).map(Self::Push),
-            ActionKind::SlowClose => SlowClose::compile(spec, problems).map(Self::SlowClose),
-            ActionKind::Capacity => Capacity::compile(spec, problems).map(Self::Capacity),
-            ActionKind::LimitConnections => {
-                Limit::compile(spec, problems).map(Self::LimitConnections)
-            }
-            ActionKind::Blackhole => Some(Self::StreamCut(blackhole::compile(spec, problems))),
-            ActionKind::ResetPeer => Some(Self::StreamCut(reset_peer::compile(spec, problems))),
-            ActionKind::LimitData => limit_data::compile(spec, problems).map(Self::StreamCut),
-            ActionKind::DuplicateRequest => Some(Self::DuplicateRequest),
-            ActionKind::Corrupt => Corrupt::compile(spec, problems).map(Self::Corrupt),
-        }
-    }
-
-    /// What it comes to on this protocol.
-    ///
-    /// # Errors
-    /// The action means nothing there.
-    pub fn effect(&self, protocol: Protocol) -> Result<Effect, NotApplicable> {
-        Ok(match self {
-            Self::Latency(latency) => Effect::Delay(latency.clone()),
-            Self::Stall => Effect::End(Ending::Stall),
-            Self::Timeout(timeout) => Effect::End(timeout.ending()),
-            Self::Disconnect(disconnect) => Effect::End(Ending::Disconnect(*disconnect)),
-            Self::Refuse(refusal) => Effect::Refuse(*refusal),
-            Self::Error(error) => Effect::End(Ending::Error(error.reply(protocol)?)),
-            Self::LoseRequest(loss) => Effect::End(Ending::LoseRequest(loss.on(protocol)?)),
-            Self::LoseReply(loss) => Effect::End(Ending::LoseReply(loss.on(protocol)?)),
-            Self::Throttle(throttle) => Effect::Throttle(*throttle),
-            Self::Slice(slice) => Effect::Slice(*slice),
-            Self::LimitConnections(limit) => {
-                let (connections, how) = limit.on(protocol)?;
-                Effect::Limit(connections, how)
-            }
-            Self::Push(push) => Effect::Push(push.on(protocol)?),
-            Self::SlowClose(close) => Effect::SlowClose(close.clone()),
-            Self::Capacity(capacity) => {
-                Effect::Capacity(capacity.clone(), capacity.overflow(protocol)?)
-            }
-            Self::Truncate(truncate) => Effect::End(Ending::Truncate(*truncate)),
-            Self::StreamCut(cut) => Effect::StreamCut(*cut),
-            Self::DuplicateRequest => Effect::End(duplicate_request::on(protocol)?),
-            Self::Corrupt(corrupt) => Effect::Corrupt(*corrupt),
-        })
     }
 }
 

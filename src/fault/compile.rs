@@ -111,7 +111,7 @@ impl FaultSpec {
         check_parameters(self, &mut problems);
         action::check_channel(self, &mut problems);
         let proxies = glob(&self.proxy, "proxy", Glob::new, &mut problems);
-        let action = Action::compile(self, &mut problems);
+        let action = self.action.compile(self, &mut problems);
         let matcher = Matcher::compile(&self.matching, &mut problems);
         let gates = gates(self, &mut problems);
         let schedule = schedule(self, &mut problems);
@@ -151,11 +151,11 @@ fn check_name(spec: &FaultSpec, problems: &mut Problems<'_>) {
 
 /// Keys of other actions.
 fn check_parameters(spec: &FaultSpec, problems: &mut Problems<'_>) {
-    let own = Action::parameters(spec.action);
+    let own = spec.action.parameters();
     for name in action::given(spec).filter(|name| !own.contains(name)) {
         let owners = ActionKind::ALL
             .into_iter()
-            .filter(|kind| Action::parameters(*kind).contains(&name));
+            .filter(|kind| kind.parameters().contains(&name));
         problems.add(
             name,
             format!("`{name}` does not belong to `{}`", spec.action.name()),

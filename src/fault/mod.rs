@@ -11,8 +11,7 @@
 //! For each exchange a fault answers, in this order: is it about it ([`matcher`])? Is it in force ([`schedule`])? Does it hit
 //! ([`gate`], with [`dice`])? What does it do ([`action`])?
 //!
-//! To add an action: its file in `action/`, its row in [`spec::ActionKind`] and [`action::Action`], and the keys that only it
-//! has in [`FaultSpec`].
+//! To add an action: its file in `action/`, its row in the table of [`action`], and the keys that only it has in [`FaultSpec`].
 
 pub mod action;
 pub mod active;

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::duration;
 use crate::protocol::Class;
 
+pub use super::action::ActionKind;
 pub use delay::{Delay, DelayTable, DistributionKind};
 pub use many::Many;
 
@@ -242,108 +243,6 @@ impl FaultSpec {
 
 fn every_proxy() -> String {
     "*".into()
-}
-
-/// What a fault does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ActionKind {
-    /// Holds the request or the reply.
-    Latency,
-    /// Forwards nothing more on the session and keeps its connections.
-    Stall,
-    /// As `stall`, then closes.
-    Timeout,
-    /// Closes the session before, after or inside an exchange.
-    Disconnect,
-    /// Turns new connections away.
-    Refuse,
-    /// Answers with the protocol's own error.
-    Error,
-    /// The request never reaches the server, and the session ends.
-    LoseRequest,
-    /// The server does what was asked, its complete reply never reaches the client, and the session ends.
-    LoseReply,
-    /// Lets the bytes of one direction go no faster than so many a second.
-    Throttle,
-    /// Sends messages in small pieces with gaps between them.
-    Slice,
-    /// Cuts a reply inside the length it promises, then closes.
-    Truncate,
-    /// Drops published messages on their way to a subscriber.
-    PushLoss,
-    /// Holds published messages on their way to a subscriber.
-    PushDelay,
-    /// Passes the end of a connection on late.
-    SlowClose,
-    /// Serves so many exchanges at once, lets so many wait, and turns the rest away.
-    Capacity,
-    /// Turns newcomers away while so many sessions are open.
-    LimitConnections,
-    /// The bytes of one direction vanish, and after a while the session is closed.
-    Blackhole,
-    /// The first bytes of one direction vanish, and the session is reset.
-    ResetPeer,
-    /// So many bytes of one direction go, then the session is closed.
-    LimitData,
-    /// Sends a request twice; the client gets one reply.
-    DuplicateRequest,
-    /// Changes bytes of a message.
-    Corrupt,
-}
-
-impl ActionKind {
-    /// All actions.
-    pub const ALL: [Self; 21] = [
-        Self::Latency,
-        Self::Stall,
-        Self::Timeout,
-        Self::Disconnect,
-        Self::Refuse,
-        Self::Error,
-        Self::LoseRequest,
-        Self::LoseReply,
-        Self::Throttle,
-        Self::Slice,
-        Self::Truncate,
-        Self::PushLoss,
-        Self::PushDelay,
-        Self::SlowClose,
-        Self::Capacity,
-        Self::LimitConnections,
-        Self::Blackhole,
-        Self::ResetPeer,
-        Self::LimitData,
-        Self::DuplicateRequest,
-        Self::Corrupt,
-    ];
-
-    /// The name used in configuration, metrics and reports.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Latency => "latency",
-            Self::Stall => "stall",
-            Self::Timeout => "timeout",
-            Self::Disconnect => "disconnect",
-            Self::Refuse => "refuse",
-            Self::Error => "error",
-            Self::LoseRequest => "lose_request",
-            Self::LoseReply => "lose_reply",
-            Self::Throttle => "throttle",
-            Self::Slice => "slice",
-            Self::Truncate => "truncate",
-            Self::PushLoss => "push_loss",
-            Self::PushDelay => "push_delay",
-            Self::SlowClose => "slow_close",
-            Self::Capacity => "capacity",
-            Self::LimitConnections => "limit_connections",
-            Self::Blackhole => "blackhole",
-            Self::ResetPeer => "reset_peer",
-            Self::LimitData => "limit_data",
-            Self::DuplicateRequest => "duplicate_request",
-            Self::Corrupt => "corrupt",
-        }
-    }
 }
 
 /// A side of an exchange.

@@ -145,7 +145,7 @@ impl<'v, 't> Watched<'v, 't> {
     }
 
     fn window(&self, span: Span) -> Window {
-        Window::count(&self.passed.work, span, |seen| {
+        Window::count(self.passed, span, |seen| {
             let needs = |d: &Demand| d.needs(seen.attempt.operation);
             self.view.api.is_none() || self.demand.is_none_or(needs)
         })

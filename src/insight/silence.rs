@@ -8,6 +8,7 @@ use super::{MILLISECOND, SECOND};
 use crate::measure::trace::{Outcome, ProxyIndex};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::cell::OnceCell;
 
 /// Calls that must have been due for their absence to mean something: with as many, a Poisson process is silent once in a
 /// thousand times.
@@ -69,6 +70,8 @@ pub fn silences(
     demand: &Demand,
     share: f64,
 ) -> Vec<Silence> {
+    let usual = OnceCell::new();
+    let usual = || *usual.get_or_init(|| usual_latency(view, demand));
     let mut found = Vec::new();
     let mut busy_until = 0;
     for (at, call) in calls.iter().enumerate() {
@@ -83,7 +86,14 @@ pub fn silences(
         }
         let due = demand.expected(view, span) * share;
         if due >= DUE {
-            found.push(look(view, proxy, demand, span, due, next.is_none()));
+            found.push(look(
+                view,
+                proxy,
+                demand,
+                (span, usual()),
+                due,
+                next.is_none(),
+            ));
         }
     }
     found
@@ -93,11 +103,10 @@ fn look(
     view: &View<'_>,
     proxy: ProxyIndex,
     demand: &Demand,
-    span: Span,
+    (span, usual): (Span, u64),
     due: f64,
     open_ended: bool,
 ) -> Silence {
-    let usual = usual_latency(view, demand);
     let inside: Vec<&Seen<'_>> = requests(view, demand, span).collect();
     let rejected: Vec<&&Seen<'_>> = inside
         .iter()

@@ -8,7 +8,7 @@ use crate::measure::trace::{Attempt, CloseSide, Name, ProxyIndex, Record, Trace}
 use crate::protocol::{Class, Protocol};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A proxy that is later than this measures itself.
 const BUSY: u64 = 100 * super::MILLISECOND;
@@ -69,6 +69,48 @@ pub struct Passed<'t> {
     pub sessions: BTreeMap<u64, Session>,
     /// Records of this proxy that are missing.
     pub dropped: u64,
+    /// For each of `work`, the last end of all up to it.
+    ended_by: Vec<u64>,
+}
+
+impl<'t> Passed<'t> {
+    /// The place in `work` before which everything ended before a moment.
+    pub fn first_ended_since(&self, moment: u64) -> usize {
+        self.ended_by.partition_point(|ended| *ended < moment)
+    }
+
+    /// From the first request that a fault touched to the last reply that one touched.
+    pub(super) fn affected(&self) -> Option<Span> {
+        let touched = self.work.iter().chain(&self.other);
+        let touched = touched.filter(|seen| seen.attempt.fault.is_some());
+        let exchanges = touched.map(|seen| (seen.attempt.begun, seen.attempt.ended));
+        let away = self.sessions.values();
+        let away = away.filter(|s| s.turned_away.is_some());
+        let away = away.map(|s| (s.opened, s.closed.map_or(s.opened, |(at, _)| at)));
+        // Connections that a fault cut, idle or not.
+        let cut = self.sessions.values().filter_map(|s| match s.closed {
+            Some((at, CloseSide::Fault)) => Some((at, at)),
+            _ => None,
+        });
+        let all = exchanges.chain(away).chain(cut);
+        all.fold(None, |span: Option<Span>, (from, to)| {
+            let to = to.saturating_add(1);
+            Some(span.map_or(Span { from, to }, |s| Span {
+                from: s.from.min(from),
+                to: s.to.max(to),
+            }))
+        })
+    }
+
+    fn sort(&mut self) {
+        self.work.sort_by_key(|seen| seen.attempt.begun);
+        self.other.sort_by_key(|seen| seen.attempt.begun);
+        let last = |last: &mut u64, seen: &Seen<'t>| {
+            *last = seen.attempt.ended.max(*last);
+            Some(*last)
+        };
+        self.ended_by = self.work.iter().scan(0, last).collect();
+    }
 }
 
 /// A time, its end excluded. Nanoseconds since the recording began.
@@ -133,8 +175,7 @@ impl<'t> View<'t> {
             }
         }
         for proxy in &mut passed {
-            proxy.work.sort_by_key(|seen| seen.attempt.begun);
-            proxy.other.sort_by_key(|seen| seen.attempt.begun);
+            proxy.sort();
         }
         let span = Span { from: 0, to: end };
         let api = api(trace, topology);
@@ -166,28 +207,34 @@ impl<'t> View<'t> {
         self.api.map_or(&[], |api| &self.passed(api).work)
     }
 
-    /// From the first request that a fault touched on this proxy to the last reply that one touched. This, not the switching
-    /// of the fault, is when the client could notice.
-    pub fn affected(&self, proxy: ProxyIndex) -> Option<Span> {
+    /// From the first request that a fault touched on this proxy to the end of all that: the last reply that one touched, or the
+    /// switching off of the last fault that touched any. A service that has given the dependency up meanwhile is disturbed
+    /// all the same.
+    pub fn disturbed(&self, proxy: ProxyIndex) -> Option<Span> {
+        let affected = self.affected(proxy)?;
         let passed = self.passed(proxy);
-        let touched = passed.work.iter().chain(&passed.other);
-        let touched = touched.filter(|seen| seen.attempt.fault.is_some());
-        let exchanges = touched.map(|seen| (seen.attempt.begun, seen.attempt.ended));
-        let away = passed.sessions.values();
-        let away = away.filter(|s| s.turned_away.is_some());
-        let away = away.map(|s| (s.opened, s.closed.map_or(s.opened, |(at, _)| at)));
-        // Connections that a fault cut, idle or not.
-        let cut = passed.sessions.values().filter_map(|s| match s.closed {
-            Some((at, CloseSide::Fault)) => Some((at, at)),
-            _ => None,
-        });
-        let all = exchanges.chain(away).chain(cut);
-        all.fold(None, |span: Option<Span>, (from, to)| {
-            let to = to.saturating_add(1);
-            Some(span.map_or(Span { from, to }, |s| Span {
-                from: s.from.min(from),
-                to: s.to.max(to),
-            }))
+        let work = passed.work.iter().chain(&passed.other);
+        let away = passed.sessions.values().filter_map(|s| s.turned_away);
+        let touched: BTreeSet<Name> = work.filter_map(|s| s.attempt.fault).chain(away).collect();
+        let (mut on, mut to) = (BTreeSet::new(), affected.to);
+        for record in &self.trace.records {
+            match record {
+                Record::FaultOn { fault, .. } if touched.contains(fault) => {
+                    on.insert(*fault);
+                }
+                Record::FaultOff { at, fault } if touched.contains(fault) => {
+                    on.remove(fault);
+                    to = to.max(*at);
+                }
+                _ => {}
+            }
+        }
+        if !on.is_empty() {
+            to = to.max(self.span.to);
+        }
+        Some(Span {
+            from: affected.from,
+            to,
         })
     }
 

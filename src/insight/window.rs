@@ -20,16 +20,20 @@ pub struct Window {
 impl Window {
     /// The work of a proxy in a time; `of`: only this operation.
     pub fn of(passed: &Passed<'_>, span: Span, of: Option<Name>) -> Self {
-        Self::count(&passed.work, span, |seen| {
+        Self::count(passed, span, |seen| {
             of.is_none_or(|operation| seen.attempt.operation == operation)
         })
     }
 
-    /// Those of `all`, sorted by their begin, that `which` chooses.
-    pub fn count(all: &[Seen<'_>], span: Span, which: impl Fn(&Seen<'_>) -> bool) -> Self {
+    /// The work of a proxy in a time, as far as `which` chooses it.
+    pub fn count(passed: &Passed<'_>, span: Span, which: impl Fn(&Seen<'_>) -> bool) -> Self {
         let mut latencies = Vec::new();
         let mut window = Self::default();
-        for seen in all.iter().take_while(|s| s.attempt.begun < span.to) {
+        let since = passed.first_ended_since(span.from);
+        let before = passed.work[since..]
+            .iter()
+            .take_while(|s| s.attempt.begun < span.to);
+        for seen in before {
             let attempt = seen.attempt;
             if !which(seen) {
                 continue;

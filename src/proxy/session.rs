@@ -175,6 +175,9 @@ async fn carry(
         Some(Err(error)) => {
             let (counter, reason) = error.reason();
             Local::with(|local| local.shard.count(shared.id, counter, 1));
+            if shared.says_unreached(clock::now()) {
+                say_unreached(shared, &error);
+            }
             tracing::debug!(proxy = %shared.name, session, error = &error as &dyn std::error::Error, "no upstream");
             shared.emit(|| Event::ConnectFailed {
                 proxy: shared.name.clone(),
@@ -209,6 +212,18 @@ async fn carry(
         shared.backends.forget(session);
     }
     (close(&mut relay, end).await, by)
+}
+
+/// For people, who else would only see their connections reset.
+fn say_unreached(shared: &Shared, error: &ConnectError) {
+    let (proxy, upstream) = (&shared.name, &shared.upstream);
+    let why = match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    };
+    tracing::warn!(
+        "proxy {proxy}: its upstream {upstream} is not reached: {why}; is it running, and is this its address? (said once a minute)"
+    );
 }
 
 /// A connection to the upstream; `None`: the proxy closed meanwhile.

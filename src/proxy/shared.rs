@@ -102,9 +102,14 @@ pub(crate) struct Shared {
     pub(crate) served: AtomicU32,
     /// What faults touched and may be asked again.
     pub(crate) retries: Retries,
+    /// When it was last said that the upstream is not reached, of [`clock`]; 0: never.
+    unreached: AtomicU64,
     /// What the server said of its version, the first time that it did.
     pub(crate) server: OnceLock<Box<str>>,
 }
+
+/// How often it is said at most that an upstream is not reached, in nanoseconds: once a minute.
+const SAID_AGAIN: u64 = 60_000_000_000;
 
 /// The generation that ends every session of a proxy.
 pub(crate) const CLOSING: u64 = u64::MAX;
@@ -137,8 +142,20 @@ impl Shared {
             next_session: AtomicU64::new(0),
             served: AtomicU32::new(0),
             retries: Retries::default(),
+            unreached: AtomicU64::new(0),
             server: OnceLock::new(),
         }
+    }
+
+    /// Whether to say at `now` that the upstream is not reached: not for each of many sessions.
+    pub(crate) fn says_unreached(&self, now: u64) -> bool {
+        let said = self.unreached.load(Ordering::Relaxed);
+        let due = said == 0 || now.saturating_sub(said) >= SAID_AGAIN;
+        let swap = |to| {
+            self.unreached
+                .compare_exchange(said, to, Ordering::Relaxed, Ordering::Relaxed)
+        };
+        due && swap(now.max(1)).is_ok()
     }
 
     pub(crate) fn protocol(&self) -> Protocol {

@@ -1,9 +1,9 @@
 //! What goes wrong: nobody there, files and flags that are not valid, ports that are taken, readers that go away.
 
-use crate::support::{Directory, Process, Redis, run_to_end};
+use crate::support::{Brownout, Directory, Process, Redis, eventually, run_to_end};
 use crate::{LIMIT, Running, failed};
 use std::io::Read;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -86,11 +86,70 @@ fn a_port_that_is_taken_is_named() {
         said.contains(&format!("proxy `cache` cannot listen on {address}: ")),
         "{said}"
     );
+    assert!(said.contains("listen on another port (0 picks"), "{said}");
     let run = ["run", "--admin", &address, "--redis", "0=127.0.0.1:1"];
     let said = failed(run_to_end(&run, LIMIT), 4);
     let expected = format!("the admin endpoint cannot listen on {address}: ");
     assert!(said.contains(&expected), "{said}");
     assert!(said.contains("give this one --admin"), "{said}");
+}
+
+#[test]
+fn an_upstream_that_is_not_there_is_said_and_not_for_every_session() {
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = gone.local_addr().unwrap();
+    drop(gone);
+    let proxy = format!("cache@0={address}");
+    let nameless = "nameless@0=no-such-host.invalid:6379";
+    let brownout = Brownout::start(&["--redis", &proxy, "--redis", nameless]);
+    for name in ["cache", "cache", "cache", "nameless"] {
+        let mut client = TcpStream::connect(brownout.proxy(name)).unwrap();
+        client.set_read_timeout(Some(LIMIT)).unwrap();
+        // Reset, or ended: there is nothing to read.
+        let read = client.read(&mut [0; 1]);
+        assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
+    }
+    let said = eventually("both to be said", LIMIT, || {
+        let said = brownout.stderr();
+        said.contains("no-such-host.invalid:6379 is not")
+            .then_some(said)
+    });
+    let lines = |text: String| said.lines().filter(|l| l.contains(&text)).count();
+    let why = format!("proxy cache: its upstream {address} is not reached: connect failed: ");
+    assert_eq!(lines(why), 1, "{said}");
+    let why = "proxy nameless: its upstream no-such-host.invalid:6379 is not reached: `no-such-host.invalid` does not resolve";
+    assert_eq!(lines(why.into()), 1, "{said}");
+    assert_eq!(lines("is it running, and is this its address?".into()), 2);
+}
+
+#[test]
+fn a_token_that_is_missing_or_wrong_is_said_with_where_it_goes() {
+    let directory = Directory::new("cli-token");
+    let tokens = directory.write("tokens", "admin:0f1e2d3c4b5a69788796a5b4c3d2e1f0\n");
+    let wrong = directory.write("wrong", "ffffffffffffffffffffffffffffffff\n");
+    for file in [&tokens, &wrong] {
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(file, private).unwrap();
+    }
+    let config = directory.write(
+        "brownout.toml",
+        &format!("[admin]\ntoken_file = '{}'\n", tokens.display()),
+    );
+    let running = Running::start(&["--config", config.to_str().unwrap()]);
+    let remedy = "by --token-file FILE or BROWNOUT_TOKEN_FILE";
+    for command in [&["stats"][..], &["halt"], &["profile", "list"]] {
+        let said = failed(running.command(command), 2);
+        assert!(said.contains("asks for a token"), "{said}");
+        assert!(said.trim_end().ends_with(remedy), "{said}");
+    }
+    let given = |file: &std::path::Path| {
+        running.command(&["stats", "--token-file", file.to_str().unwrap()])
+    };
+    let said = failed(given(&wrong), 2);
+    assert!(said.starts_with("this token is not known; "), "{said}");
+    assert!(said.contains(remedy), "{said}");
+    assert!(!said.contains("ffff"), "{said}");
+    assert_eq!(given(&tokens).code, Some(0));
 }
 
 #[test]

@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import threading
+import time
 
 import pytest
 import redis
@@ -11,6 +12,9 @@ from harness.process import eventually
 from harness.proxy import Brownout
 
 pytestmark = pytest.mark.proxy
+
+# Records of a recording under way that are kept at hand.
+RING = 1 << 18
 
 
 def dependency(told, name):
@@ -132,3 +136,43 @@ def test_an_api_that_is_no_proxy_is_refused(two, web_server):
     assert status == 204
     watch(two)
     assert two.get_json("/v1/insights?api=late")["api"] == "late"
+
+
+def test_whoever_halts_does_not_wait_for_a_reading(disturbed):
+    """As many records as are kept at hand take seconds to read; the endpoint and the data path go on meanwhile."""
+    watch(disturbed)
+    at = disturbed.endpoint("redis")
+    client = redis.Redis(at.host, at.port, protocol=2)
+    with disturbed.fault(name="wrong", proxy="redis", action="error", code="ERR", message="no", match={"operation": "GET"}, first=20):
+        for n in range(RING // 2_000 + 1):
+            pipe = client.pipeline(transaction=False)
+            for m in range(2_000):
+                pipe.get(f"ring:{n}:{m}")
+            pipe.execute(raise_on_error=False)
+    reading = {}
+
+    def read():
+        connection = http.client.HTTPConnection(disturbed.admin, timeout=120)
+        with contextlib.closing(connection):
+            begun = time.monotonic()
+            connection.request("GET", "/v1/insights")
+            reading["told"] = json.loads(connection.getresponse().read())
+            reading["took"] = time.monotonic() - begun
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    halted, waited = 0, []
+    while reader.is_alive():
+        disturbed.halt()
+        halted += 1
+        begun = time.monotonic()
+        client.ping()
+        waited.append(time.monotonic() - begun)
+    reader.join()
+    told, took = reading["told"], reading["took"]
+    print(f"{told['records']} records read in {took:.2f} s; {halted} halts meanwhile; median PING {sorted(waited)[len(waited) // 2] * 1e3:.2f} ms,"
+          f" longest {max(waited) * 1e3:.1f} ms")
+    assert told["cut"] and RING * 0.9 <= told["records"] <= RING + 100
+    # With nobody to wait for, one after the other.
+    assert took < 0.5 or halted >= 3, (took, halted)
+    client.close()

@@ -15,7 +15,7 @@ use crate::fault::spec::FaultSpec;
 use crate::protocol::Protocol;
 
 use super::latency::Distribution;
-use super::{CloseHow, Disconnect, ErrorAction, ErrorReply, NotApplicable, When};
+use super::{Acts, CloseHow, Disconnect, Effect, ErrorAction, ErrorReply, NotApplicable, When};
 use crate::fault::plan::Ending;
 
 /// The keys that belong to it.
@@ -166,6 +166,12 @@ impl Queue {
             self.waiting.push_back(begins);
         }
         Turn::After(begins.saturating_sub(now))
+    }
+}
+
+impl Acts for Capacity {
+    fn effect(&self, protocol: Protocol) -> Result<Effect, NotApplicable> {
+        Ok(Effect::Capacity(self.clone(), self.overflow(protocol)?))
     }
 }
 

@@ -4,6 +4,9 @@
 use crate::fault::dice::Draw;
 use crate::fault::problems::Problems;
 use crate::fault::spec::{FaultSpec, Side};
+use crate::protocol::Protocol;
+
+use super::{Acts, Effect, NotApplicable};
 
 /// The keys that belong to it.
 pub(super) const PARAMETERS: &[&str] = &["rate", "count", "from", "to", "on"];
@@ -126,6 +129,12 @@ impl Corrupt {
 fn flip(draw: Draw, at: u64, byte: &mut u8) {
     let mask = (draw.at(at).at(1).uniform() * 255.0) as u8;
     *byte ^= mask.saturating_add(1);
+}
+
+impl Acts for Corrupt {
+    fn effect(&self, _: Protocol) -> Result<Effect, NotApplicable> {
+        Ok(Effect::Corrupt(*self))
+    }
 }
 
 #[cfg(test)]

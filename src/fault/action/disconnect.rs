@@ -1,7 +1,11 @@
 //! `disconnect`: the session is closed before the request is forwarded, after it, or inside the reply.
 
+use crate::fault::plan::Ending;
 use crate::fault::problems::Problems;
 use crate::fault::spec::{FaultSpec, How, Moment};
+use crate::protocol::Protocol;
+
+use super::{Acts, Effect, NotApplicable};
 
 /// The keys that belong to it.
 pub(super) const PARAMETERS: &[&str] = &["how", "when", "bytes", "share"];
@@ -114,5 +118,11 @@ fn place(spec: &FaultSpec, problems: &mut Problems<'_>) -> Option<When> {
             );
             None
         }
+    }
+}
+
+impl Acts for Disconnect {
+    fn effect(&self, _: Protocol) -> Result<Effect, NotApplicable> {
+        Ok(Effect::End(Ending::Disconnect(*self)))
     }
 }

@@ -2,21 +2,36 @@
 //! takes no care of it.
 
 use crate::fault::plan::Ending;
+use crate::fault::problems::Problems;
+use crate::fault::spec::FaultSpec;
 use crate::protocol::Protocol;
 
-use super::NotApplicable;
+use super::{Acts, Effect, NotApplicable};
 
 /// The keys that belong to it: none.
 pub(super) const PARAMETERS: &[&str] = &[];
 
-/// What it comes to, where there are requests.
-pub(super) fn on(protocol: Protocol) -> Result<Ending, NotApplicable> {
-    match protocol {
-        Protocol::Redis | Protocol::Postgres | Protocol::Http => Ok(Ending::Duplicate),
-        Protocol::Tcp => Err(NotApplicable {
-            field: "action",
-            message: "on plain TCP there are no requests that could be sent twice".into(),
-            remedy: "give the proxy its protocol, or use another action".into(),
-        }),
+/// Sends a request twice.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct DuplicateRequest;
+
+impl DuplicateRequest {
+    pub(super) const fn compile(_: &FaultSpec, _: &mut Problems<'_>) -> Self {
+        Self
+    }
+}
+
+impl Acts for DuplicateRequest {
+    fn effect(&self, protocol: Protocol) -> Result<Effect, NotApplicable> {
+        match protocol {
+            Protocol::Redis | Protocol::Postgres | Protocol::Http => {
+                Ok(Effect::End(Ending::Duplicate))
+            }
+            Protocol::Tcp => Err(NotApplicable {
+                field: "action",
+                message: "on plain TCP there are no requests that could be sent twice".into(),
+                remedy: "give the proxy its protocol, or use another action".into(),
+            }),
+        }
     }
 }

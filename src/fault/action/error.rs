@@ -6,12 +6,13 @@
 use std::sync::Arc;
 
 use crate::config::suggest::nearest;
+use crate::fault::plan::Ending;
 use crate::fault::preset;
 use crate::fault::problems::{Problems, listed};
 use crate::fault::spec::FaultSpec;
 use crate::protocol::Protocol;
 
-use super::NotApplicable;
+use super::{Acts, Effect, NotApplicable};
 
 /// The keys that belong to it.
 pub(super) const PARAMETERS: &[&str] = &[
@@ -439,4 +440,10 @@ fn is_sqlstate(code: &str) -> bool {
         && code
             .bytes()
             .all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase())
+}
+
+impl Acts for ErrorAction {
+    fn effect(&self, protocol: Protocol) -> Result<Effect, NotApplicable> {
+        Ok(Effect::End(Ending::Error(self.reply(protocol)?)))
+    }
 }

@@ -10,8 +10,9 @@ use crate::fault::plan::Decision;
 use crate::fault::problems::{Problems, listed};
 use crate::fault::recorded::Recorded;
 use crate::fault::spec::{Delay, DelayTable, DistributionKind, FaultSpec, Side};
+use crate::protocol::Protocol;
 
-use super::MAX_DELAY;
+use super::{Acts, Effect, MAX_DELAY, NotApplicable};
 
 /// The keys that belong to it.
 pub(super) const PARAMETERS: &[&str] = &["delay", "on", "floor"];
@@ -330,6 +331,12 @@ fn reject_foreign(table: &DelayTable, field: &str, problems: &mut Problems<'_>) 
                 ),
             );
         }
+    }
+}
+
+impl Acts for Latency {
+    fn effect(&self, _: Protocol) -> Result<Effect, NotApplicable> {
+        Ok(Effect::Delay(self.clone()))
     }
 }
 

@@ -4,8 +4,8 @@ use crate::fault::problems::Problems;
 use crate::fault::spec::{FaultSpec, How};
 use crate::protocol::Protocol;
 
-use super::NotApplicable;
 use super::refuse::{reject_exchange_matches, reject_session_matches};
+use super::{Acts, Effect, NotApplicable};
 
 /// The keys that belong to it.
 pub(super) const PARAMETERS: &[&str] = &["connections", "how"];
@@ -75,5 +75,12 @@ impl Limit {
             (Some(how), _) => how,
         };
         Ok((self.connections, how))
+    }
+}
+
+impl Acts for Limit {
+    fn effect(&self, protocol: Protocol) -> Result<Effect, NotApplicable> {
+        let (connections, how) = self.on(protocol)?;
+        Ok(Effect::Limit(connections, how))
     }
 }

@@ -5,11 +5,12 @@
 
 use std::time::Duration;
 
+use crate::fault::plan::Ending;
 use crate::fault::problems::Problems;
 use crate::fault::spec::{FaultSpec, How, Then};
 use crate::protocol::Protocol;
 
-use super::{CloseHow, MAX_TTL, NotApplicable};
+use super::{Acts, CloseHow, Effect, MAX_TTL, NotApplicable};
 
 /// The keys that belong to it.
 pub(super) const PARAMETERS: &[&str] = &["then", "how", "close_after"];
@@ -25,7 +26,7 @@ pub struct Loss {
 }
 
 impl Loss {
-    pub(super) fn compile(spec: &FaultSpec, problems: &mut Problems<'_>) -> Option<Self> {
+    fn compile(spec: &FaultSpec, problems: &mut Problems<'_>) -> Option<Self> {
         let how = match spec.how {
             None | Some(How::Rst) => Some(CloseHow::Rst),
             Some(How::Fin) => Some(CloseHow::Fin),
@@ -66,7 +67,7 @@ impl Loss {
     }
 
     /// Itself, where there are exchanges that can be lost.
-    pub(super) fn on(self, protocol: Protocol) -> Result<Self, NotApplicable> {
+    fn on(self, protocol: Protocol) -> Result<Self, NotApplicable> {
         match protocol {
             Protocol::Redis | Protocol::Postgres | Protocol::Http => Ok(self),
             Protocol::Tcp => Err(NotApplicable {
@@ -75,5 +76,37 @@ impl Loss {
                 remedy: "use `disconnect`, `stall` or `timeout`".into(),
             }),
         }
+    }
+}
+
+/// The server never sees the request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LoseRequest(Loss);
+
+/// The client never sees the reply.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LoseReply(Loss);
+
+impl LoseRequest {
+    pub(super) fn compile(spec: &FaultSpec, problems: &mut Problems<'_>) -> Option<Self> {
+        Loss::compile(spec, problems).map(Self)
+    }
+}
+
+impl LoseReply {
+    pub(super) fn compile(spec: &FaultSpec, problems: &mut Problems<'_>) -> Option<Self> {
+        Loss::compile(spec, problems).map(Self)
+    }
+}
+
+impl Acts for LoseRequest {
+    fn effect(&self, protocol: Protocol) -> Result<Effect, NotApplicable> {
+        Ok(Effect::End(Ending::LoseRequest(self.0.on(protocol)?)))
+    }
+}
+
+impl Acts for LoseReply {
+    fn effect(&self, protocol: Protocol) -> Result<Effect, NotApplicable> {
+        Ok(Effect::End(Ending::LoseReply(self.0.on(protocol)?)))
     }
 }

@@ -8,7 +8,7 @@ use crate::protocol::Protocol;
 
 use super::latency::Distribution;
 use super::refuse::reject_exchange_matches;
-use super::{NotApplicable, Side};
+use super::{Acts, Effect, NotApplicable, Side};
 
 /// The keys that belong to `push_loss`: none.
 pub(super) const LOSS: &[&str] = &[];
@@ -26,12 +26,17 @@ pub struct Push {
 }
 
 impl Push {
-    /// Of a spec whose action is `push_loss`, or `push_delay`, which `is_delay`.
-    pub(super) fn compile(
-        spec: &FaultSpec,
-        is_delay: bool,
-        problems: &mut Problems<'_>,
-    ) -> Option<Self> {
+    /// `push_loss`.
+    pub(super) fn loss(spec: &FaultSpec, problems: &mut Problems<'_>) -> Option<Self> {
+        Self::compile(spec, false, problems)
+    }
+
+    /// `push_delay`.
+    pub(super) fn delay(spec: &FaultSpec, problems: &mut Problems<'_>) -> Option<Self> {
+        Self::compile(spec, true, problems)
+    }
+
+    fn compile(spec: &FaultSpec, is_delay: bool, problems: &mut Problems<'_>) -> Option<Self> {
         let action = spec.action.name();
         reject_exchange_matches(
             &spec.matching,
@@ -114,6 +119,12 @@ fn string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
             Some((text, rest.get(length..)?.strip_prefix(b"\r\n")?))
         }
         _ => None,
+    }
+}
+
+impl Acts for Push {
+    fn effect(&self, protocol: Protocol) -> Result<Effect, NotApplicable> {
+        Ok(Effect::Push(self.on(protocol)?))
     }
 }
 

@@ -2,6 +2,9 @@
 
 use crate::fault::problems::Problems;
 use crate::fault::spec::{Existing, FaultSpec, How, MatchSpec, Scope};
+use crate::protocol::Protocol;
+
+use super::{Acts, Effect, NotApplicable};
 
 /// The keys that belong to it.
 pub(super) const PARAMETERS: &[&str] = &["how", "existing"];
@@ -142,5 +145,11 @@ fn reject_selection(spec: &FaultSpec, problems: &mut Problems<'_>, why: &str, re
     ];
     for (field, _) in given.into_iter().filter(|(_, given)| *given) {
         problems.add(field, why, remedy);
+    }
+}
+
+impl Acts for Refusal {
+    fn effect(&self, _: Protocol) -> Result<Effect, NotApplicable> {
+        Ok(Effect::Refuse(*self))
     }
 }

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use crate::fault::problems::Problems;
 use crate::fault::spec::{FaultSpec, Side};
+use crate::protocol::Protocol;
 
-use super::MAX_DELAY;
+use super::{Acts, Effect, MAX_DELAY, NotApplicable};
 
 /// The keys that belong to it.
 pub(super) const PARAMETERS: &[&str] = &["size", "variation", "gap", "on"];
@@ -58,5 +59,11 @@ impl Slice {
         let span = u64::from(self.most - self.least) + 1;
         let above = ((u128::from(bits) * u128::from(span)) >> 64) as usize;
         self.least as usize + above
+    }
+}
+
+impl Acts for Slice {
+    fn effect(&self, _: Protocol) -> Result<Effect, NotApplicable> {
+        Ok(Effect::Slice(*self))
     }
 }

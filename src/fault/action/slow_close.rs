@@ -2,9 +2,12 @@
 
 use crate::fault::problems::Problems;
 use crate::fault::spec::{FaultSpec, Side};
+use crate::protocol::Protocol;
 
 use super::latency::Distribution;
 use super::refuse::reject_exchange_matches;
+
+use super::{Acts, Effect, NotApplicable};
 
 /// The keys that belong to it.
 pub(super) const PARAMETERS: &[&str] = &["delay", "on"];
@@ -28,5 +31,11 @@ impl SlowClose {
         );
         let delay = Distribution::of(spec.delay.as_ref(), ("delay", "`slow_close`"), problems)?;
         Some(Self { delay, on: spec.on })
+    }
+}
+
+impl Acts for SlowClose {
+    fn effect(&self, _: Protocol) -> Result<Effect, NotApplicable> {
+        Ok(Effect::SlowClose(self.clone()))
     }
 }

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use crate::fault::problems::Problems;
 use crate::fault::spec::{FaultSpec, Scope, Side};
+use crate::protocol::Protocol;
 
 use super::refuse::{reject_exchange_matches, reject_session_matches};
-use super::{CloseHow, MAX_TTL};
+use super::{Acts, CloseHow, Effect, MAX_TTL, NotApplicable};
 
 /// Stops the bytes of one direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,5 +55,11 @@ impl StreamCut {
         if let Some(after) = spec.close_after {
             problems.check_most("close_after", after, MAX_TTL);
         }
+    }
+}
+
+impl Acts for StreamCut {
+    fn effect(&self, _: Protocol) -> Result<Effect, NotApplicable> {
+        Ok(Effect::StreamCut(*self))
     }
 }

@@ -2,6 +2,9 @@
 
 use crate::fault::problems::Problems;
 use crate::fault::spec::{FaultSpec, Side};
+use crate::protocol::Protocol;
+
+use super::{Acts, Effect, NotApplicable};
 
 /// The keys that belong to it.
 pub(super) const PARAMETERS: &[&str] = &["bytes_per_second", "burst", "on"];
@@ -53,5 +56,11 @@ impl Throttle {
         let burst = spec.burst.unwrap_or(rate / BURST_SHARE).max(1);
         let on = spec.on.unwrap_or_default();
         Some(Self { rate, burst, on })
+    }
+}
+
+impl Acts for Throttle {
+    fn effect(&self, _: Protocol) -> Result<Effect, NotApplicable> {
+        Ok(Effect::Throttle(*self))
     }
 }

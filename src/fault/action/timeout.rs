@@ -5,8 +5,9 @@ use std::time::Duration;
 use crate::fault::plan::Ending;
 use crate::fault::problems::Problems;
 use crate::fault::spec::FaultSpec;
+use crate::protocol::Protocol;
 
-use super::MAX_TTL;
+use super::{Acts, Effect, MAX_TTL, NotApplicable};
 
 /// The keys that belong to it.
 pub(super) const PARAMETERS: &[&str] = &["close_after"];
@@ -34,8 +35,10 @@ impl Timeout {
         problems.check_most("close_after", close_after, MAX_TTL);
         Some(Self { close_after })
     }
+}
 
-    pub(super) const fn ending(self) -> Ending {
-        Ending::Timeout(self.close_after)
+impl Acts for Timeout {
+    fn effect(&self, _: Protocol) -> Result<Effect, NotApplicable> {
+        Ok(Effect::End(Ending::Timeout(self.close_after)))
     }
 }

@@ -1,9 +1,11 @@
 //! `truncate`: the reply is cut inside the length it promises, then the session is closed.
 
+use crate::fault::plan::Ending;
 use crate::fault::problems::Problems;
 use crate::fault::spec::{FaultSpec, How};
+use crate::protocol::Protocol;
 
-use super::CloseHow;
+use super::{Acts, CloseHow, Effect, NotApplicable};
 
 /// The keys that belong to it.
 pub(super) const PARAMETERS: &[&str] = &["bytes", "share", "how"];
@@ -87,6 +89,12 @@ impl Truncate {
             (0, true) => Some(head / 2),
         }
         .map(|at| at.max(usize::from(seen > 1)))
+    }
+}
+
+impl Acts for Truncate {
+    fn effect(&self, _: Protocol) -> Result<Effect, NotApplicable> {
+        Ok(Effect::End(Ending::Truncate(*self)))
     }
 }
 

@@ -7,6 +7,13 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Name(u32);
 
+impl Name {
+    /// Its place among the names of its recording.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// The most names that are kept apart; further ones are [`Names::OTHER`].
 pub const MAX_NAMES: usize = 65_536;
 
@@ -31,6 +38,11 @@ impl Default for Names {
 impl Names {
     /// What stands for the names beyond [`MAX_NAMES`].
     pub const OTHER: Name = Name(0);
+
+    /// How many there are.
+    pub const fn count(&self) -> usize {
+        self.list.len()
+    }
 
     /// The number of a name.
     pub fn intern(&mut self, name: &str) -> Name {
