@@ -463,10 +463,10 @@ fn a_breaker_that_flaps_for_an_hour_is_no_larger_than_its_picture() {
     let run = &mut suite.runs[0];
     run.insights.length = traffic::LONGEST * 1_000_000_000;
     let breaker = &mut run.insights.dependencies[0].breakers[0];
-    let episode = breaker.episodes[0].clone();
+    let episode = breaker.episodes[0];
     breaker.episodes = (0..36_000)
         .map(|n| {
-            let mut next = episode.clone();
+            let mut next = episode;
             next.tripped_from += n * 100_000_000;
             next.tripped_to += n * 100_000_000;
             next.probed = Some(next.tripped_to + 50_000_000);

@@ -159,7 +159,7 @@ impl Second {
             p50_us: sample.quantile(0.5).map(us),
             p95_us: sample.quantile(0.95).map(us),
             max_us: sample.max().map(us),
-            histogram: (sample.len() > 0).then(|| encoded(sample, Digits::Two)),
+            histogram: (!sample.is_empty()).then(|| encoded(sample, Digits::Two)),
             buckets,
             ..Self::default()
         }
