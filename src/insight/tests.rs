@@ -66,7 +66,7 @@ fn calls_that_fail_before_any_fault_teach_nothing() {
         Record::Attempt(a) if a.proxy == CACHE => Some(a),
         _ => None,
     });
-    for attempt in calls.take(20).skip(10) {
+    for attempt in calls.take(40).skip(10) {
         attempt.outcome = Outcome::ClientGone;
     }
     let view = view(&trace);
