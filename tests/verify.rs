@@ -87,7 +87,7 @@ fn faults_are_on_in_their_phase_and_a_broken_limit_fails() {
            [[phase]]\nkind = 'baseline'\nfor = '1s'\n\
            [[phase]]\nkind = 'fault'\nfor = '1s'\n\
            [[phase]]\nkind = 'recovery'\nfor = '1500ms'\n\
-           [[expect]]\nlane = 'redis'\nphase = ['baseline', 'fault', 'recovery']\nerror_rate = 0.01\n\
+           [[expect]]\nlane = 'redis'\nphase = ['baseline', 'fault', 'recovery']\nerror_rate = 0.05\n\
            [[expect]]\nproxy = 'redis'\ndetects_within = '900ms'\nfully_functional = true\n";
     let exit = test(&text, &["--output", "json"]);
     let document = document(&exit);

@@ -3,10 +3,10 @@
 use super::demand::Demand;
 use super::finding::{Evidence, Finding};
 use super::millis;
-use super::sample::needed;
+use super::sample::{Sample, needed};
 use super::view::{Span, View};
 use super::window::Window;
-use crate::measure::trace::{Name, ProxyIndex};
+use crate::measure::trace::{Attempt, Name, ProxyIndex};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -34,6 +34,8 @@ const PASSES: u64 = 2;
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Slower {
     No,
+    /// In a time of too few requests to say so.
+    Briefly,
     /// The machine may be the reason.
     Doubtful,
     Yes,
@@ -109,12 +111,22 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Containment> {
         .iter()
         .map(|r| r.attempt.operation)
         .collect();
-    let spans = [view.baseline, affected];
-    let mut compared: Vec<(Route, Slower)> = names
-        .into_iter()
-        .map(|route| route_of(view, demand, api, route, spans))
-        .collect();
+    let compare = |during| -> Vec<(Route, Slower)> {
+        let spans = [view.baseline, during];
+        let routes = names.iter();
+        routes
+            .map(|route| route_of(view, demand, api, *route, spans))
+            .collect()
+    };
+    let (mut compared, mut during) = (compare(affected), affected);
+    // A service that gives the dependency up is touched for a moment, and goes without it for the rest of the fault. What was slow
+    // in that moment must not be thinned out by the rest.
+    if too_few(&compared) && compared.iter().all(|(_, s)| *s != Slower::Briefly) {
+        during = view.disturbed(proxy).unwrap_or(affected);
+        compared = compare(during);
+    }
     compared.sort_by(|(a, _), (b, _)| a.route.cmp(&b.route));
+    let few = too_few(&compared);
     let doubtful = compared
         .iter()
         .find(|(route, slower)| route.needs_it == Some(false) && *slower == Slower::Doubtful)
@@ -125,14 +137,22 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Containment> {
         .filter(|r| r.needs_it == Some(false))
         .collect();
     evidence.samples = without.iter().map(|r| r.requests[1]).sum();
-    evidence.first = Some(affected.from);
-    evidence.last = Some(affected.to);
-    let least = needed(0.95);
-    if without.is_empty()
-        || without
-            .iter()
-            .any(|r| r.requests.iter().any(|n| *n < least))
-    {
+    evidence.first = Some(during.from);
+    evidence.last = Some(during.to);
+    if few {
+        let least = needed(0.95);
+        for route in &routes {
+            let [before, meanwhile] = route.requests;
+            let needs = match route.needs_it {
+                Some(true) => "calls the dependency",
+                Some(false) => "does without it",
+                None => "may call the dependency: too seldom was it alone in flight",
+            };
+            evidence.note(format!(
+                "`{}`: {before} requests before, {meanwhile} during; it {needs}",
+                route.route
+            ));
+        }
         return Finding::unknown(
             format!(
                 "no route that does without this dependency has {least} requests before and {least} during the fault"
@@ -141,7 +161,7 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Containment> {
             evidence,
         );
     }
-    let others = spills(view, proxy, api, affected);
+    let others = spills(view, proxy, api, during);
     let spilled = others.iter().any(|other| match other.error_rate {
         [before, Some(during)] => during > before.unwrap_or(0.0) + MORE_ERRORS,
         _ => false,
@@ -166,6 +186,13 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Containment> {
     )
 }
 
+/// Whether no route that does without the dependency has the requests that a percentile needs, before and during.
+fn too_few(compared: &[(Route, Slower)]) -> bool {
+    let routes = compared.iter().map(|(route, _)| route);
+    let mut without = routes.filter(|r| r.needs_it == Some(false)).peekable();
+    without.peek().is_none() || without.any(|r| r.requests.iter().any(|n| *n < needed(0.95)))
+}
+
 /// `spans`: before and during the fault.
 fn route_of(
     view: &View<'_>,
@@ -180,11 +207,19 @@ fn route_of(
         w.latency.quantile(0.95).filter(|_| enough)
     };
     let (calm, hit) = (p95(&before), p95(&during));
+    // What the proxy itself is late by is no damage.
+    let late = PASSES * view.late(spans[1]);
+    let limit = |calm: u64| ((calm as f64 * SLOWER) as u64).max(calm + SMALL);
     let slower = match (calm, hit) {
+        (Some(calm), None) => {
+            let few = under_way(view, api, route, spans[1]).quantile(0.95);
+            match few {
+                Some(few) if few > limit(calm) => Slower::Briefly,
+                _ => Slower::No,
+            }
+        }
         (Some(calm), Some(hit)) => {
-            let limit = ((calm as f64 * SLOWER) as u64).max(calm + SMALL);
-            // What the proxy itself is late by is no damage.
-            let late = PASSES * view.late(spans[1]);
+            let limit = limit(calm);
             let parts = || slow_parts(view, api, route, spans[1], limit + late);
             if hit <= limit {
                 Slower::No
@@ -194,7 +229,7 @@ fn route_of(
                 Slower::Yes
             }
         }
-        _ => Slower::No,
+        (None, _) => Slower::No,
     };
     let errors = [before.error_rate(), during.error_rate()];
     let failing = errors[1].is_some_and(|during| during > errors[0].unwrap_or(0.0) + MORE_ERRORS);
@@ -212,6 +247,13 @@ fn route_of(
         suffered: slower == Slower::Yes || failing,
     };
     (found, slower)
+}
+
+/// Latencies of the requests of a route that were under way in a time.
+fn under_way(view: &View<'_>, api: ProxyIndex, route: Name, span: Span) -> Sample {
+    let work = view.passed(api).work.iter().map(|s| s.attempt);
+    let work = work.filter(|a| a.operation == route && a.begun < span.to && a.ended >= span.from);
+    work.map(Attempt::latency).collect()
 }
 
 /// Parts of a time in which more than one in twenty requests of a route took longer than this.

@@ -1,10 +1,13 @@
-//! Use of a client's connection pool: how many of its connections had a request under way.
+//! Use of a client's connection pool: how many of its connections had a request under way, or a transaction open: between two of its
+//! statements nobody else can have the connection.
 
 use super::finding::{Evidence, Finding};
 use super::view::{Span, View};
-use crate::measure::trace::ProxyIndex;
+use crate::measure::trace::{ProxyIndex, Record};
+use crate::protocol::Transaction;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Use of a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -33,7 +36,7 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex, span: Span) -> Finding<PoolUse>
         let a = seen.attempt;
         clip(a.begun, a.ended, span).map(|(from, to)| (a.session, from, to))
     });
-    let mut busy: Vec<(u64, u64, u64)> = busy.collect();
+    let mut busy: Vec<(u64, u64, u64)> = busy.chain(transactions(view, proxy, span)).collect();
     busy.sort_unstable();
     // Of one session, requests that overlap are one busy time.
     let mut merged: Vec<(u64, u64, u64)> = Vec::new();
@@ -73,6 +76,47 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex, span: Span) -> Finding<PoolUse>
         },
         evidence,
     )
+}
+
+/// Session, begin and end of each transaction in a time. A connection takes its transaction with it.
+fn transactions(
+    view: &View<'_>,
+    proxy: ProxyIndex,
+    span: Span,
+) -> impl Iterator<Item = (u64, u64, u64)> {
+    let mut open: BTreeMap<u64, u64> = BTreeMap::new();
+    let mut found = Vec::new();
+    for record in &view.trace.records {
+        match *record {
+            Record::Transaction {
+                at,
+                proxy: p,
+                session,
+                state,
+            } if p == proxy => match state {
+                Transaction::Begin => {
+                    open.entry(session).or_insert(at);
+                }
+                Transaction::Failed => {}
+                Transaction::Commit | Transaction::Rollback => {
+                    found.extend(open.remove(&session).map(|from| (session, from, at)));
+                }
+            },
+            Record::Closed {
+                at,
+                proxy: p,
+                session,
+                ..
+            } if p == proxy => {
+                found.extend(open.remove(&session).map(|from| (session, from, at)));
+            }
+            _ => {}
+        }
+    }
+    found.extend(open.into_iter().map(|(s, from)| (s, from, view.span.to)));
+    found
+        .into_iter()
+        .filter_map(move |(session, from, to)| clip(from, to, span).map(|(f, t)| (session, f, t)))
 }
 
 fn clip(from: u64, to: u64, span: Span) -> Option<(u64, u64)> {

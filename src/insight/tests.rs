@@ -58,6 +58,25 @@ fn a_request_that_the_proxy_saw_late_does_not_shorten_the_timeout() {
     assert!((timeout.ms - 200.0).abs() <= 5.0, "{timeout:?}");
 }
 
+/// Its breaker may have been open: calls would be too many afterwards, compared with that.
+#[test]
+fn calls_that_fail_before_any_fault_teach_nothing() {
+    let mut trace = of(&Service::default());
+    let calls = trace.records.iter_mut().filter_map(|r| match r {
+        Record::Attempt(a) if a.proxy == CACHE => Some(a),
+        _ => None,
+    });
+    for attempt in calls.take(40).skip(10) {
+        attempt.outcome = Outcome::ClientGone;
+    }
+    let view = view(&trace);
+    let missing = view.demand(CACHE).expect_err("disturbed");
+    assert!(missing.reason.contains("before any fault"), "{missing:?}");
+    let retries = retries::infer(&view, CACHE).answer.expect("calls failed");
+    assert_eq!(retries.amplification, None);
+    assert!(breaker::infer(&view, CACHE)[0].opening.answer.is_err());
+}
+
 #[test]
 fn ages_on_a_busy_machine_are_no_setting() {
     let trace = of(&Service {
@@ -353,6 +372,56 @@ fn slower_recovery(from: u64) -> Trace {
     trace
 }
 
+/// One request that a fault touched, and the fault on for seconds: the service does without what it gave up.
+fn given_up(health_slow: impl Fn(u64) -> bool) -> Trace {
+    let service = Service {
+        threshold: Some(1),
+        open_for: 60 * SECOND,
+        ..Service::default()
+    };
+    let mut trace = service.run();
+    let health = trace.names.find("GET /health");
+    for record in &mut trace.records {
+        if let Record::Attempt(attempt) = record
+            && Some(attempt.operation) == health
+            && health_slow(attempt.begun)
+        {
+            attempt.ended += 100 * MS;
+        }
+    }
+    trace.sort();
+    trace
+}
+
+#[test]
+fn a_dependency_that_was_given_up_is_out_as_long_as_the_fault_is_on() {
+    let (on, off) = Service::default().fault;
+    let trace = given_up(|_| false);
+    let view = view(&trace);
+    let touched = view.affected(CACHE).expect("one request");
+    assert!(touched.length() < SECOND, "{touched:?}");
+    assert_eq!(
+        view.disturbed(CACHE).map(|span| span.to),
+        Some(off),
+        "{touched:?}"
+    );
+    let found = containment::infer(&view, CACHE);
+    assert!(found.value().expect("for seconds").contained, "{found:?}");
+    assert!(found.evidence.samples >= 59);
+    let trace = given_up(|at| (on..off).contains(&at));
+    let found = containment::infer(&self::view(&trace), CACHE);
+    assert!(!found.value().expect("all the while").contained);
+}
+
+#[test]
+fn what_was_slow_while_requests_were_touched_is_not_thinned_out() {
+    let (on, _) = Service::default().fault;
+    let trace = given_up(|at| (on - 50 * MS..on + 100 * MS).contains(&at));
+    let missing = containment::infer(&view(&trace), CACHE).answer;
+    let missing = missing.expect_err("too few requests in that moment");
+    assert!(missing.reason.contains("59 requests"), "{missing:?}");
+}
+
 #[test]
 fn damage_that_spreads_is_seen() {
     let trace = of(&Service {
@@ -562,6 +631,39 @@ fn a_pool_is_used_as_far_as_its_connections_are_busy() {
     assert_eq!((used.most_busy, used.size, used.declared), (2, 2, true));
     assert!((used.utilisation - 0.5).abs() < 1e-9, "{used:?}");
     assert!((used.exhausted - 0.25).abs() < 1e-9, "{used:?}");
+}
+
+#[test]
+fn a_connection_is_in_use_while_its_transaction_is_open() {
+    let mut hand = ByHand::new();
+    hand.opened(1, 0);
+    hand.opened(2, 0);
+    for (at, session, state) in [
+        (2, 1, Transaction::Begin),
+        (8, 1, Transaction::Commit),
+        (10, 2, Transaction::Begin),
+        (11, 2, Transaction::Failed),
+    ] {
+        hand.0.records.push(Record::Transaction {
+            at,
+            proxy: DB,
+            session,
+            state,
+        });
+    }
+    hand.statement(1, (1, 2), Outcome::Ok, false);
+    hand.statement(1, (7, 8), Outcome::Ok, false);
+    hand.0.records.push(Record::Closed {
+        at: 15,
+        proxy: DB,
+        session: 2,
+        by: CloseSide::Client,
+    });
+    let found = pool::infer(&view(&hand.sorted()), DB, view::Span { from: 0, to: 20 });
+    // From 1 to 8, and from 10 to 15.
+    let used = found.value().expect("something passed");
+    assert!((used.mean_busy - 12.0 / 20.0).abs() < 1e-9, "{used:?}");
+    assert_eq!(used.most_busy, 1);
 }
 
 #[test]

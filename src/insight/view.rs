@@ -8,7 +8,7 @@ use crate::measure::trace::{Attempt, CloseSide, Name, ProxyIndex, Record, Trace}
 use crate::protocol::{Class, Protocol};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A proxy that is later than this measures itself.
 const BUSY: u64 = 100 * super::MILLISECOND;
@@ -205,6 +205,37 @@ impl<'t> View<'t> {
     /// Requests of the service's own API, by their first byte.
     pub fn api_requests(&self) -> &[Seen<'t>] {
         self.api.map_or(&[], |api| &self.passed(api).work)
+    }
+
+    /// From the first request that a fault touched on this proxy to the end of all that: the last reply that one touched, or the
+    /// switching off of the last fault that touched any. A service that has given the dependency up meanwhile is disturbed
+    /// all the same.
+    pub fn disturbed(&self, proxy: ProxyIndex) -> Option<Span> {
+        let affected = self.affected(proxy)?;
+        let passed = self.passed(proxy);
+        let work = passed.work.iter().chain(&passed.other);
+        let away = passed.sessions.values().filter_map(|s| s.turned_away);
+        let touched: BTreeSet<Name> = work.filter_map(|s| s.attempt.fault).chain(away).collect();
+        let (mut on, mut to) = (BTreeSet::new(), affected.to);
+        for record in &self.trace.records {
+            match record {
+                Record::FaultOn { fault, .. } if touched.contains(fault) => {
+                    on.insert(*fault);
+                }
+                Record::FaultOff { at, fault } if touched.contains(fault) => {
+                    on.remove(fault);
+                    to = to.max(*at);
+                }
+                _ => {}
+            }
+        }
+        if !on.is_empty() {
+            to = to.max(self.span.to);
+        }
+        Some(Span {
+            from: affected.from,
+            to,
+        })
     }
 
     /// Time in which calls to any dependency were in flight inside a time, in nanoseconds.

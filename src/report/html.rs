@@ -2,7 +2,8 @@
 
 use super::configuration::Configuration;
 use super::figure::{self, plain};
-use super::traffic::Traffic;
+use super::steps::{self, Detail, Steps};
+use super::traffic::{Process, Traffic};
 use super::{Form, FormError, Suite, svg, tables};
 use crate::insight::Dependency;
 use crate::insight::breaker::Opening;
@@ -11,6 +12,9 @@ use crate::insight::words;
 use crate::verify::document::{Document, Row};
 use crate::verify::verdict::Verdict;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+/// Bytes that a page may have before it shows less detail.
+const MOST: usize = 950_000;
 
 const STYLE: &str = include_str!("page.css");
 
@@ -24,7 +28,19 @@ impl Form for Html {
     }
 }
 
+/// In all detail, or in as much as fits.
 fn whole(suite: &Suite) -> String {
+    let mut page = String::new();
+    for detail in Detail::ALL {
+        page = with(suite, detail);
+        if page.len() <= MOST {
+            break;
+        }
+    }
+    page
+}
+
+fn with(suite: &Suite, detail: Detail) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -41,7 +57,7 @@ fn whole(suite: &Suite) -> String {
                 main {
                     (matrix(suite))
                     (reasons(suite))
-                    @for (n, run) in suite.runs.iter().enumerate() { (one(n, run)) }
+                    @for (n, run) in suite.runs.iter().enumerate() { (one(n, run, detail)) }
                     (again(suite))
                 }
             }
@@ -190,7 +206,12 @@ fn phases(run: &Document) -> Vec<(String, Span)> {
         .collect()
 }
 
-fn one(number: usize, run: &Document) -> Markup {
+fn one(number: usize, run: &Document, detail: Detail) -> Markup {
+    let steps: Vec<(&Traffic, Steps)> = run
+        .traffic
+        .iter()
+        .map(|traffic| (traffic, Steps::of(traffic, detail)))
+        .collect();
     let phases = phases(run);
     let felt = |proxy: &str| {
         let found = run.insights.dependencies.iter().find(|d| d.proxy == proxy);
@@ -203,33 +224,24 @@ fn one(number: usize, run: &Document) -> Markup {
             @if !run.description.is_empty() { p { (first_paragraph(&run.description)) } }
             @if let Some(stopped) = &run.stopped { p { strong { "Stopped early: " } (plain(stopped)) } }
             h3 { "Timeline" }
-            @for traffic in &run.traffic { (timeline(traffic, &phases, felt(&traffic.proxy).or(any))) }
+            @for (traffic, steps) in &steps { (timeline(traffic, steps, &phases, felt(&traffic.proxy).or(any))) }
             h3 { "Percentiles by phase" }
             @for traffic in &run.traffic { (spectrum(traffic)) }
             h3 { "How latencies were spread" }
-            @for traffic in &run.traffic {
+            @for (traffic, steps) in &steps {
                 @if traffic.seconds.iter().any(|s| !s.buckets.is_empty()) {
-                    figure { figcaption { (traffic.proxy) } (svg::heat(traffic, felt(&traffic.proxy).or(any))) (tables::heat(traffic)) }
+                    (heat(traffic, steps, felt(&traffic.proxy).or(any)))
                 }
             }
             h3 { "What the wire tells of the service" }
-            @for dependency in &run.insights.dependencies { (dependency_card(dependency, run.insights.length)) }
+            @for dependency in &run.insights.dependencies { (dependency_card(dependency, run.insights.length, detail)) }
             h3 { "Unknown outcomes" }
             (unknown(run))
             h3 { "Resources" }
             @if run.watched.is_empty() { p { "No process was watched." } }
-            @for process in &run.watched {
-                figure {
-                    figcaption { (plain(&process.name)) }
-                    (svg::process(process, run.insights.length))
-                    (tables::details("looks", &["second", "memory", "CPU", "descriptors", "threads"], process.looks.iter().map(|l| vec![
-                        format!("{:.1}", l.at as f64 / 1e9), figure::megabytes(l.memory),
-                        l.cpu.map_or("-".into(), |c| format!("{:.0} %", c * 100.0)), l.descriptors.to_string(), l.threads.to_string(),
-                    ]).collect()))
-                }
-            }
+            @for watched in &run.watched { (process(watched, run.insights.length, detail)) }
             h3 { "By operation" }
-            @for traffic in &run.traffic { (operations(traffic)) }
+            @for traffic in &run.traffic { (operations(traffic, detail)) }
             h3 { "Configuration in force" }
             (configuration(run.configuration.as_ref()))
             h3 { "What is not in these figures" }
@@ -238,26 +250,45 @@ fn one(number: usize, run: &Document) -> Markup {
     }
 }
 
-fn timeline(traffic: &Traffic, phases: &[(String, Span)], felt: Option<Span>) -> Markup {
-    let rows = traffic.seconds.iter().enumerate().map(|(n, s)| {
-        vec![
-            n.to_string(),
-            s.ended.to_string(),
-            s.failed.to_string(),
-            s.injected.to_string(),
-            s.outstanding.to_string(),
-            figure::some(s.p50_us),
-            figure::some(s.p95_us),
-            figure::some(s.max_us),
-        ]
-    });
+fn timeline(
+    traffic: &Traffic,
+    steps: &Steps,
+    phases: &[(String, Span)],
+    felt: Option<Span>,
+) -> Markup {
     html! {
         figure {
-            figcaption { (traffic.proxy) " (" (traffic.protocol) "), n = " (traffic.seconds.iter().map(|s| s.ended).sum::<u64>()) }
-            (svg::timeline(traffic, phases, felt))
-            (tables::details("by second", &["second", "requests", "failed", "touched by a fault", "outstanding", "p50", "p95", "max"], rows.collect()))
+            figcaption { (traffic.proxy) " (" (traffic.protocol) "), n = " (traffic.seconds.iter().map(|s| s.ended).sum::<u64>()) (aside(steps.note())) }
+            (svg::timeline(traffic, steps, phases, felt))
+            (tables::timeline(steps))
         }
     }
+}
+
+fn heat(traffic: &Traffic, steps: &Steps, felt: Option<Span>) -> Markup {
+    html! {
+        figure {
+            figcaption { (traffic.proxy) (aside(steps.note())) }
+            (svg::heat(traffic, steps, felt))
+            (tables::heat(steps))
+        }
+    }
+}
+
+fn process(process: &Process, length: u64, detail: Detail) -> Markup {
+    let (thinned, note) = steps::looks(process, detail);
+    html! {
+        figure {
+            figcaption { (plain(&process.name)) (aside(note)) }
+            (svg::process(&thinned, length))
+            (tables::process(&thinned))
+        }
+    }
+}
+
+/// Behind the name of a picture.
+fn aside(note: Option<String>) -> String {
+    note.map_or_else(String::new, |note| format!("; {note}"))
 }
 
 fn spectrum(traffic: &Traffic) -> Markup {
@@ -269,26 +300,27 @@ fn spectrum(traffic: &Traffic) -> Markup {
     }
 }
 
-fn operations(traffic: &Traffic) -> Markup {
+fn operations(traffic: &Traffic, detail: Detail) -> Markup {
+    let further = traffic.operations.len().saturating_sub(detail.rows);
     html! {
         div.scroll tabindex="0" role="region" aria-label=(format!("operations of {}", traffic.proxy)) {
-            table {
-                caption { (traffic.proxy) }
+            table.figures {
+                caption { (traffic.proxy) @if further > 0 { "; " (further) " further rows, of what is less frequent, stand in report.json alone" } }
                 thead { tr {
                     @for name in ["Operation", "Phase"] { th scope="col" { (name) } }
                     @for name in ["n", "Failed", "Touched", "p50", "p95", "p99", "Max"] { th.number scope="col" { (name) } }
                 } }
                 tbody {
-                    @for o in &traffic.operations {
+                    @for o in traffic.operations.iter().take(detail.rows) {
                         tr {
                             th scope="row" { (plain(&o.operation)) }
-                            td { (plain(&o.phase)) } td.number { (o.ended) }
-                            td.number { (o.failed) " (" (figure::percent(o.failed, o.ended)) ")" } td.number { (o.injected) }
-                            td.number { (figure::some(o.p50_us)) }
+                            td { (plain(&o.phase)) } td { (o.ended) }
+                            td { (o.failed) " (" (figure::percent(o.failed, o.ended)) ")" } td { (o.injected) }
+                            td { (figure::some(o.p50_us)) }
                             // A percentile needs the samples that bound it.
-                            td.number { (figure::some(o.p95_us.filter(|_| o.answered >= 20))) }
-                            td.number { (figure::some(o.p99_us.filter(|_| o.answered >= 100))) }
-                            td.number { (figure::some(o.max_us)) }
+                            td { (figure::some(o.p95_us.filter(|_| o.answered >= 20))) }
+                            td { (figure::some(o.p99_us.filter(|_| o.answered >= 100))) }
+                            td { (figure::some(o.max_us)) }
                         }
                     }
                 }
@@ -297,7 +329,7 @@ fn operations(traffic: &Traffic) -> Markup {
     }
 }
 
-fn dependency_card(dependency: &Dependency, length: u64) -> Markup {
+fn dependency_card(dependency: &Dependency, length: u64, detail: Detail) -> Markup {
     let opened = |b: &&crate::insight::breaker::Breaker| {
         matches!(b.opening.answer, Ok(Opening::Opened { .. }))
     };
@@ -305,7 +337,7 @@ fn dependency_card(dependency: &Dependency, length: u64) -> Markup {
         article {
             @for breaker in dependency.breakers.iter().filter(opened) {
                 (svg::breaker(breaker, length, dependency.affected))
-                (tables::breaker(breaker))
+                (tables::breaker(breaker, detail))
             }
             (said(dependency))
         }

@@ -12,6 +12,7 @@ pub(crate) mod github;
 pub(crate) mod html;
 pub(crate) mod junit;
 pub(crate) mod markdown;
+mod steps;
 pub(crate) mod suite;
 pub(crate) mod svg;
 mod tables;

@@ -1,12 +1,14 @@
 //! Pictures as inline SVG. Behind each stands a table with the same figures; gaps are gaps, and maxima are drawn.
 
 use super::figure;
-use super::traffic::{Operation, Process, Traffic};
+use super::steps::Steps;
+use super::traffic::{Operation, Process, Second, Traffic};
 use crate::insight::SECOND;
 use crate::insight::breaker::Breaker;
 use crate::insight::view::Span;
 use hdrhistogram::Histogram;
 use maud::{Markup, html};
+use std::fmt::Write as _;
 
 const WIDTH: f64 = 720.0;
 const LEFT: f64 = 56.0;
@@ -164,25 +166,39 @@ fn ends(plane: &Plane, seconds: f64) -> Markup {
     }
 }
 
-/// Requests, failures and latency of a proxy by second, with the phases and the fault's effect.
-pub(super) fn timeline(traffic: &Traffic, phases: &[(String, Span)], felt: Option<Span>) -> Markup {
-    let seconds = &traffic.seconds;
-    let most = seconds.iter().map(|s| s.ended).max().unwrap_or(0).max(1);
-    let slowest = seconds
-        .iter()
-        .filter_map(|s| s.max_us)
-        .max()
-        .unwrap_or(0)
-        .max(2);
-    let fastest = seconds
-        .iter()
-        .filter_map(|s| s.p50_us)
-        .min()
-        .unwrap_or(1)
-        .max(2)
-        / 2;
+/// Bars of a step's width.
+fn bars(plane: &Plane, steps: &Steps, most: u64, of: fn(&Second) -> u64) -> String {
+    let mut out = String::new();
+    let ground = plane.y(0.0);
+    for (n, second) in steps.all.iter().enumerate().filter(|(_, s)| of(s) > 0) {
+        let (from, to) = steps.span(n);
+        let (left, right) = (plane.x(from), plane.x(to));
+        let right = (right - 0.5).max(left + 0.5);
+        // What is rare is to be seen as well.
+        let top = plane.y(of(second) as f64 / most as f64).min(ground - 1.0);
+        let _ = write!(
+            out,
+            "M{left:.1} {ground:.1}V{top:.1}H{right:.1}V{ground:.1}z"
+        );
+    }
+    out
+}
+
+/// Requests, failures and latency of a proxy by step, with the phases and the fault's effect.
+pub(super) fn timeline(
+    traffic: &Traffic,
+    steps: &Steps,
+    phases: &[(String, Span)],
+    felt: Option<Span>,
+) -> Markup {
+    let all = &steps.all;
+    let most = all.iter().map(|s| s.ended).max().unwrap_or(0).max(1);
+    let slowest = all.iter().filter_map(|s| s.max_us).max();
+    let slowest = slowest.unwrap_or(0).max(2);
+    let fastest = all.iter().filter_map(|s| s.p50_us).min();
+    let fastest = fastest.unwrap_or(1).max(2) / 2;
     let mut rate = Plane {
-        seconds: seconds.len() as f64,
+        seconds: steps.seconds as f64,
         top: 0.0,
         height: 90.0,
     };
@@ -196,19 +212,18 @@ pub(super) fn timeline(traffic: &Traffic, phases: &[(String, Span)], felt: Optio
         top: rate.top + rate.height + 36.0,
         ..rate
     };
-    let middle = |n: usize| n as f64 + 0.5;
     // Latencies lie far apart: a logarithm shows all of them.
     let log = |us: u64| {
         let (low, high) = ((fastest as f64).ln(), (slowest as f64).ln());
         ((us.max(1) as f64).ln() - low) / (high - low).max(0.1)
     };
-    let line = |of: fn(&super::traffic::Second) -> Option<u64>| {
-        path(
-            seconds
-                .iter()
-                .enumerate()
-                .map(|(n, s)| of(s).map(|us| (latency.x(middle(n)), latency.y(log(us))))),
-        )
+    let points = |of: fn(&Second) -> Option<u64>| -> Vec<Option<(f64, f64)>> {
+        let point = |(n, second)| {
+            let (from, to) = steps.span(n);
+            let y = latency.y(log(of(second)?));
+            Some((latency.x(f64::midpoint(from, to)), y))
+        };
+        all.iter().enumerate().map(point).collect()
     };
     let content = html! {
         (rate.shade(felt)) (rate.strip(felt)) (latency.shade(felt)) (latency.strip(felt))
@@ -216,30 +231,24 @@ pub(super) fn timeline(traffic: &Traffic, phases: &[(String, Span)], felt: Optio
             line.phase x1=(f(*at)) y1=(f(LINE * place.map_or(rows, |(_, row)| row) as f64 + 2.0)) x2=(f(*at)) y2=(f(latency.y(0.0))) {}
             @if let Some((x, row)) = place { text.label x=(f(*x)) y=(f(LINE * (*row as f64 + 1.0) - 2.0)) { (name) } }
         }
-        (rate.axis("requests a second; red: failed; shaded: the fault was felt", "0", &most.to_string()))
-        @for (n, second) in seconds.iter().enumerate() {
-            @let width = (rate.x(1.0) - rate.x(0.0)).max(1.0) - 0.5;
-            @let (all, bad) = (second.ended as f64 / most as f64, second.failed as f64 / most as f64);
-            @if second.ended > 0 {
-                rect.rate x=(f(rate.x(n as f64))) y=(f(rate.y(all))) width=(f(width)) height=(f(rate.height * all)) {}
-            }
-            @if second.failed > 0 {
-                rect.bad x=(f(rate.x(n as f64))) y=(f(rate.y(bad))) width=(f(width)) height=(f((rate.height * bad).max(1.0))) {}
-            }
-        }
+        (rate.axis(&format!("requests in {}; red: failed; shaded: the fault was felt", steps.words()), "0", &most.to_string()))
+        path.rate d=(bars(&rate, steps, most, |s| s.ended)) {}
+        path.bad d=(bars(&rate, steps, most, |s| s.failed)) {}
         (latency.axis("", &figure::duration(fastest), &figure::duration(slowest)))
         (lines_of_latency(latency.top - LINE - STRIP))
-        path.p50 d=(line(|s| s.p50_us)) {}
-        path.p95 d=(line(|s| s.p95_us)) {}
-        @for (n, second) in seconds.iter().enumerate() {
-            @if let Some(us) = second.max_us {
-                circle.max cx=(f(latency.x(middle(n)))) cy=(f(latency.y(log(us)))) r="1.8" {}
-            }
-        }
+        path.p50 d=(path(points(|s| s.p50_us).into_iter())) {}
+        path.p95 d=(path(points(|s| s.p95_us).into_iter())) {}
+        path.dots d=(dots(points(|s| s.max_us))) {}
         (ends(&latency, latency.seconds))
     };
     let height = latency.y(0.0) + LINE + 4.0;
-    frame(&format!("{} by second", traffic.proxy), height, &content)
+    frame(&format!("{} by time", traffic.proxy), height, &content)
+}
+
+/// A dot at each point.
+fn dots(points: Vec<Option<(f64, f64)>>) -> String {
+    let dot = |(x, y)| format!("M{x:.1} {y:.1}h0");
+    points.into_iter().flatten().map(dot).collect()
 }
 
 /// Which line is which.
@@ -254,48 +263,59 @@ fn lines_of_latency(top: f64) -> Markup {
     legend(&entries, top).0
 }
 
-/// How many answers took how long in each second.
-pub(super) fn heat(traffic: &Traffic, felt: Option<Span>) -> Markup {
-    let buckets = || traffic.seconds.iter().flat_map(|s| s.buckets.keys());
+/// Shades of a heat map.
+const SHADES: usize = 16;
+
+/// How many answers took how long in each step.
+pub(super) fn heat(traffic: &Traffic, steps: &Steps, felt: Option<Span>) -> Markup {
+    let buckets = || steps.all.iter().flat_map(|s| s.buckets.keys());
     let (Some(low), Some(high)) = (buckets().min().copied(), buckets().max().copied()) else {
         return html! { p { "Nothing was answered." } };
     };
     let rows = f64::from(high - low + 1);
-    let most = traffic
-        .seconds
-        .iter()
-        .flat_map(|s| s.buckets.values())
-        .max()
-        .copied()
-        .unwrap_or(1);
     let plane = Plane {
-        seconds: traffic.seconds.len() as f64,
+        seconds: steps.seconds as f64,
         top: 24.0,
         height: rows * 12.0,
     };
-    let width = (plane.x(1.0) - plane.x(0.0)).max(1.0);
     let content = html! {
-        text.label x=(f(LEFT)) y="10" { "answers by second and latency, the stronger the more; strip: the fault was felt" }
+        text.label x=(f(LEFT)) y="10" { "answers in " (steps.words()) " by latency, the stronger the more; strip: the fault was felt" }
         (plane.strip(felt))
-        @for (n, second) in traffic.seconds.iter().enumerate() {
-            @for (bucket, count) in &second.buckets {
-                // What is rare is to be seen as well.
-                @let shade = 0.15 + 0.85 * (1.0 + *count as f64).ln() / (1.0 + most as f64).ln();
-                rect.heat x=(f(plane.x(n as f64))) y=(f(plane.top + f64::from(high - bucket) * 12.0)) width=(f(width)) height="12" fill-opacity=(format!("{shade:.2}")) {
-                    title { "second " (n) ", from " (figure::duration(1 << bucket)) ": " (count) }
-                }
-            }
+        @for (n, cells) in shades(&plane, steps, high).iter().enumerate().filter(|(_, cells)| !cells.is_empty()) {
+            @let opacity = 0.15 + 0.85 * n as f64 / (SHADES - 1) as f64;
+            path.heat d=(cells) fill-opacity=(format!("{opacity:.2}")) {}
         }
         @for bucket in low..=high {
             text.label x=(f(LEFT - 6.0)) y=(f(plane.top + f64::from(high - bucket) * 12.0 + 10.0)) text-anchor="end" { (figure::duration(1 << bucket)) }
         }
+        (ends(&plane, plane.seconds))
     };
-    let content = html! { (content) (ends(&plane, plane.seconds)) };
     frame(
-        &format!("latencies of {} by second", traffic.proxy),
+        &format!("latencies of {} by time", traffic.proxy),
         plane.top + plane.height + LINE + 4.0,
         &content,
     )
+}
+
+/// The cells of each shade as one path: a page has many of them.
+fn shades(plane: &Plane, steps: &Steps, high: u8) -> Vec<String> {
+    let counts = steps.all.iter().flat_map(|s| s.buckets.values());
+    let most = counts.max().copied().unwrap_or(1);
+    let mut shades = vec![String::new(); SHADES];
+    for (n, step) in steps.all.iter().enumerate() {
+        let (from, to) = steps.span(n);
+        let (left, right) = (plane.x(from), plane.x(to));
+        let width = (right - left).max(1.0);
+        for (bucket, count) in &step.buckets {
+            // What is rare is to be seen as well.
+            let share = (1.0 + *count as f64).ln() / (1.0 + most as f64).ln();
+            let shade = (share * (SHADES - 1) as f64).round() as usize;
+            let top = plane.top + f64::from(high - bucket) * 12.0;
+            let cells = &mut shades[shade.min(SHADES - 1)];
+            let _ = write!(cells, "M{left:.1} {top:.0}h{width:.1}v12h-{width:.1}z");
+        }
+    }
+    shades
 }
 
 /// Latency by percentile, a line a phase.
@@ -369,12 +389,16 @@ pub(super) fn breaker(breaker: &Breaker, length: u64, felt: Option<Span>) -> Mar
     };
     let at = |ns: u64| plane.x(ns as f64 / SECOND as f64);
     let end = at(length);
+    let spans = breaker.episodes.iter().map(|episode| {
+        let from = at(episode.tripped_to);
+        (from, episode.probed.map_or(end, at).max(from + 1.0))
+    });
+    let (top, height) = (plane.top, plane.height);
+    let open = |(from, to)| format!("M{from:.1} {top:.1}H{to:.1}v{height:.1}H{from:.1}z");
+    let open: String = joined(spans).into_iter().map(open).collect();
     let content = html! {
         rect.closed x=(f(LEFT)) y=(f(plane.top)) width=(f(end - LEFT)) height=(f(plane.height)) {}
-        @for episode in &breaker.episodes {
-            @let (from, to) = (at(episode.tripped_to), episode.probed.map_or(end, at));
-            rect.open x=(f(from)) y=(f(plane.top)) width=(f((to - from).max(1.0))) height=(f(plane.height)) {}
-        }
+        path.open d=(open) {}
         (plane.strip(felt))
         (legend(&[
             ("is-closed".into(), "\u{25a0} closed".into()), ("is-open".into(), "\u{25a0} open".into()),
@@ -387,6 +411,18 @@ pub(super) fn breaker(breaker: &Breaker, length: u64, felt: Option<Span>) -> Mar
         plane.y(0.0) + LINE + 4.0,
         &content,
     )
+}
+
+/// Spans in their order, those as one that touch in the picture: there are no more of them than it is wide.
+fn joined(spans: impl Iterator<Item = (f64, f64)>) -> Vec<(f64, f64)> {
+    let mut all: Vec<(f64, f64)> = Vec::new();
+    for (from, to) in spans {
+        match all.last_mut() {
+            Some((_, end)) if from <= *end => *end = end.max(to),
+            _ => all.push((from, to)),
+        }
+    }
+    all
 }
 
 /// Memory and processor time of a process.

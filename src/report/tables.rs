@@ -1,15 +1,12 @@
 //! What a picture shows, as a table behind it: for those who hear the page, and for those who want the figures.
 
 use super::figure;
-use super::traffic::Traffic;
+use super::steps::{Detail, Steps};
+use super::traffic::Process;
 use crate::insight::SECOND;
 use crate::insight::breaker::Breaker;
 use hdrhistogram::Histogram;
 use maud::{Markup, html};
-use std::collections::BTreeMap;
-
-/// Rows of a heat map's table at most: of a longer run several seconds make a row.
-const HEAT_ROWS: usize = 120;
 
 /// Percentiles of a spectrum's table, as shares.
 const PERCENTILES: [f64; 5] = [0.5, 0.9, 0.95, 0.99, 0.999];
@@ -22,7 +19,7 @@ pub(super) fn details<S: AsRef<str>>(name: &str, head: &[S], rows: Vec<Vec<Strin
             div.scroll tabindex="0" role="region" aria-label=(name) {
                 table {
                     thead { tr { @for cell in head { th.number scope="col" { (cell.as_ref()) } } } }
-                    tbody { @for row in rows { tr { @for cell in row { td.number { (cell) } } } } }
+                    tbody { @for row in rows { tr { @for cell in row { td { (cell) } } } } }
                 }
             }
         }
@@ -48,37 +45,69 @@ pub(super) fn spectrum(phases: &[(String, Histogram<u64>)]) -> Markup {
     details("percentiles by phase", &head, rows.collect())
 }
 
+/// Figures by time.
+pub(super) fn timeline(steps: &Steps) -> Markup {
+    let rows = steps.all.iter().enumerate().map(|(n, s)| {
+        vec![
+            steps.name(n),
+            s.ended.to_string(),
+            s.failed.to_string(),
+            s.injected.to_string(),
+            s.outstanding.to_string(),
+            figure::some(s.p50_us),
+            figure::some(s.p95_us),
+            figure::some(s.max_us),
+        ]
+    });
+    let head = [
+        "second",
+        "requests",
+        "failed",
+        "touched by a fault",
+        "outstanding, at most",
+        "p50",
+        "p95",
+        "max",
+    ];
+    details("by time", &head, rows.collect())
+}
+
 /// Answers by time and latency.
-pub(super) fn heat(traffic: &Traffic) -> Markup {
-    let seconds = &traffic.seconds;
-    let block = seconds.len().div_ceil(HEAT_ROWS).max(1);
-    let buckets = || seconds.iter().flat_map(|s| s.buckets.keys().copied());
+pub(super) fn heat(steps: &Steps) -> Markup {
+    let buckets = || steps.all.iter().flat_map(|s| s.buckets.keys().copied());
     let (Some(low), Some(high)) = (buckets().min(), buckets().max()) else {
         return html! {};
     };
-    let rows = seconds.chunks(block).enumerate().map(|(n, some)| {
-        let mut sum: BTreeMap<u8, u64> = BTreeMap::new();
-        for (bucket, count) in some.iter().flat_map(|s| &s.buckets) {
-            *sum.entry(*bucket).or_default() += count;
-        }
-        let (first, last) = (n * block, n * block + some.len() - 1);
-        let named = if first == last {
-            first.to_string()
-        } else {
-            format!("{first} to {last}")
-        };
-        let counts = (low..=high).map(|b| sum.get(&b).map_or("-".into(), u64::to_string));
-        std::iter::once(named).chain(counts).collect()
+    let rows = steps.all.iter().enumerate().map(|(n, step)| {
+        let count = |b| step.buckets.get(&b).map_or("-".into(), u64::to_string);
+        std::iter::once(steps.name(n))
+            .chain((low..=high).map(count))
+            .collect()
     });
     let from = (low..=high).map(|b| format!("from {}", figure::duration(1 << b.min(63))));
     let head: Vec<String> = std::iter::once("second".into()).chain(from).collect();
-    details("answers by second and latency", &head, rows.collect())
+    details("answers by time and latency", &head, rows.collect())
+}
+
+/// Looks at a process.
+pub(super) fn process(process: &Process) -> Markup {
+    let rows = process.looks.iter().map(|l| {
+        vec![
+            format!("{:.1}", l.at as f64 / SECOND as f64),
+            figure::megabytes(l.memory),
+            l.cpu.map_or("-".into(), |c| format!("{:.0} %", c * 100.0)),
+            l.descriptors.to_string(),
+            l.threads.to_string(),
+        ]
+    });
+    let head = ["second", "memory", "CPU", "descriptors", "threads"];
+    details("looks", &head, rows.collect())
 }
 
 /// When a breaker was open.
-pub(super) fn breaker(breaker: &Breaker) -> Markup {
+pub(super) fn breaker(breaker: &Breaker, detail: Detail) -> Markup {
     let at = |ns: u64| format!("{:.2} s", ns as f64 / SECOND as f64);
-    let rows = breaker.episodes.iter().map(|e| {
+    let rows = breaker.episodes.iter().take(detail.steps).map(|e| {
         let answer = match (e.probed, e.probe_succeeded) {
             (None, _) => "-",
             (Some(_), true) => "succeeded",
@@ -92,5 +121,12 @@ pub(super) fn breaker(breaker: &Breaker) -> Markup {
         ]
     });
     let head = ["opened at", "first call after it", "calls then", "which"];
-    details("when the breaker was open", &head, rows.collect())
+    let name = match breaker.episodes.len() {
+        all if all > detail.steps => {
+            let shown = detail.steps;
+            format!("when the breaker was open, the first {shown} of {all} times")
+        }
+        _ => "when the breaker was open".to_owned(),
+    };
+    details(&name, &head, rows.collect())
 }

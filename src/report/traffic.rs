@@ -48,6 +48,10 @@ pub(crate) struct Second {
     pub(crate) max_us: Option<u64>,
     /// Answers by latency: bucket n holds 2^n to 2^(n+1) microseconds.
     pub(crate) buckets: BTreeMap<u8, u64>,
+    /// The latencies of its answers as an HdrHistogram in its V2 encoding, base64: 1 us to 1 h, 2 digits; so that seconds can be put
+    /// together. None where nothing was answered, and in documents of older programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) histogram: Option<String>,
 }
 
 /// An operation in a phase. Latencies in microseconds, as the client saw them.
@@ -132,24 +136,47 @@ fn seconds(view: &View<'_>, all: &[&Seen<'_>]) -> Vec<Second> {
             let first = all.partition_point(|s| s.attempt.ended < from);
             let last = all.partition_point(|s| s.attempt.ended < to);
             let here = &all[first..last];
-            let sample = latencies(here.iter().copied());
-            let mut buckets = BTreeMap::new();
-            for latency in sample.values() {
-                let bucket = us(*latency).max(1).ilog2();
-                *buckets.entry(bucket as u8).or_default() += 1;
-            }
             Second {
                 ended: here.len() as u64,
                 failed: here.iter().filter(|s| fails(s)).count() as u64,
                 injected: here.iter().filter(|s| s.attempt.fault.is_some()).count() as u64,
                 outstanding: (begun.partition_point(|b| *b < to) - last) as u64,
-                p50_us: sample.quantile(0.5).map(us),
-                p95_us: sample.quantile(0.95).map(us),
-                max_us: sample.max().map(us),
-                buckets,
+                ..Second::answered(&latencies(here.iter().copied()))
             }
         })
         .collect()
+}
+
+impl Second {
+    /// The figures of its answers.
+    fn answered(sample: &Sample) -> Self {
+        let mut buckets = BTreeMap::new();
+        for latency in sample.values() {
+            let bucket = us(*latency).max(1).ilog2();
+            *buckets.entry(bucket as u8).or_default() += 1;
+        }
+        Self {
+            p50_us: sample.quantile(0.5).map(us),
+            p95_us: sample.quantile(0.95).map(us),
+            max_us: sample.max().map(us),
+            histogram: (!sample.is_empty()).then(|| encoded(sample, Digits::Two)),
+            buckets,
+            ..Self::default()
+        }
+    }
+}
+
+/// The latencies of a second again. `None`: they are not there, or cannot be read.
+pub(super) fn latencies_of(second: &Second) -> Option<Histogram<u64>> {
+    let read = decoded(second.histogram.as_ref()?)?;
+    let answered: u64 = second.buckets.values().sum();
+    (read.len() == answered).then_some(read)
+}
+
+/// A percentile in microseconds; never above what is known to be the largest.
+pub(super) fn us_at(latencies: &Histogram<u64>, quantile: f64, most: Option<u64>) -> Option<u64> {
+    let at = latencies.value_at_quantile(quantile);
+    (!latencies.is_empty()).then(|| most.map_or(at, |most| at.min(most)))
 }
 
 /// The operations, the most frequent first.
@@ -219,27 +246,38 @@ impl Operation {
             p95_us: sample.quantile(0.95).map(us),
             p99_us: sample.quantile(0.99).map(us),
             max_us: sample.max().map(us),
-            histogram: encoded(&sample),
+            histogram: encoded(&sample, Digits::Three),
         })
     }
 
     /// The latencies again, for spectra and comparisons. `None`: the document was changed by hand, and they cannot be read.
     pub(crate) fn latencies(&self) -> Option<Histogram<u64>> {
-        use hdrhistogram::serialization::Deserializer;
-        let bytes = base64::engine::general_purpose::STANDARD.decode(&self.histogram);
-        let read: Histogram<u64> = Deserializer::new()
-            .deserialize(&mut &bytes.ok()?[..])
-            .ok()?;
+        let read = decoded(&self.histogram)?;
         (read.len() == self.answered).then_some(read)
     }
 }
 
-fn empty() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, 3_600_000_000, 3).expect("bounds that are valid")
+/// How close a histogram keeps its values.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Digits {
+    /// 1 %.
+    Two = 2,
+    /// 0.1 %.
+    Three = 3,
 }
 
-pub(super) fn encoded(sample: &Sample) -> String {
-    let mut histogram = empty();
+fn empty(digits: Digits) -> Histogram<u64> {
+    Histogram::new_with_bounds(1, 3_600_000_000, digits as u8).expect("bounds that are valid")
+}
+
+fn decoded(text: &str) -> Option<Histogram<u64>> {
+    use hdrhistogram::serialization::Deserializer;
+    let bytes = base64::engine::general_purpose::STANDARD.decode(text);
+    Deserializer::new().deserialize(&mut &bytes.ok()?[..]).ok()
+}
+
+pub(super) fn encoded(sample: &Sample, digits: Digits) -> String {
+    let mut histogram = empty(digits);
     for latency in sample.values() {
         histogram.saturating_record(us(*latency).max(1));
     }
@@ -287,4 +325,32 @@ pub(crate) fn processes(view: &View<'_>) -> Vec<Process> {
         }
     }
     found
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A second with answers of so many microseconds.
+    pub(in super::super) fn second(latencies: &[u64]) -> Second {
+        let sample: Sample = latencies.iter().map(|us| us * 1_000).collect();
+        Second {
+            ended: latencies.len() as u64,
+            ..Second::answered(&sample)
+        }
+    }
+
+    #[test]
+    fn the_latencies_of_a_second_are_read_back() {
+        let read = latencies_of(&second(&[1, 200, 200, 3_000_000])).expect("they are there");
+        assert_eq!((read.len(), read.min()), (4, 1));
+        assert_eq!(us_at(&read, 0.5, None), Some(200));
+        assert_eq!(us_at(&read, 1.0, Some(3_000_000)), Some(3_000_000));
+        assert_eq!(latencies_of(&second(&[])), None);
+        let mut changed = second(&[5]);
+        changed.buckets.clear();
+        assert_eq!(latencies_of(&changed), None, "changed by hand");
+        changed.histogram = Some("x".into());
+        assert_eq!(latencies_of(&changed), None);
+    }
 }

@@ -6,7 +6,7 @@ Nothing that is said may be wrong. What is not said has to have a reason, and wh
 import concurrent.futures
 
 import pytest
-from harness.judged import judge, rows
+from harness.judged import detection, judge, recovery, rows
 from harness.service import FASTAPI, NODE, observe
 
 # The fixture runs them all: the first test waits for it.
@@ -209,6 +209,18 @@ def test_how_it_closes(case):
         assert closing["after_seconds"] == pytest.approx(max(0, closed[0] - case.ended), abs=0.6)
 
 
+def test_when_it_notices(case):
+    found, reason = case.answer("detection")
+    if found is None:
+        assert reason
+        return
+    if pair := detection(case.dependency, case.insight["started"], case.service.said()):
+        inferred, own = pair
+        assert inferred >= own - 0.1, "nobody sees it before the service does"
+        # One that leaves the connection open is seen to go on when its caller is answered.
+        assert case.hides or inferred <= own + 0.5, "what it wrote into its own log"
+
+
 def test_how_long_it_waits(case):
     on_redis(case)
     timeout, reason = case.answer("timeout")
@@ -243,16 +255,19 @@ def test_how_often_it_asks_again(case):
 
 def test_when_it_is_itself_again(case):
     on_redis(case)
-    recovery, reason = case.answer("recovery")
+    found, reason = case.answer("recovery")
     if not case.comes_back:
-        assert recovery is None and ("not itself again" in reason or busy(reason))
+        assert found is None and ("not itself again" in reason or busy(reason))
         return
-    if recovery is None:
+    if found is None:
         assert reason
         return
-    if closed := [one["at"] for one in case.service.said("closed") if one["at"] > case.ended - 0.5]:
-        # Not before the service itself says so.
-        assert recovery["seconds"] >= max(0, closed[0] - case.ended) - 0.1
+    if pair := recovery(case.dependency, case.insight["started"], case.service.said()):
+        inferred, own = pair
+        # Not before the service itself says so; and not long after, but for what the machine may have added.
+        assert inferred >= own - 0.1
+        least = case.dependency["recovery"]["evidence"]["figures"].get("seconds_at_least", inferred)
+        assert least <= own + 1
 
 
 def test_whether_the_damage_stays_where_it_is(case):

@@ -7,6 +7,7 @@
 mod closed;
 mod episode;
 mod fail_fast;
+mod turns;
 
 pub use episode::Episode;
 pub use fail_fast::FailFast;
@@ -24,6 +25,7 @@ use episode::Episodes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use turns::Turns;
 
 /// How far what the client knows lags behind what the wire shows, at least.
 const LAG: u64 = 4 * MILLISECOND;
@@ -484,9 +486,12 @@ impl Open<'_, '_> {
             0
         };
         let success = before.iter().filter(|c| !c.failed).map(|c| c.end).max();
+        let turns = self.turns(&starts);
+        let in_turn = |then, later| turns.as_ref().is_some_and(|t| t.in_order(then, later));
+        let may_follow = |end: u64| success.is_none_or(|s| end + unordered > s && !in_turn(end, s));
         let mut failures: Vec<u64> = before
             .iter()
-            .filter(|c| c.failed && success.is_none_or(|s| c.end + unordered > s))
+            .filter(|c| c.failed && may_follow(c.end))
             .map(|c| c.end)
             .collect();
         failures.sort_unstable();
@@ -501,9 +506,13 @@ impl Open<'_, '_> {
         };
         let opened = self.maybe_earlier(&starts, &failures, begun);
         let opened = opened.unwrap_or(last_start);
-        let sure = |end: u64| {
-            success.is_none_or(|s| end > s + unordered) && end < opened.saturating_sub(self.lag)
+        let follows = |end: u64| success.is_none_or(|s| end > s + unordered || in_turn(s, end));
+        let known = |end: u64| {
+            end < opened.saturating_sub(self.lag)
+                // In turns it does not matter how late the proxy is.
+                || (end + LAG < opened && in_turn(end, opened))
         };
+        let sure = |end: u64| follows(end) && known(end);
         let seen = failures.iter().filter(|end| sure(**end)).count();
         // Processes cannot be told apart by their requests: then every failure before the silence may have been needed.
         let refused = silence
@@ -517,6 +526,16 @@ impl Open<'_, '_> {
         }
         let low = (seen as u64 + 1).min(failures.len() as u64);
         Some(Interval::new(low, (possible as u64).max(low)))
+    }
+
+    /// Whether those who cause calls took turns until it opened. `starts`: of all calls before.
+    fn turns(&self, starts: &[u64]) -> Option<Turns> {
+        let view = self.question.view;
+        let span = Span {
+            from: view.baseline.from,
+            to: self.first().span.from,
+        };
+        Turns::of(view, self.demand, starts, span)
     }
 
     /// The last call before it may have opened unseen, earlier than in the first silence: too few calls were due meanwhile, or

@@ -97,6 +97,40 @@ fn it_closes_by_itself_and_says_no_quickly() {
     assert_eq!(breaker.probes.value().expect("probes").at_once, 1);
 }
 
+/// Who waits for his answer before he asks again shows the order, however late the proxy is.
+#[test]
+fn one_caller_shows_it_on_a_busy_machine() {
+    for (seed, late) in [(1, 5), (2, 10), (3, 20), (4, 30)] {
+        for wanted in [1, 3, 5, 8] {
+            let breaker = seen(&Service {
+                seed,
+                threshold: Some(wanted),
+                late: late * MS,
+                think: 20 * MS,
+                // Turns that are long, and enough of them.
+                fault: (10_000 * MS, 15_000 * MS),
+                end: 20_000 * MS,
+                ..Service::default()
+            });
+            let found = threshold(&breaker);
+            assert_eq!(found, Interval::new(wanted, wanted), "{late} ms late");
+        }
+    }
+}
+
+/// Two who ask at once show none, and what they leave open stays open.
+#[test]
+fn callers_who_do_not_take_turns_leave_an_interval_on_a_busy_machine() {
+    let breaker = seen(&Service {
+        callers: 3,
+        late: 20 * MS,
+        think: 20 * MS,
+        ..Service::default()
+    });
+    let found = threshold(&breaker);
+    assert!(found.contains(5) && found.high > found.low, "{found:?}");
+}
+
 #[test]
 fn several_callers_leave_an_interval() {
     let breaker = seen(&Service {
@@ -271,7 +305,25 @@ proptest! {
         }
     }
 
-    /// So it does with several processes, whose connections are known or not, and a proxy that is late.
+    /// So it does where callers take turns, or nearly, before a proxy that is late.
+    #[test]
+    fn it_holds_for_few_callers_before_a_late_proxy(
+        mut service in services(),
+        callers in 1_usize..4,
+        late_ms in 0_u64..80,
+        think_ms in 1_u64..60,
+    ) {
+        service.callers = callers;
+        service.late = late_ms * MS;
+        service.think = think_ms * MS;
+        let breaker = seen(&service);
+        if let Some(found) = breaker.threshold.value() {
+            let wanted = service.threshold.expect("it has one");
+            prop_assert!(found.contains(wanted), "{found:?} for {wanted}");
+        }
+    }
+
+    /// So it does with several processes, whose connections are known or not.
     #[test]
     fn it_holds_for_several_processes_on_a_busy_machine(
         service in services(),

@@ -6,6 +6,7 @@ pub(crate) mod cleanup;
 pub(crate) mod latency;
 pub(crate) mod rate;
 pub(crate) mod resources;
+mod share;
 pub(crate) mod timing;
 pub(crate) mod transactions;
 

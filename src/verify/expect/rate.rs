@@ -1,8 +1,10 @@
 //! Limits on what succeeds and what fails; and whether everything works again.
 
+use super::share::interval;
 use super::{Case, Expectation, Phases, Scope};
 use crate::insight::Evidence;
 use crate::insight::calls::fails;
+use crate::insight::sample::needed;
 use crate::insight::view::Span;
 use crate::verify::verdict::Judgement;
 use std::collections::BTreeMap;
@@ -12,6 +14,9 @@ use std::time::Duration;
 const LEAST: u64 = 30;
 
 /// The share of failures has a limit.
+///
+/// It is judged by what was seen. That none failed of a few says little: as for a percentile there have to be so many that none of
+/// them would fail once in twenty times, if the share were at the limit. Of fewer, only what is above the limit beyond doubt counts.
 #[derive(Debug)]
 pub(crate) struct ErrorRate(pub(crate) f64);
 
@@ -55,27 +60,55 @@ impl Expectation for ErrorRate {
     }
 
     fn samples(&self) -> u64 {
-        LEAST
+        // That nothing ever fails no number shows: there, what was seen is all that is said.
+        if self.0 > 0.0 {
+            needed(1.0 - self.0).max(LEAST)
+        } else {
+            LEAST
+        }
     }
 
     fn judge(&self, case: &Case<'_>, scope: &Scope) -> Judgement {
         let (all, failed, evidence) = count(case, scope);
-        if all < LEAST {
-            return Judgement::inconclusive(
-                format!("{all} requests; a rate needs {LEAST}"),
+        self.of(all, failed, evidence)
+    }
+}
+
+impl ErrorRate {
+    fn of(&self, all: u64, failed: u64, mut evidence: Evidence) -> Judgement {
+        let (low, high) = interval(failed, all);
+        evidence.figure("error_rate_low", low);
+        evidence.figure("error_rate_high", high);
+        let least = self.samples();
+        if all < LEAST || (all < least && low <= self.0) {
+            let mut judgement = Judgement::inconclusive(
+                format!(
+                    "{failed} of {all} requests failed; a limit of {} % needs {least} requests",
+                    self.0 * 100.0
+                ),
                 "a longer phase (`for`) or more load (`rate`)",
                 evidence,
             );
+            if all > 0 {
+                judgement.measured = percent(failed as f64 / all as f64);
+            }
+            return judgement;
         }
         let rate = failed as f64 / all as f64;
+        if self.0 > 0.0 && low <= self.0 && self.0 < high {
+            evidence.note(format!(
+                "near the limit: {failed} of {all} speak for any share from {} to {}",
+                percent(low),
+                percent(high)
+            ));
+        }
         let why = format!("{failed} of {all} requests failed");
-        Judgement::of(
-            rate <= self.0,
-            format!("{:.2} %", rate * 100.0),
-            why,
-            evidence,
-        )
+        Judgement::of(rate <= self.0, percent(rate), why, evidence)
     }
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.2} %", share * 100.0)
 }
 
 impl Expectation for Throughput {
@@ -192,5 +225,72 @@ impl Expectation for FullyFunctional {
             );
         }
         Judgement::pass(format!("{working} operations work"), evidence)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verify::verdict::Verdict;
+    use proptest::prelude::*;
+
+    fn judged(limit: f64, failed: u64, all: u64) -> Judgement {
+        ErrorRate(limit).of(all, failed, Evidence::default())
+    }
+
+    fn passes(limit: f64, failed: u64, all: u64) -> bool {
+        judged(limit, failed, all).verdict == Verdict::Pass
+    }
+
+    fn fails(limit: f64, failed: u64, all: u64) -> bool {
+        matches!(judged(limit, failed, all).verdict, Verdict::Fail { .. })
+    }
+
+    #[test]
+    fn few_requests_without_a_failure_pass_no_small_limit() {
+        assert!(!passes(0.01, 0, 298) && passes(0.01, 0, 299));
+        assert!(!passes(0.05, 0, 58) && passes(0.05, 0, 59));
+        assert!(!passes(0.5, 0, 29) && passes(0.5, 0, 30));
+        // What has to be nothing is judged by what was seen.
+        assert!(passes(0.0, 0, 30) && fails(0.0, 1, 30));
+    }
+
+    #[test]
+    fn one_failure_among_few_breaks_no_small_limit_but_many_do() {
+        assert!(!fails(0.01, 1, 40));
+        assert!(fails(0.01, 10, 40));
+        assert!(!fails(0.01, 10, 12), "too few for any rate");
+        let judgement = judged(0.01, 1, 40);
+        assert_eq!(judgement.measured, "2.50 %");
+        let Verdict::Inconclusive { reason, .. } = judgement.verdict else {
+            panic!("{judgement:?}");
+        };
+        assert!(reason.contains("needs 299 requests"), "{reason}");
+    }
+
+    #[test]
+    fn near_the_limit_it_says_so() {
+        let judgement = judged(0.01, 4, 500);
+        assert_eq!(judgement.verdict, Verdict::Pass);
+        assert_eq!(
+            judgement.evidence.notes,
+            ["near the limit: 4 of 500 speak for any share from 0.22 % to 2.04 %"]
+        );
+        assert!(judged(0.01, 4, 5_000).evidence.notes.is_empty());
+        assert!(judged(0.01, 400, 5_000).evidence.notes.is_empty());
+    }
+
+    proptest! {
+        /// It never passes what is above the limit, nor fails what is not.
+        #[test]
+        fn what_was_seen_decides(limit in 0.0_f64..=1.0, all in 0_u64..2_000, part in 0.0_f64..=1.0) {
+            let failed = (part * all as f64) as u64;
+            let within = failed as f64 <= limit * all as f64;
+            prop_assert!(!passes(limit, failed, all) || within);
+            prop_assert!(!fails(limit, failed, all) || !within);
+            if all >= ErrorRate(limit).samples() {
+                prop_assert!(passes(limit, failed, all) || fails(limit, failed, all));
+            }
+        }
     }
 }

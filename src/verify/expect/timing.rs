@@ -199,7 +199,7 @@ impl Expectation for Degrades {
             Err(judgement) => return *judgement,
         };
         let mut evidence = Evidence::default();
-        let Some(Span { from, to }) = case.view.affected(proxy) else {
+        let Some(Span { from, to }) = case.view.disturbed(proxy) else {
             return Judgement::inconclusive(
                 "no fault touched a request to this dependency",
                 "let the fault match what the service asks, and the phase last long enough for it",

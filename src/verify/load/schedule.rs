@@ -115,6 +115,8 @@ impl Schedule {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::insight::sample::Sample;
+    use hdrhistogram::Histogram;
     use proptest::prelude::*;
 
     fn stage(rate: f64, length: u64, ramp: u64) -> Stage {
@@ -158,7 +160,67 @@ mod tests {
         assert_eq!(schedule.due(27), Duration::from_millis(3100));
     }
 
+    /// A service that answers nobody for a part of every so often, in seconds: when a request that comes then has its answer.
+    struct Stalling {
+        every: f64,
+        stalls: f64,
+        takes: f64,
+    }
+
+    impl Stalling {
+        fn answers(&self, at: f64) -> f64 {
+            at + (self.stalls - at % self.every).max(0.0) + self.takes
+        }
+
+        /// What must come out of requests that come evenly.
+        fn quantile(&self, q: f64) -> f64 {
+            self.takes + (q - (1.0 - self.stalls / self.every)).max(0.0) * self.every
+        }
+    }
+
+    fn quantile(seconds: impl Iterator<Item = f64>, q: f64) -> f64 {
+        let sample: Sample = seconds.map(|s| (s * 1e9) as u64).collect();
+        sample.quantile(q).expect("some") as f64 / 1e9
+    }
+
     proptest! {
+        /// Latency from the time that the schedule says is what HdrHistogram's correction makes of one who waits, as wrk2 does,
+        /// and what the stalls alone say: within 5 %.
+        #[test]
+        fn latency_from_the_schedule_needs_no_correction(
+            rate in 50.0_f64..2_000.0,
+            every in 2.0_f64..8.0,
+            share in 0.06_f64..0.3,
+            part in 0.1_f64..0.9,
+            periods in 8_u32..16,
+        ) {
+            // One who waits keeps to the interval, but for the stalls.
+            let (interval, stalls) = (1.0 / rate, share * every);
+            let service = Stalling { every, stalls, takes: part * interval };
+            let end = f64::from(periods) * every;
+            let schedule = Schedule::steady(rate);
+            let due = (0..).map(|n| schedule.due(n).as_secs_f64()).take_while(|at| *at < end);
+            let from_schedule: Vec<f64> = due.map(|at| service.answers(at) - at).collect();
+            // One who sends as often, but waits: where an answer takes longer than the interval he sends late.
+            let mut corrected = Histogram::<u64>::new(3).expect("allowed");
+            let mut at = 0.0;
+            while at < end {
+                let latency = service.answers(at) - at;
+                let [latency, expected] = [latency, interval].map(|s| (s * 1e6) as u64);
+                corrected.record_correct(latency, expected).expect("it grows");
+                at = (at + interval).max(service.answers(at));
+            }
+            for q in [0.5, 0.95, 0.99] {
+                let ours = quantile(from_schedule.iter().copied(), q);
+                let must = service.quantile(q);
+                // Between two requests nobody looks.
+                let near = |other: f64| (ours - other).abs() <= 0.05 * other + interval;
+                prop_assert!(near(must), "p{}: {ours}, and {must} must come out", q * 100.0);
+                let hdr = corrected.value_at_quantile(q) as f64 / 1e6;
+                prop_assert!(near(hdr), "p{}: {ours}, corrected {hdr}", q * 100.0);
+            }
+        }
+
         /// Requests come in order, and as many as the rates say.
         #[test]
         fn what_is_due_is_what_the_rates_say(

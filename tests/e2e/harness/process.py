@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -9,11 +10,21 @@ import threading
 import time
 
 
+# Below those that kernels give to outgoing connections, one of which could have taken the port by the time it is listened on.
+PORTS = range(12_000, 32_000)
+_given = set()
+
+
 def free_port():
-    """A loopback port that was free a moment ago, for servers that cannot take port 0."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A loopback port that is free and was not given before, for servers that cannot take port 0."""
+    while True:
+        port = random.choice(PORTS)
+        if port in _given:
+            continue
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            _given.add(port)
+            return port
 
 
 def eventually(what, probe, limit=10.0):

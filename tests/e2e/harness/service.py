@@ -74,9 +74,9 @@ class Service:
             with contextlib.suppress(json.JSONDecodeError):
                 self._said.append(json.loads(line))
 
-    def said(self, what):
+    def said(self, what=None):
         """What it told of itself, in order: `at` (seconds since 1970), `what`, and more."""
-        return [one for one in self._said if one["what"] == what]
+        return [one for one in self._said if what in (None, one["what"])]
 
     def stop(self):
         self.process.end()
@@ -111,7 +111,7 @@ class Caller(threading.Thread):
 def observe(app, variant, fault, servers, folder, seconds=(2.6, 3, 6.2), rate=40, workers=1, writers=0, database=0):
     """Puts a variant behind brownout, disturbs it, and gives back what `brownout insight` says, and the service.
 
-    `database`: of Redis, since others use the server, too.
+    `database`: of Redis, since others use the server, too. To what is said `started` is added: seconds since 1970.
     """
     port = free_port()
 
@@ -151,7 +151,9 @@ def observe(app, variant, fault, servers, folder, seconds=(2.6, 3, 6.2), rate=40
         [binary(), "insight", "--from", recording, "--workers", str(workers), "--output", "json"], capture_output=True, text=True
     )
     assert told.returncode in (0, 1), told.stderr
-    return json.loads(told.stdout), service, callers, ended
+    with recording.open() as lines:
+        started = json.loads(next(lines))["started_us"] / 1e6
+    return json.loads(told.stdout) | {"started": started}, service, callers, ended
 
 
 __all__ = ["FASTAPI", "NODE", "App", "Caller", "Service", "observe"]

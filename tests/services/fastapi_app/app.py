@@ -6,7 +6,8 @@
     POST /modules         {"name": "..."}: into the table in a transaction, and out of the cache
 
 Environment: REDIS_URL, DATABASE_URL, VARIANT (default "well"). Run it with `uvicorn app:app`. What it does of itself goes to stdout
-as JSON lines (breaker transitions with their time), so that a test can compare what was inferred with what was so.
+as JSON lines (breaker transitions, the first failure of a dependency after it worked; with their time), so that a test can compare what
+was inferred with what was so.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ import contextlib
 import json
 import os
 import random
+import socket
 import sys
 import time
 import tomllib
@@ -39,8 +41,36 @@ TABLE_FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, Timeou
 HOARD = []
 
 
+def prompt(connection):
+    """A reply goes in two writes: the second must not wait until the first is acknowledged, which takes 40 ms."""
+    if connection.family in (socket.AF_INET, socket.AF_INET6):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+# Of its own, asyncio does so only for sockets that know their protocol; one that several processes share does not.
+asyncio.base_events._set_nodelay = prompt
+
+
 def say(what, **more):
     print(json.dumps({"at": time.time(), "what": what} | more), flush=True)
+
+
+class Noticed:
+    """Says once that a dependency has failed, and again only after it has worked."""
+
+    def __init__(self, of):
+        self.of, self.works = of, True
+
+    def worked(self):
+        self.works = True
+
+    def failed(self):
+        if self.works:
+            say("failed", of=self.of)
+        self.works = False
+
+
+CACHE, TABLE = Noticed("cache"), Noticed("table")
 
 
 class Open(Exception):
@@ -195,9 +225,16 @@ class Cache:
         )
 
     async def once(self, command, *arguments, **options):
-        if IS["leaks"]:
-            return await self.leaking(command, *arguments, **options)
-        return await getattr(self.client, command)(*arguments, **options)
+        try:
+            if IS["leaks"]:
+                result = await self.leaking(command, *arguments, **options)
+            else:
+                result = await getattr(self.client, command)(*arguments, **options)
+        except CACHE_FAILURES:
+            CACHE.failed()
+            raise
+        CACHE.worked()
+        return result
 
     async def leaking(self, command, *arguments, **options):
         """A connection of its own for each call, which nobody closes where the call fails."""
@@ -280,11 +317,14 @@ class NewModule(pydantic.BaseModel):
 async def ask(work):
     """Something of the table, or 503 where that fails."""
     try:
-        return await work(app.state.table)
+        result = await work(app.state.table)
     except TABLE_FAILURES as e:
+        TABLE.failed()
         if IS["idle_in_transaction"]:
             HOARD.append(e)
         raise fastapi.HTTPException(503, type(e).__name__, {"Retry-After": "1"}) from e
+    TABLE.worked()
+    return result
 
 
 @app.get("/health")
@@ -331,7 +371,12 @@ async def insert(table, name):
         await table.release(connection)
         return number
     async with table.acquire() as connection, connection.transaction():
-        return await connection.fetchval(sql, name)
+        try:
+            return await connection.fetchval(sql, name)
+        except TABLE_FAILURES:
+            # The end of the transaction is waited for as well.
+            TABLE.failed()
+            raise
 
 
 @app.post("/modules", status_code=201)
@@ -341,6 +386,7 @@ async def add(new: NewModule):
             try:
                 return await insert(table, new.name)
             except TABLE_FAILURES:
+                TABLE.failed()
                 # Whether it was committed is not known; to do it again may do it twice.
                 if attempt + 1 >= IS["commit_attempts"]:
                     raise

@@ -29,6 +29,21 @@ const is = { ...variants.well, ...variants[name] };
 
 const say = (what, more = {}) => console.log(JSON.stringify({ at: Date.now() / 1000, what, ...more }));
 
+/** Says once that a dependency has failed, and again only after it has worked. */
+function noticed(of) {
+  let works = true;
+  return {
+    worked: () => (works = true),
+    failed: () => {
+      if (works) say("failed", { of });
+      works = false;
+    },
+  };
+}
+
+const ofCache = noticed("cache");
+const ofTable = noticed("table");
+
 /** The breaker is open: nobody is asked. */
 class Open extends Error {}
 
@@ -116,9 +131,12 @@ function pause(attempt) {
 async function cache(...words) {
   for (let attempt = 1; ; attempt++) {
     try {
-      return await guarded(words);
+      const result = await guarded(words);
+      ofCache.worked();
+      return result;
     } catch (error) {
       if (error instanceof Open) return null;
+      ofCache.failed();
       if (attempt < is.attempts) await sleep(pause(attempt));
       else if (is.on_cache_failure === "error") throw new Answer(is.error_status, "the cache does not answer");
       else return null;
@@ -141,8 +159,11 @@ table.on("connect", (client) => client.on("error", () => {}));
 
 async function ask(work) {
   try {
-    return await work();
+    const result = await work();
+    ofTable.worked();
+    return result;
   } catch (error) {
+    ofTable.failed();
     throw new Answer(503, error.message);
   }
 }
