@@ -13,6 +13,10 @@ pub const MIN_REQUESTS: u64 = 30;
 /// A route with fewer calls than this a request does without the dependency.
 pub const NEEDS: f64 = 0.5;
 
+/// Calls that may fail before any fault, and what else is normal is still learned: so many, or such a share of them.
+const DISTURBED: usize = 3;
+const DISTURBED_SHARE: f64 = 0.05;
+
 /// The learned demand.
 #[derive(Clone, Debug, Default)]
 pub struct Demand {
@@ -46,7 +50,7 @@ impl Demand {
     /// Learns from the baseline of a recording.
     ///
     /// # Errors
-    /// There are no requests of the service's own, or too few.
+    /// There are no requests of the service's own, or too few; or calls failed before any fault.
     pub fn learn(view: &View<'_>, calls: &Calls) -> Result<Self, Unknown> {
         if view.api.is_none() {
             return Err(Unknown::new(
@@ -54,6 +58,7 @@ impl Demand {
                 "put an HTTP proxy before the service, or name it by `api`",
             ));
         }
+        undisturbed(view, calls)?;
         let mut demand = Self {
             routes: vec![Route::default(); view.trace.names.count()],
         };
@@ -143,6 +148,24 @@ impl Demand {
             }
         }
     }
+}
+
+/// A service whose calls fail makes fewer or more of them: a breaker opens, a library retries.
+fn undisturbed(view: &View<'_>, calls: &Calls) -> Result<(), Unknown> {
+    let before = calls.calls.iter();
+    let before = before.filter(|c| view.baseline.contains(c.start));
+    let (all, failed) = before.fold((0, 0), |(all, failed), call| {
+        (all + 1, failed + usize::from(call.failed))
+    });
+    if failed < DISTURBED || failed as f64 <= DISTURBED_SHARE * f64::from(all) {
+        return Ok(());
+    }
+    Err(Unknown::new(
+        format!(
+            "{failed} of {all} calls failed before any fault: how many are normal cannot be learned from them"
+        ),
+        "a baseline phase in which nothing fails; less at once on this machine, where its being busy is why",
+    ))
 }
 
 /// For each call that only undisturbed requests can have made: these.

@@ -37,7 +37,7 @@ impl View<'_> {
     /// The calls that a request of the service's own API causes at a proxy.
     ///
     /// # Errors
-    /// There are no requests of the service's own, or too few.
+    /// There are no requests of the service's own, or too few; or calls failed before any fault.
     pub fn demand(&self, proxy: ProxyIndex) -> Result<&Demand, &Unknown> {
         let learn = || Demand::learn(self, self.calls(proxy, Reading::Joined));
         self.memo(proxy).demand.get_or_init(learn).as_ref()

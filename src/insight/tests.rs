@@ -58,6 +58,25 @@ fn a_request_that_the_proxy_saw_late_does_not_shorten_the_timeout() {
     assert!((timeout.ms - 200.0).abs() <= 5.0, "{timeout:?}");
 }
 
+/// Its breaker may have been open: calls would be too many afterwards, compared with that.
+#[test]
+fn calls_that_fail_before_any_fault_teach_nothing() {
+    let mut trace = of(&Service::default());
+    let calls = trace.records.iter_mut().filter_map(|r| match r {
+        Record::Attempt(a) if a.proxy == CACHE => Some(a),
+        _ => None,
+    });
+    for attempt in calls.take(40).skip(10) {
+        attempt.outcome = Outcome::ClientGone;
+    }
+    let view = view(&trace);
+    let missing = view.demand(CACHE).expect_err("disturbed");
+    assert!(missing.reason.contains("before any fault"), "{missing:?}");
+    let retries = retries::infer(&view, CACHE).answer.expect("calls failed");
+    assert_eq!(retries.amplification, None);
+    assert!(breaker::infer(&view, CACHE)[0].opening.answer.is_err());
+}
+
 #[test]
 fn ages_on_a_busy_machine_are_no_setting() {
     let trace = of(&Service {

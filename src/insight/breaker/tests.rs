@@ -305,7 +305,7 @@ proptest! {
         }
     }
 
-    /// So it does with several processes, whose connections are known or not, and a proxy that is late.
+    /// So it does where callers take turns, or nearly, before a proxy that is late.
     #[test]
     fn it_holds_for_few_callers_before_a_late_proxy(
         mut service in services(),
@@ -323,6 +323,7 @@ proptest! {
         }
     }
 
+    /// So it does with several processes, whose connections are known or not.
     #[test]
     fn it_holds_for_several_processes_on_a_busy_machine(
         service in services(),
