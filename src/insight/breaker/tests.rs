@@ -1,7 +1,7 @@
 use super::*;
 use crate::insight::Topology;
 use crate::insight::simulation::{CACHE, MS, Owners, Service, cases, services};
-use crate::measure::trace::{Outcome, Record};
+use crate::measure::trace::{CloseSide, Outcome, Record};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
