@@ -336,7 +336,7 @@ fn a_container_is_watched_by_its_cgroup() {
     let document = document(&exit);
     assert_eq!(exit.code, Some(0), "{}\n{document:#}", exit.stderr);
     // No terminal: a line every five seconds.
-    assert!(exit.stderr.contains("left: p50"), "{}", exit.stderr);
+    assert!(exit.stderr.contains("left | p50"), "{}", exit.stderr);
     assert!(!exit.stderr.contains('\u{1b}'), "{}", exit.stderr);
     let growth = verdict(&document, "expect[0].memory_growth_at_most");
     assert_eq!(
