@@ -54,9 +54,14 @@ def commands(form, text):
     return re.findall(r"^  (brownout test .*)$", text, re.M)
 
 
-def shell(command, **settings):
-    path = f"{Path(binary()).parent}:{os.environ['PATH']}"
-    return subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=90, env=os.environ | {"PATH": path}, **settings)
+def shell(command, folder):
+    """As somebody does who has the program on his path, whatever its file is called here."""
+    programs = folder / "programs"
+    programs.mkdir(exist_ok=True)
+    if not (programs / "brownout").exists():
+        (programs / "brownout").symlink_to(Path(binary()).resolve())
+    environment = os.environ | {"PATH": f"{programs}:{os.environ['PATH']}"}
+    return subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=90, env=environment, cwd=folder)
 
 
 def test_the_command_that_is_printed_works_and_gives_the_same(redis_server, tmp_path):
@@ -93,7 +98,7 @@ def test_the_command_that_is_printed_works_and_gives_the_same(redis_server, tmp_
 
     # It works as it is printed; the service is told *** in place of its password.
     for command, code in ((whole, 1), (parts[0], 0), (parts[1], 1)):
-        again = shell(command, cwd=tmp_path)
+        again = shell(command, tmp_path)
         assert again.returncode == code, again.stderr
         assert json.loads((tmp_path / "out" / "report.json").read_text())["runs"][0]["seed"] == report["runs"][0]["seed"]
         assert (tmp_path / "out" / "service.log").read_text() == "--password ***\n"
