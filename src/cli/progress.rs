@@ -77,16 +77,15 @@ impl Progress for Row {
     }
 
     fn now(&self, now: &Now) {
-        let line = || self.named(&now.line());
         if let Some(bar) = &self.bar {
-            bar.set_message(line());
+            bar.set_message(self.named(&now.short()));
             bar.tick();
             return;
         }
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if told.elapsed() >= EVERY {
             *told = Instant::now();
-            say(&line());
+            say(&self.named(&now.line()));
         }
     }
 }

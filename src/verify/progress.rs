@@ -3,7 +3,6 @@
 use crate::insight::millis;
 use crate::insight::sample::Sample;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::time::Duration;
 
 /// Calls that were due and did not come before a breaker counts as open: fewer are chance (e^-7 is below 0.1 %).
@@ -82,36 +81,47 @@ impl Calls {
 impl Now {
     /// "fault, 12s left | p50 1.2 ms, p99 3.4 ms | 0 of 512 failed | breaker: redis open".
     pub(crate) fn line(&self) -> String {
-        let mut line = self.phase.clone();
-        if let Some(left) = self.left {
+        let calls = self.calls.map_or("no requests of ours".to_owned(), |c| {
+            let ms = |ns: Option<u64>| ms(ns).map_or("-".to_owned(), |ms| format!("{ms} ms"));
+            let (p50, p99) = (ms(c.p50), ms(c.p99));
+            format!("p50 {p50}, p99 {p99} | {} of {} failed", c.failed, c.count)
+        });
+        let breakers = self.breakers().unwrap_or_else(|| "-".into());
+        format!("{} | {calls} | breaker: {breakers}", self.begin())
+    }
+
+    /// The same for a terminal of 80 columns: "fault, 12s left | p50 1.2, p99 3.4 ms | 0/512 failed | redis open".
+    pub(crate) fn short(&self) -> String {
+        let calls = self.calls.map_or("no requests of ours".to_owned(), |c| {
+            let ms = |ns: Option<u64>| ms(ns).unwrap_or_else(|| "-".to_owned());
+            let (p50, p99) = (ms(c.p50), ms(c.p99));
+            format!("p50 {p50}, p99 {p99} ms | {}/{} failed", c.failed, c.count)
+        });
+        let breakers = self.breakers().unwrap_or_else(|| "breaker -".into());
+        format!("{} | {calls} | {breakers}", self.begin())
+    }
+
+    fn begin(&self) -> String {
+        let left = self.left.map(|left| {
             let seconds = Duration::from_secs(left.as_secs_f64().ceil() as u64);
-            let _ = write!(line, ", {} left", humantime::format_duration(seconds));
-        }
-        match self.calls {
-            None => line += " | no requests of ours",
-            Some(calls) => {
-                let ms = |ns: Option<u64>| {
-                    ns.map_or("-".to_owned(), |ns| format!("{:.1} ms", millis(ns)))
-                };
-                let (p50, p99) = (ms(calls.p50), ms(calls.p99));
-                let Calls { failed, count, .. } = calls;
-                let _ = write!(line, " | p50 {p50}, p99 {p99} | {failed} of {count} failed");
-            }
-        }
-        line += " | breaker: ";
-        // What stands at the end is cut off first on a narrow terminal.
+            format!(", {} left", humantime::format_duration(seconds))
+        });
+        format!("{}{}", self.phase, left.unwrap_or_default())
+    }
+
+    /// What stands at the end is cut off first: those that are open stand in front.
+    fn breakers(&self) -> Option<String> {
         let mut breakers: Vec<_> = self.breakers.iter().collect();
         breakers.sort_by_key(|(name, state)| (*state, name.clone()));
         let words = breakers.iter().map(|(n, s)| format!("{n} {}", s.word()));
         let words: Vec<String> = words.collect();
-        line += if words.is_empty() {
-            Breaker::Unknown.word().to_owned()
-        } else {
-            words.join(", ")
-        }
-        .as_str();
-        line
+        (!words.is_empty()).then(|| words.join(", "))
     }
+}
+
+/// Milliseconds, with a tenth.
+fn ms(ns: Option<u64>) -> Option<String> {
+    ns.map(|ns| format!("{:.1}", millis(ns)))
 }
 
 /// What has passed a proxy since the test began.
@@ -213,10 +223,16 @@ mod tests {
             now.line(),
             "fault, 12s left | p50 1.2 ms, p99 3.4 ms | 1 of 3 failed | breaker: redis open, db -, mail closed"
         );
+        assert_eq!(
+            now.short(),
+            "fault, 12s left | p50 1.2, p99 3.4 ms | 1/3 failed | redis open, db -, mail closed"
+        );
         now.calls = Some(Calls::of(&[]));
         (now.left, now.breakers) = (None, Vec::new());
         let nothing = "fault | p50 -, p99 - | 0 of 0 failed | breaker: -";
         assert_eq!(now.line(), nothing);
+        let nothing = "fault | p50 -, p99 - ms | 0/0 failed | breaker -";
+        assert_eq!(now.short(), nothing);
         now.calls = None;
         assert_eq!(now.line(), "fault | no requests of ours | breaker: -");
     }

@@ -46,6 +46,10 @@ error_rate = 0.0
 LIVE = re.compile(r"(baseline|fault), (\d)s left \| p50 (\S+ ms|-), p99 (\S+ ms|-) \| (\d+) of (\d+) failed \| breaker: -")
 
 
+# The same where there are 80 columns.
+SHORT = re.compile(r"(baseline|fault), (\d)s left \| p50 (\S+|-), p99 (\S+|-) ms \| (\d+)/(\d+) failed \| breaker -")
+
+
 @pytest.fixture
 def profile(redis_server, tmp_path):
     path = tmp_path / "seen.toml"
@@ -54,12 +58,12 @@ def profile(redis_server, tmp_path):
 
 
 class Screen:
-    """A command whose stderr is a terminal of 100 by 24; stdout is a pipe."""
+    """A command whose stderr is a terminal of 80 by 24; stdout is a pipe."""
 
     def __init__(self, *arguments):
         master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
-        self.screen, self.written = pyte.Screen(100, 24), b""
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        self.screen, self.written = pyte.Screen(80, 24), b""
         stream = pyte.ByteStream(self.screen)
         environment = {**os.environ, "TERM": "xterm-256color"}
         command = [str(word) for word in (binary(), *arguments)]
@@ -94,11 +98,11 @@ class Screen:
 
 def test_on_a_terminal_one_line_is_drawn_anew(profile):
     screen = Screen("test", profile)
-    screen.wait(r"baseline, \ds left \| p50 \d+\.\d ms, p99 \d+\.\d ms \| 0 of \d+ failed \| breaker: -")
+    screen.wait(r"baseline, \ds left \| p50 \d+\.\d, p99 \d+\.\d ms \| 0/\d+ failed \| breaker -")
     # Every command fails while the fault is on.
-    found = screen.wait(r"fault, \ds left \| p50 \d+\.\d ms, p99 \d+\.\d ms \| ([1-9]\d*) of \d+ failed")
+    found = screen.wait(r"fault, \ds left \| p50 \d+\.\d, p99 \d+\.\d ms \| ([1-9]\d*)/\d+ failed")
     assert int(found[1]) > 0
-    assert len(LIVE.findall(screen.text())) == 1, "drawn over the one before"
+    assert len(SHORT.findall(screen.text())) == 1, "drawn over the one before"
     out = screen.end()
     assert screen.child.returncode == 0, screen.text()
     assert "error_rate" in out or "pass" in out
