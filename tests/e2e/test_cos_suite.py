@@ -1,20 +1,11 @@
 """The whole suite of COS as its team runs it: the folder, in one command, quickly, on the service as it is built well."""
 
-import json
-import os
-import subprocess
-import sys
-import time
-
 import pytest
-from harness.process import free_port
-from harness.proxy import ROOT, binary
-from harness.servers import Postgres, Redis
-from harness.service import FASTAPI
+from harness import suite as whole
+from harness.suite import PASSWORD
 
 pytestmark = [pytest.mark.proxy, pytest.mark.timeout(400)]
 
-PASSWORD = "suite password"
 ORDER = ["services-health", "api-benchmarks", "redis-benchmarks", "postgres-benchmarks", "resources", "redis-interruption"]
 ORDER += ["circuit-breaker", "network-timeout", "high-error-rate", "unknown-outcome", "capacity"]
 # A limit on time or on the machine that a crowded one breaks is not the service's; nothing else may fail. What two or three seconds of
@@ -26,29 +17,8 @@ CODES = {"pass": 0, "inconclusive": 3, "fail": 1, "error": 4}
 
 @pytest.fixture(scope="module")
 def suite(tmp_path_factory):
-    servers = [Redis(), Postgres(), Postgres()]
-    redis, prod, dev = servers
-    redis.command("CONFIG", "SET", "requirepass", PASSWORD)
-    folder = tmp_path_factory.mktemp("suite")
-    ports = {name: free_port() for name in ("redis", "postgres", "postgres_dev", "api")}
-    service = free_port()
-    values = {f"{name}_listen": f"127.0.0.1:{port}" for name, port in ports.items()}
-    values |= {"redis": redis.address, "postgres": prod.address, "postgres_dev": dev.address, "api": f"127.0.0.1:{service}"}
-    command = [binary(), "test", "profiles/cos", "--quick", "--seed", "8474", "--report", folder]
-    command += [word for name, value in values.items() for word in ("--var", f"{name}={value}")]
-    command += ["--", sys.executable, "-m", "uvicorn", "app:app", "--port", service, "--no-access-log", "--log-level", "critical"]
-    environment = os.environ | {
-        "REDIS_PASSWORD": PASSWORD,
-        "REDIS_URL": f"redis://:{PASSWORD.replace(' ', '%20')}@127.0.0.1:{ports['redis']}/0",
-        "DATABASE_URL": f"postgresql://postgres@127.0.0.1:{ports['postgres']}/postgres",
-        "PYTHONPATH": str(FASTAPI.directory),
-    }
-    began = time.monotonic()
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, env=environment, cwd=ROOT, timeout=300)
-    took = time.monotonic() - began
-    for server in servers:
-        server.stop()
-    yield done, json.loads((folder / "report.json").read_text()), folder, took
+    ran = whole.run(tmp_path_factory.mktemp("suite"))
+    return ran.done, ran.report, ran.folder, ran.seconds
 
 
 def test_every_part_runs_in_its_order(suite):

@@ -303,7 +303,10 @@ impl Injector {
         relay: &mut Relay,
         local: &mut Local,
     ) -> bool {
-        if let Some(begin) = piece.begin.take() {
+        // Where no fault is left, nobody will decide.
+        if let Some(begin) = piece.begin.take()
+            && !self.plan.is_empty()
+        {
             self.advance(piece, begin);
             self.requests.asking = Asking::Undecided;
         }
