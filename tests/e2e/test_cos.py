@@ -18,7 +18,8 @@ from harness.service import FASTAPI
 pytestmark = [pytest.mark.proxy, pytest.mark.timeout(500)]
 
 PASSWORD = "tester-password"
-NAMES = sorted(path.stem for path in (ROOT / "profiles" / "cos").glob("*.toml"))
+# What a service bears at most cannot be seen in a crowd, and nothing else can be seen beside it: test_cos_suite has that part alone.
+NAMES = sorted(path.stem for path in (ROOT / "profiles" / "cos").glob("*.toml") if path.stem != "capacity")
 
 # What each variant must fail, and with which expectation; of all else nothing may fail. Parts are run on their own, some at once.
 BAD = [
@@ -82,7 +83,7 @@ def runs(redis_server, postgres_server, tmp_path_factory):
         return Run(CASES.index(case), case[0], case[1], (redis_server, postgres_server, dev), folder)
 
     # Most of a part is waiting. What is timed is not asserted below: that takes a machine of its own.
-    with concurrent.futures.ThreadPoolExecutor(7) as pool:
+    with concurrent.futures.ThreadPoolExecutor(5) as pool:
         done = dict(zip((case[:2] for case in CASES), pool.map(one, CASES), strict=True))
     # In a crowd calls in flight may blur what they show: what was inconclusive is asked again alone, what was wrong is not.
     for case in BAD:
@@ -100,7 +101,7 @@ def test_the_well_built_service_fails_nothing(runs, part):
     run = runs["well", part]
     # A latency limit that a crowded machine breaks is not the service's; everything else must hold.
     crowded = {"fails_fast_within", "mean", "p95", "p99", "throughput", "cpu_mean_at_most", "cpu_peak_at_most"}
-    crowded |= {"pool_utilisation_at_most", "headroom_at_least"}
+    crowded |= {"pool_utilisation_at_most"}
     assert not run.failed() - crowded, json.dumps(run.document["expectations"], indent=1)[:4000]
     passed = run.verdicts("pass")
     assert passed, run.stderr[-1000:]
