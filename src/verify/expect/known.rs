@@ -5,7 +5,7 @@ use super::timing::{Detects, Recovers};
 use super::*;
 use crate::insight::Topology;
 use crate::insight::simulation::{MS, Service, cases, services};
-use crate::measure::trace::Trace;
+use crate::measure::trace::{Outcome, ProxyIndex, Record, Trace};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use std::cell::Cell;
@@ -68,6 +68,30 @@ fn who_has_no_breaker_fails_to_open_and_passes_nothing() {
     assert!(fails(&verdict(&trace, &OpensAfter(5))));
     assert!(!passes(&verdict(&trace, &Closes(true))));
     assert!(!passes(&verdict(&trace, &FailsFast(LONG))));
+}
+
+/// Two milliseconds are the service's own where the proxy is prompt, and may be the proxy's where it is not.
+#[test]
+fn what_a_late_proxy_may_have_added_is_not_held_against_the_service() {
+    let mut trace = Service::default().run();
+    let one_ms = FailsFast(Duration::from_millis(1));
+    assert!(passes(&verdict(&trace, &one_ms)));
+    for record in &mut trace.records {
+        if let Record::Attempt(a) = record
+            && a.proxy == ProxyIndex(0)
+            && a.outcome == Outcome::Failed
+        {
+            a.ended += 2 * MS;
+        }
+    }
+    assert!(fails(&verdict(&trace, &one_ms)));
+    for record in &mut trace.records {
+        if let Record::Lag { longest, .. } = record {
+            *longest = 3 * MS;
+        }
+    }
+    let late = verdict(&trace, &one_ms);
+    assert!(!fails(&late) && !passes(&late), "{late:?}");
 }
 
 #[test]
