@@ -29,6 +29,7 @@ pub mod retries;
 pub mod sample;
 pub mod silence;
 pub mod timeout;
+pub mod transactions;
 pub mod view;
 pub mod window;
 pub mod words;

@@ -2,12 +2,11 @@
 //! statements nobody else can have the connection.
 
 use super::finding::{Evidence, Finding};
+use super::transactions;
 use super::view::{Span, View};
-use crate::measure::trace::{ProxyIndex, Record};
-use crate::protocol::Transaction;
+use crate::measure::trace::ProxyIndex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// Use of a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -78,45 +77,14 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex, span: Span) -> Finding<PoolUse>
     )
 }
 
-/// Session, begin and end of each transaction in a time. A connection takes its transaction with it.
+/// Session, begin and end of each transaction in a time.
 fn transactions(
     view: &View<'_>,
     proxy: ProxyIndex,
     span: Span,
 ) -> impl Iterator<Item = (u64, u64, u64)> {
-    let mut open: BTreeMap<u64, u64> = BTreeMap::new();
-    let mut found = Vec::new();
-    for record in &view.trace.records {
-        match *record {
-            Record::Transaction {
-                at,
-                proxy: p,
-                session,
-                state,
-            } if p == proxy => match state {
-                Transaction::Begin => {
-                    open.entry(session).or_insert(at);
-                }
-                Transaction::Failed => {}
-                Transaction::Commit | Transaction::Rollback => {
-                    found.extend(open.remove(&session).map(|from| (session, from, at)));
-                }
-            },
-            Record::Closed {
-                at,
-                proxy: p,
-                session,
-                ..
-            } if p == proxy => {
-                found.extend(open.remove(&session).map(|from| (session, from, at)));
-            }
-            _ => {}
-        }
-    }
-    found.extend(open.into_iter().map(|(s, from)| (s, from, view.span.to)));
-    found
-        .into_iter()
-        .filter_map(move |(session, from, to)| clip(from, to, span).map(|(f, t)| (session, f, t)))
+    let all = transactions::of(view, proxy).into_iter();
+    all.filter_map(move |t| clip(t.begun?, t.ended, span).map(|(f, to)| (t.session, f, to)))
 }
 
 fn clip(from: u64, to: u64, span: Span) -> Option<(u64, u64)> {

@@ -1,11 +1,10 @@
 //! What must not happen to changes: that they are done twice, block each other, or stay open.
 
 use super::{Case, Expectation, Scope, known};
+use crate::insight::transactions::{self, End};
 use crate::insight::{Evidence, cleanup, duplicates};
-use crate::measure::trace::Record;
-use crate::protocol::{Class, Transaction};
+use crate::protocol::Class;
 use crate::verify::verdict::Judgement;
-use std::collections::BTreeMap;
 
 /// Statements that a verdict about deadlocks needs.
 const LEAST: u64 = 30;
@@ -115,36 +114,18 @@ impl Expectation for Intact {
             Err(judgement) => return *judgement,
         };
         let mut evidence = Evidence::default();
-        // The transaction that each session is in.
-        let mut open: BTreeMap<u64, u64> = BTreeMap::new();
         let (mut kept, mut undone) = (0_u64, 0_u64);
-        for record in &case.view.trace.records {
-            match *record {
-                Record::Transaction {
-                    at,
-                    proxy: p,
-                    session,
-                    state,
-                } if p == proxy => match state {
-                    Transaction::Begin => {
-                        open.insert(session, at);
-                    }
-                    Transaction::Failed => {}
-                    ended => {
-                        open.remove(&session);
-                        evidence.observe(at);
-                        kept += u64::from(ended == Transaction::Commit);
-                        undone += u64::from(ended == Transaction::Rollback);
-                    }
-                },
-                // The server undoes what a connection leaves open.
-                Record::Closed {
-                    proxy: p, session, ..
-                } if p == proxy => {
-                    undone += u64::from(open.remove(&session).is_some());
+        for transaction in transactions::of(&case.view, proxy) {
+            match transaction.end {
+                End::Committed => kept += 1,
+                End::RolledBack => undone += 1,
+                End::Closed => {
+                    undone += 1;
+                    continue;
                 }
-                _ => {}
+                End::Open => continue,
             }
+            evidence.observe(transaction.ended);
         }
         evidence.figure("committed", kept as f64);
         evidence.figure("rolled_back", undone as f64);
