@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Proxy, clients and servers share the machine, and it should have nothing else to do. `late` is the time between the moment
-//! at which held bytes were due and the moment at which the proxy sent them; it is never negative (a test holds that).
+//! at which held bytes were due and the moment at which the proxy sent them; it is never negative (a test holds that). Of 1,000
+//! sessions that are due at the same moment the last one waits for 999 writes; the last lines say how long those take alone.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -15,6 +16,8 @@ use brownout::fault::FaultSpec;
 use brownout::measure::Slo;
 use brownout::protocol::Protocol;
 use brownout::proxy::Server;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -26,6 +29,9 @@ const DELAYS: [(u64, usize); 4] = [(1, 1000), (5, 400), (20, 150), (100, 50)];
 
 /// Sessions that are asked at once, and how often.
 const MANY: (usize, usize) = (1000, 5);
+
+/// A second, of all these sessions together, where each is asked at a moment of its own.
+const SPREAD: u64 = 2000;
 
 /// Sessions of the release; each is four descriptors of this one process.
 const HELD: usize = 4900;
@@ -100,32 +106,106 @@ async fn connect(address: SocketAddr, sessions: usize) -> Vec<TcpStream> {
     clients
 }
 
+/// When sessions are asked.
+#[derive(Clone, Copy)]
+enum When {
+    /// All at once, and again when all are answered.
+    Together,
+    /// Each at moments of its own.
+    Spread,
+}
+
+async fn ask(client: &mut TcpStream) {
+    let mut one = [b'?'];
+    client.write_all(&one).await.unwrap();
+    client.read_exact(&mut one).await.unwrap();
+}
+
+async fn together(clients: &mut [TcpStream]) {
+    for client in &mut *clients {
+        client.write_all(b"?").await.unwrap();
+    }
+    for client in clients {
+        client.read_exact(&mut [0]).await.unwrap();
+    }
+}
+
+/// Asks each once within the time that the rate gives, at a moment that is drawn.
+async fn spread(clients: &mut Vec<TcpStream>, round: u64) {
+    let within = 1_000_000 * clients.len() as u64 / SPREAD;
+    let began = tokio::time::Instant::now();
+    let asked: Vec<_> = (0..)
+        .zip(clients.drain(..))
+        .map(|(session, mut client)| {
+            let mut hasher = DefaultHasher::new();
+            (round, session).hash(&mut hasher);
+            let at = began + Duration::from_micros(hasher.finish() % within);
+            tokio::spawn(async move {
+                tokio::time::sleep_until(at).await;
+                ask(&mut client).await;
+                client
+            })
+        })
+        .collect();
+    for client in asked {
+        clients.push(client.await.unwrap());
+    }
+}
+
 /// One line of the table.
-async fn late(upstream: SocketAddr, ms: u64, sessions: usize, rounds: usize) {
+async fn late(upstream: SocketAddr, ms: u64, sessions: usize, rounds: usize, when: When) {
     let (server, address) = start(upstream).await;
     let mut clients = connect(address, sessions).await;
-    let mut one = [b'?'];
     // The first byte of a session also waits for the connection to the upstream.
     for client in &mut clients {
-        client.write_all(&one).await.unwrap();
-        client.read_exact(&mut one).await.unwrap();
+        ask(client).await;
     }
     delay(&server, "reply", &format!("{ms}ms"));
-    for _ in 0..rounds {
-        for client in &mut clients {
-            client.write_all(&one).await.unwrap();
-        }
-        for client in &mut clients {
-            client.read_exact(&mut one).await.unwrap();
+    for round in 0..rounds {
+        match when {
+            When::Together => together(&mut clients).await,
+            When::Spread => spread(&mut clients, round as u64).await,
         }
     }
     let stats = server.stats(None).await;
     let late = stats.proxy("p").unwrap().faults.late.unwrap();
+    let asked = match when {
+        When::Together => "at once",
+        When::Spread => "spread",
+    };
     println!(
-        "{ms:>6} ms {sessions:>8} {:>8} {:>8.0} {:>8} {:>8} {:>8}",
+        "{ms:>6} ms {sessions:>8} {asked:>8} {:>8} {:>8.0} {:>8} {:>8} {:>8}",
         late.samples, late.mean_us, late.p50_us, late.p99_us, late.max_us
     );
     server.drain(Duration::ZERO).await;
+}
+
+/// How long so many writes take one after the other, with nothing else to do: by then the last of those due at once can be sent.
+fn writes(sessions: usize) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let pairs: Vec<_> = (0..sessions)
+        .map(|_| {
+            let near = std::net::TcpStream::connect(address).unwrap();
+            near.set_nodelay(true).unwrap();
+            (near, listener.accept().unwrap().0)
+        })
+        .collect();
+    let mut rounds: Vec<Duration> = (0..9)
+        .map(|_| {
+            let began = Instant::now();
+            for (near, _) in &pairs {
+                (&*near).write_all(b"?").unwrap();
+            }
+            began.elapsed()
+        })
+        .collect();
+    rounds.sort_unstable();
+    let middle = rounds[rounds.len() / 2];
+    println!(
+        "\n{sessions} writes of a byte, one after the other on one core, take {middle:.1?} (median of {})",
+        rounds.len()
+    );
 }
 
 fn held(exposition: &str) -> usize {
@@ -174,14 +254,19 @@ fn main() {
     }
     let quick = std::env::args().any(|a| a == "--quick");
     let upstream = echo();
-    println!("    delay sessions  samples  mean us   p50 us   p99 us   max us");
+    println!("    delay sessions    asked  samples  mean us   p50 us   p99 us   max us");
     runtime().block_on(async {
         for (ms, rounds) in DELAYS {
-            late(upstream, ms, 1, if quick { rounds / 10 } else { rounds }).await;
+            let rounds = if quick { rounds / 10 } else { rounds };
+            late(upstream, ms, 1, rounds, When::Together).await;
         }
-        for (ms, _) in DELAYS {
-            late(upstream, ms, MANY.0, if quick { 1 } else { MANY.1 }).await;
+        let (sessions, rounds) = (MANY.0, if quick { 1 } else { MANY.1 });
+        for when in [When::Spread, When::Together] {
+            for (ms, _) in DELAYS {
+                late(upstream, ms, sessions, rounds, when).await;
+            }
         }
+        writes(sessions);
         release(upstream, HELD).await;
     });
 }

@@ -16,6 +16,7 @@ use crate::verify::started::Companion;
 use crate::verify::table;
 use crate::verify::verdict::Counts;
 use parts::Part;
+use serde::Serialize;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
@@ -106,16 +107,12 @@ pub fn run(args: &Args) -> u8 {
         done
     });
     drop(row);
-    let Some(Done {
-        documents,
-        errors,
-        mut codes,
-    }) = done
-    else {
+    let Some(Done { ended, mut codes }) = done else {
         return INTERRUPTED;
     };
-    let shown = show(args, &documents);
+    let shown = show(args, &ended);
     if let Some(folder) = &folder {
+        let (documents, errors) = apart(ended);
         let suite = Suite {
             again: parts::again(args, &parts),
             ..Suite::new(documents, errors)
@@ -138,10 +135,48 @@ pub fn run(args: &Args) -> u8 {
 /// What came of the parts.
 #[derive(Default)]
 struct Done {
-    documents: Vec<Document>,
-    /// Of those that have none.
-    errors: Vec<Broken>,
+    ended: Vec<Ended>,
     codes: Vec<u8>,
+}
+
+/// What is left of a part.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Ended {
+    Ran(Box<Document>),
+    CouldNot {
+        /// As in a document.
+        result: &'static str,
+        #[serde(flatten)]
+        broken: Broken,
+    },
+}
+
+impl Ended {
+    fn document(&self) -> Option<&Document> {
+        match self {
+            Self::Ran(document) => Some(document),
+            Self::CouldNot { .. } => None,
+        }
+    }
+
+    fn broken(&self) -> Option<&Broken> {
+        match self {
+            Self::Ran(_) => None,
+            Self::CouldNot { broken, .. } => Some(broken),
+        }
+    }
+}
+
+fn apart(ended: Vec<Ended>) -> (Vec<Document>, Vec<Broken>) {
+    let (mut documents, mut errors) = (Vec::new(), Vec::new());
+    for part in ended {
+        match part {
+            Ended::Ran(document) => documents.push(*document),
+            Ended::CouldNot { broken, .. } => errors.push(broken),
+        }
+    }
+    (documents, errors)
 }
 
 /// Runs one after the other. `None`: interrupted.
@@ -169,7 +204,7 @@ async fn run_all(parts: &[Part], companion: &mut Companion, row: &Row) -> Option
                     Some(Counts::Failed) | None => CHECK_FAILED,
                     Some(Counts::Broken) => COULD_NOT_RUN,
                 });
-                done.documents.push(document);
+                done.ended.push(Ended::Ran(Box::new(document)));
             }
             Err(error) => {
                 let why = chain(&error);
@@ -178,7 +213,10 @@ async fn run_all(parts: &[Part], companion: &mut Companion, row: &Row) -> Option
                     return None;
                 }
                 let profile = test.name.clone();
-                done.errors.push(Broken { profile, why });
+                done.ended.push(Ended::CouldNot {
+                    result: "error",
+                    broken: Broken { profile, why },
+                });
                 done.codes.push(COULD_NOT_RUN);
             }
         }
@@ -186,15 +224,27 @@ async fn run_all(parts: &[Part], companion: &mut Companion, row: &Row) -> Option
     Some(done)
 }
 
-fn show(args: &Args, documents: &[Document]) -> io::Result<()> {
+/// Text is a table of what ran; JSON an object for one part, else an array with one for each, so that no part is missing from it.
+fn show(args: &Args, ended: &[Ended]) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match args.output {
-        Output::Text => match documents {
-            [only] => out.write_all(table::render(only).as_bytes())?,
-            all => out.write_all(table::matrix(all).as_bytes())?,
-        },
+        Output::Text => {
+            if let [Ended::Ran(only)] = ended {
+                out.write_all(table::render(only).as_bytes())?;
+                return Ok(());
+            }
+            let ran: Vec<&Document> = ended.iter().filter_map(Ended::document).collect();
+            if !ran.is_empty() {
+                out.write_all(table::matrix(&ran).as_bytes())?;
+            }
+            // Of the only part standard error has just said it.
+            let broken = ended.iter().filter_map(Ended::broken);
+            for Broken { profile, why } in broken.filter(|_| ended.len() > 1) {
+                writeln!(out, "{profile}: error, could not run: {why}")?;
+            }
+        }
         Output::Json => {
-            match documents {
+            match ended {
                 [only] => serde_json::to_writer_pretty(&mut out, only)?,
                 all => serde_json::to_writer_pretty(&mut out, all)?,
             }

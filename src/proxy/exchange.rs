@@ -112,6 +112,16 @@ impl Exchange {
         self.known && self.asked != 0 && !touched
     }
 
+    /// Whether it is without a whole reply, and no fault has touched it.
+    pub(crate) fn is_untouched(&self) -> bool {
+        self.known && !self.replied && !self.injected
+    }
+
+    /// Where its reply begins in what the server sent, if it has begun and is not complete.
+    pub(super) fn reply_begun(&self) -> Option<u64> {
+        (self.first_byte != 0 && !self.replied).then_some(self.reply_bytes)
+    }
+
     #[inline]
     pub(super) fn reply_begins(&mut self, offset: u64, now: u64) {
         self.first_byte = now;

@@ -129,6 +129,11 @@ impl Lane {
         self.items.is_empty()
     }
 
+    /// Bytes in it.
+    pub(crate) const fn held(&self) -> usize {
+        self.held
+    }
+
     /// Whether no more may be held.
     pub(crate) fn is_full(&self) -> bool {
         self.held >= HELD_DIRECTION

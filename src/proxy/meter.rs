@@ -15,6 +15,7 @@ use crate::protocol::{
     Class, Decoder, Event, Located, Lost, Operation, Protocol, Status, Transaction,
 };
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// One session's bookkeeping.
@@ -505,6 +506,23 @@ impl Meter {
     pub(crate) fn oldest_unanswered(&self) -> u64 {
         let done = self.exchanges.iter().take_while(|e| e.replied).count();
         self.base + done as u64
+    }
+
+    /// Those of which some have no complete reply; the end is the next one to come.
+    pub(crate) fn unanswered(&self) -> Range<u64> {
+        self.oldest_unanswered()..self.base + self.exchanges.len() as u64
+    }
+
+    /// Bytes that came of a reply, if it has begun and is not complete.
+    pub(crate) fn reply_so_far(&self, exchange: &Exchange) -> Option<u64> {
+        let begun = exchange.reply_begun()?;
+        Some(self.down_offset.saturating_sub(begun))
+    }
+
+    /// The exchange that the next byte of the client belongs to.
+    pub(crate) fn first_unfinished(&self) -> u64 {
+        let next = self.base + self.exchanges.len() as u64;
+        next - u64::from(self.exchanges.back().is_some_and(|e| e.asked == 0))
     }
 
     /// Takes a complete exchange out. One in the middle stays as a place until those before it are complete.

@@ -411,8 +411,12 @@ impl Relay {
         let now = clock::now();
         let outcome = outcome(self.ended_by(end));
         Local::with(|local| {
+            let mut injector = self.injector.take();
+            if let Some(injector) = &mut injector {
+                injector.touch_at_end(outcome, self, local);
+            }
             self.meter.end(now, outcome, &mut local.shard, &self.shared);
-            if let Some(mut injector) = self.injector.take() {
+            if let Some(injector) = &mut injector {
                 injector.end(now, outcome, self, local);
             }
             let counter = match end {

@@ -15,6 +15,11 @@ pub(crate) fn some(us: Option<u64>) -> String {
     us.map_or_else(|| "-".into(), duration)
 }
 
+/// Whether so many samples bound a percentile, with a confidence of 95 %: that of 0.95 needs 59, that of 0.99 needs 299.
+pub(crate) fn bounded(q: f64, samples: u64) -> bool {
+    samples as f64 * q.ln() <= 0.05_f64.ln()
+}
+
 /// Bytes in MB.
 pub(crate) fn megabytes(bytes: u64) -> String {
     format!("{:.1} MB", bytes as f64 / 1e6)
@@ -33,4 +38,17 @@ pub(crate) fn plain(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { '\u{fffd}' } else { c })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bounded;
+    use crate::measure::stats::needed;
+
+    #[test]
+    fn a_percentile_needs_the_samples_that_verdicts_need() {
+        for (q, needed) in [(0.5, needed::P50), (0.95, needed::P95), (0.99, needed::P99)] {
+            assert!(bounded(q, needed) && !bounded(q, needed - 1), "{q}");
+        }
+    }
 }

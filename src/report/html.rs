@@ -2,6 +2,7 @@
 
 use super::configuration::Configuration;
 use super::figure::{self, plain};
+use super::ledger::{Group, Ledger};
 use super::steps::{self, Detail, Steps};
 use super::traffic::{Process, Traffic};
 use super::{Form, FormError, Suite, svg, tables};
@@ -225,6 +226,7 @@ fn one(number: usize, run: &Document, detail: Detail) -> Markup {
             @if let Some(stopped) = &run.stopped { p { strong { "Stopped early: " } (plain(stopped)) } }
             h3 { "Timeline" }
             @for (traffic, steps) in &steps { (timeline(traffic, steps, &phases, felt(&traffic.proxy).or(any))) }
+            (tables::events(&run.events, detail))
             h3 { "Percentiles by phase" }
             @for traffic in &run.traffic { (spectrum(traffic)) }
             h3 { "How latencies were spread" }
@@ -237,6 +239,7 @@ fn one(number: usize, run: &Document, detail: Detail) -> Markup {
             @for dependency in &run.insights.dependencies { (dependency_card(dependency, run.insights.length, detail)) }
             h3 { "Unknown outcomes" }
             (unknown(run))
+            (ledger(run.ledger.as_ref(), detail))
             h3 { "Resources" }
             @if run.watched.is_empty() { p { "No process was watched." } }
             @for watched in &run.watched { (process(watched, run.insights.length, detail)) }
@@ -317,9 +320,8 @@ fn operations(traffic: &Traffic, detail: Detail) -> Markup {
                             td { (plain(&o.phase)) } td { (o.ended) }
                             td { (o.failed) " (" (figure::percent(o.failed, o.ended)) ")" } td { (o.injected) }
                             td { (figure::some(o.p50_us)) }
-                            // A percentile needs the samples that bound it.
-                            td { (figure::some(o.p95_us.filter(|_| o.answered >= 20))) }
-                            td { (figure::some(o.p99_us.filter(|_| o.answered >= 100))) }
+                            td { (figure::some(o.p95_us.filter(|_| figure::bounded(0.95, o.answered)))) }
+                            td { (figure::some(o.p99_us.filter(|_| figure::bounded(0.99, o.answered)))) }
                             td { (figure::some(o.max_us)) }
                         }
                     }
@@ -378,11 +380,32 @@ fn unknown(run: &Document) -> Markup {
         .filter_map(|d| d.duplicates.value().map(|found| (d, found)))
         .collect();
     html! {
-        @if known.is_empty() { p { "No reply to a change was lost." } }
+        @if known.is_empty() && run.ledger.is_none() { p { "No reply to a change was lost." } }
         @for (dependency, found) in known {
             p {
                 (dependency.proxy) ": of " (found.untold) " changes that the server made and the client was not told of, "
                 (found.repeated) " were asked for again, and " (found.done_twice) " were done twice."
+            }
+        }
+    }
+}
+
+/// What faults did to exchanges, first where the client does not know what the server did.
+fn ledger(of: Option<&Ledger>, detail: Detail) -> Markup {
+    let Some(of) = of else { return html! {} };
+    let (unknown, known): (Vec<&Group>, Vec<&Group>) =
+        of.groups.iter().partition(|group| group.is_unknown());
+    html! {
+        @if unknown.is_empty() {
+            p { "Of the exchanges that faults touched, none left its client without knowing what the server had done." }
+        } @else {
+            p { "The server has these requests, and its client was not told what came of them." }
+            (tables::ledger("unknown outcomes", &unknown, detail))
+        }
+        @if !known.is_empty() {
+            details {
+                summary { "What else faults touched (" (known.iter().map(|g| g.count).sum::<u64>()) ")" }
+                (tables::ledger("what else faults touched", &known, detail))
             }
         }
     }

@@ -1,6 +1,8 @@
 //! What a picture shows, as a table behind it: for those who hear the page, and for those who want the figures.
 
+use super::events::Event;
 use super::figure;
+use super::ledger::Group;
 use super::steps::{Detail, Steps};
 use super::traffic::Process;
 use crate::insight::SECOND;
@@ -30,8 +32,7 @@ pub(super) fn details<S: AsRef<str>>(name: &str, head: &[S], rows: Vec<Vec<Strin
 pub(super) fn spectrum(phases: &[(String, Histogram<u64>)]) -> Markup {
     let rows = phases.iter().map(|(name, latencies)| {
         let at = PERCENTILES.map(|q| {
-            // A percentile needs the samples that bound it.
-            let bounded = latencies.len() as f64 * (1.0 - q) >= 1.0;
+            let bounded = figure::bounded(q, latencies.len());
             figure::some(bounded.then(|| latencies.value_at_quantile(q)))
         });
         let most = (!latencies.is_empty()).then(|| latencies.max());
@@ -43,6 +44,65 @@ pub(super) fn spectrum(phases: &[(String, Histogram<u64>)]) -> Markup {
     });
     let head = ["phase", "p50", "p90", "p95", "p99", "p99.9", "n", "max"];
     details("percentiles by phase", &head, rows.collect())
+}
+
+/// What became of exchanges, those together that went alike.
+pub(super) fn ledger(name: &str, groups: &[&Group], detail: Detail) -> Markup {
+    let further: u64 = groups.iter().skip(detail.rows).map(|g| g.count).sum();
+    html! {
+        div.scroll tabindex="0" role="region" aria-label=(name) {
+            table {
+                @if further > 0 { caption { (further) " further exchanges stand in report.json alone" } }
+                thead { tr {
+                    @for name in ["Proxy", "Operation", "Fault", "Server saw", "Client was told"] { th scope="col" { (name) } }
+                    @for name in ["n", "Asked again", "Done twice"] { th.number scope="col" { (name) } }
+                } }
+                tbody {
+                    @for group in groups.iter().take(detail.rows) {
+                        tr {
+                            th scope="row" { (figure::plain(&group.proxy)) }
+                            td { (figure::plain(&group.operation)) } td { (figure::plain(&group.what())) }
+                            td { (figure::plain(&group.saw())) } td { (figure::plain(&group.heard())) }
+                            td.number { (group.count) } td.number { (group.retried) } td.number { (group.done_twice) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What happened beside exchanges.
+pub(super) fn events(events: &[Event], detail: Detail) -> Markup {
+    let second = |ns: u64| format!("{:.2}", ns as f64 / SECOND as f64);
+    let further = events.len().saturating_sub(detail.rows);
+    html! {
+        @if !events.is_empty() {
+            details {
+                summary { "What happened (" (events.len()) ")" }
+                div.scroll tabindex="0" role="region" aria-label="what happened" {
+                    table {
+                        @if further > 0 { caption { (further) " further events stand in report.json alone" } }
+                        thead { tr {
+                            @for name in ["From s", "To s"] { th.number scope="col" { (name) } }
+                            @for name in ["What", "Of", "By, or why"] { th scope="col" { (name) } }
+                            th.number scope="col" { "n" }
+                        } }
+                        tbody {
+                            @for event in events.iter().take(detail.rows) {
+                                tr {
+                                    td.number { (second(event.at)) } td.number { (second(event.until)) }
+                                    td { (event.what.words()) } td { (figure::plain(&event.subject)) }
+                                    td { (event.note.as_deref().map_or("-".into(), figure::plain)) }
+                                    td.number { (event.count) }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// Figures by time.

@@ -58,6 +58,21 @@ fn suite(name: &str) -> Suite {
         }],
         "watched": [{ "name": name, "looks": [{ "at": 1, "memory": 1_000_000, "cpu": null, "descriptors": 3, "threads": 1 }] }],
         "faults": [{ "fault": name, "from": 0, "to": 1 }],
+        "events": [{ "at": 0, "until": 1, "what": "turned_away", "subject": name, "note": name, "count": 2 }],
+        "ledger": {
+            "recorded": 3, "dropped": 0, "unwatched": 0, "rare": 0, "entries": [], "left_out": 0,
+            "groups": [
+                {
+                    "proxy": "redis", "operation": name, "faults": [{ "name": name, "action": "lose_reply" }],
+                    "server": "completed", "tag": name, "told": "nothing", "status": "closed",
+                    "count": 2, "retried": 2, "done_twice": 1,
+                },
+                {
+                    "proxy": "redis", "operation": "GET", "faults": [{ "name": "latency", "action": "latency" }], "skipped": name,
+                    "server": "completed", "tag": null, "told": "reply", "status": "ok", "count": 1, "retried": 0, "done_twice": 0,
+                },
+            ],
+        },
         "omitted": [name],
     });
     let run = serde_json::from_value(run).expect("a document");
@@ -94,6 +109,18 @@ fn the_page_runs_nothing_and_loads_nothing() {
         assert!(page.contains(&format!("id=\"{id}\"")), "no section {id}");
     }
     assert!(!page.contains('\u{1b}'));
+}
+
+#[test]
+fn the_page_has_the_ledger_with_unknown_outcomes_first() {
+    let page = render(&Html, &suite("plain"));
+    let at = |text: &str| page.find(text).unwrap_or_else(|| panic!("no {text}"));
+    assert!(at("completed: plain") < at("What else faults touched (1)"));
+    assert!(at("What else faults touched (1)") < at("latency; skipped: plain"));
+    assert!(at("connections turned away by a fault") < at("Percentiles by phase"));
+    let mut older = suite("plain");
+    older.runs[0].ledger = None;
+    assert!(!render(&Html, &older).contains("faults touched"));
 }
 
 #[test]
@@ -329,12 +356,8 @@ fn behind_every_picture_is_a_table() {
         5,
         "timeline, spectrum, heat map, breaker, process"
     );
-    assert_eq!(page.matches("<details").count(), 5, "one each");
-    assert_eq!(
-        page.matches("<summary").count(),
-        5,
-        "which the keyboard opens"
-    );
+    let tables = page.matches("<summary>The same as a table").count();
+    assert_eq!(tables, 5, "one each, which the keyboard opens");
     for figure in ["1.00 ms", "0.40 s to 0.50 s", "from 64 us", "succeeded"] {
         assert!(page.contains(figure), "{figure}");
     }

@@ -13,6 +13,8 @@ use crate::insight::{SECOND, Topology, View};
 use crate::measure::trace::Record;
 use crate::report::again;
 use crate::report::configuration::Configuration;
+use crate::report::events::{self, Event};
+use crate::report::ledger::Ledger;
 use crate::report::traffic::{self, Process, Traffic};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -54,6 +56,12 @@ pub(crate) struct Document {
     pub(crate) watched: Vec<Process>,
     /// When which fault was on.
     pub(crate) faults: Vec<FaultTime>,
+    /// What else happened; empty in documents of older programs.
+    #[serde(default)]
+    pub(crate) events: Vec<Event>,
+    /// What became of the exchanges that faults touched; none in documents of older programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ledger: Option<Ledger>,
     /// What is not in the figures, in words.
     pub(crate) omitted: Vec<String>,
     /// The command that runs it again, alone, as bash and zsh read it. `***` stands for a secret.
@@ -174,6 +182,9 @@ impl Document {
                 .collect(),
         };
         let traffic = traffic::of(&case.view);
+        let (events, further) = events::of(&ran.trace);
+        let mut omitted = omitted(&case.view, &ran.lanes, &traffic);
+        omitted.extend(beyond(&ran.ledger, further));
         Self {
             version: VERSION,
             profile: test.name.clone(),
@@ -196,7 +207,9 @@ impl Document {
             insights: infer(&ran.trace, &topology, 3 * SECOND),
             watched: traffic::processes(&case.view),
             faults: fault_times(&case.view),
-            omitted: omitted(&case.view, &ran.lanes, &traffic),
+            events,
+            ledger: Some(ran.ledger.clone()),
+            omitted,
             traffic,
             again: None,
             counts: Some(counts),
@@ -283,6 +296,39 @@ fn omitted(
         .count();
     if lost > 0 {
         lines.push(format!("{lost} sessions could not be decoded to their end"));
+    }
+    lines
+}
+
+/// What the bounds of the ledger and of the events left out.
+fn beyond(ledger: &Ledger, events: u64) -> Vec<String> {
+    let mut lines = Vec::new();
+    if events > 0 {
+        lines.push(format!("{events} later events stand in no table"));
+    }
+    if ledger.dropped > 0 {
+        let dropped = ledger.dropped;
+        lines.push(format!(
+            "{dropped} entries of the ledger had gone for newer ones (`ledger` in the configuration is their number)"
+        ));
+    }
+    if ledger.unwatched > 0 {
+        let unwatched = ledger.unwatched;
+        lines.push(format!(
+            "for retries of {unwatched} exchanges nobody looked out, too many were waited for at once"
+        ));
+    }
+    if ledger.rare > 0 {
+        let rare = ledger.rare;
+        lines.push(format!(
+            "{rare} exchanges that faults touched are of kinds beyond those that the ledger tells apart"
+        ));
+    }
+    if ledger.left_out > 0 {
+        let left_out = ledger.left_out;
+        lines.push(format!(
+            "{left_out} exchanges that faults touched are counted, and not listed one by one"
+        ));
     }
     lines
 }

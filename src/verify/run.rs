@@ -12,9 +12,11 @@ use super::written::Kind;
 use super::{document, guard};
 use crate::config::{Config, Listen};
 use crate::insight::{Topology, View};
+use crate::measure::ledger::Query;
 use crate::measure::trace::{DEFAULT_LIMIT, Record, Trace};
 use crate::proxy::{ControlError, Server, StartError};
 use crate::report::configuration::Configuration;
+use crate::report::ledger::Ledger;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
@@ -64,6 +66,8 @@ pub(crate) struct Ran {
     pub(crate) broken: BTreeMap<String, String>,
     /// What was in force.
     pub(crate) configuration: Configuration,
+    /// What became of the exchanges that faults touched.
+    pub(crate) ledger: Ledger,
     /// The last words of the processes that were started for it, should anybody have to know.
     pub(crate) last_words: Vec<String>,
 }
@@ -237,6 +241,7 @@ async fn conduct(
         lanes: lanes.collect(),
         seed: server.seed(),
         configuration: Configuration::of(server),
+        ledger: Ledger::of(server.ledger(&Query::default()).await),
         last_words,
         stopped: stage.stopped.take(),
         capacity: stage.capacity.take(),

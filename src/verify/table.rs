@@ -2,6 +2,7 @@
 
 use super::document::{Document, Row};
 use super::verdict::Verdict;
+use std::borrow::Borrow;
 use std::fmt::Write as _;
 
 const HEAD: [&str; 6] = [
@@ -14,11 +15,12 @@ const HEAD: [&str; 6] = [
 ];
 
 /// One matrix of several runs, and below it what did not pass and why.
-pub(crate) fn matrix(documents: &[Document]) -> String {
+pub(crate) fn matrix<D: Borrow<Document>>(documents: &[D]) -> String {
+    let documents = || documents.iter().map(Borrow::borrow);
     let [component, phase, target, measured, samples, verdict] = HEAD;
     let head = ["part", component, phase, target, measured, samples, verdict];
     let mut rows = vec![head.map(str::to_owned)];
-    for document in documents {
+    for document in documents() {
         let mut part = document
             .profile
             .rsplit('/')
@@ -39,11 +41,11 @@ pub(crate) fn matrix(documents: &[Document]) -> String {
         }
     }
     let mut text = columns(&rows);
-    for document in documents {
+    for document in documents() {
         text.push_str(&reasons(document, &format!("{}: ", document.profile)));
     }
     let _ = writeln!(text);
-    for document in documents {
+    for document in documents() {
         let _ = writeln!(
             text,
             "{}: {} (seed {})",

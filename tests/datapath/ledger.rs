@@ -37,6 +37,75 @@ fn outcome(entry: &Entry) -> (&str, &str, &str, u64, &str) {
     )
 }
 
+/// What a fault that stops one direction takes with it is written down as touched by it, the latest when the session ends.
+#[test]
+fn what_vanishes_with_its_bytes_is_written_down() {
+    let redis = Redis::start();
+    redis.command(&["SET", "key", "value"]);
+    let get = command(&["GET", "key"]);
+    let (nothing, request) = (
+        ("nothing", "-", "nothing", 0, "closed"),
+        ("request", "-", "nothing", 0, "closed"),
+    );
+    let inside = ("request", "-", "partial", 6, "closed");
+    let half = get.len() / 2;
+    for (fault, expected) in [
+        (json!({ "action": "blackhole" }), vec![request, request]),
+        (
+            json!({ "action": "blackhole", "on": "request" }),
+            vec![nothing, nothing],
+        ),
+        (
+            json!({ "action": "reset_peer", "close_after": "50ms" }),
+            vec![request, request],
+        ),
+        (
+            json!({ "action": "limit_data", "bytes": 6 }),
+            vec![inside, request],
+        ),
+        (
+            json!({ "action": "limit_data", "bytes": half, "on": "request" }),
+            vec![nothing, nothing],
+        ),
+    ] {
+        let proxied = Proxied::to(Protocol::Redis, redis.address());
+        let mut client = proxied.connect();
+        client.write_all(get.as_bytes()).unwrap();
+        expect(&client, b"$5\r\nvalue\r\n");
+        let mut spec = fault.clone();
+        spec["name"] = json!("f");
+        proxied.fault(spec);
+        client.write_all(format!("{get}{get}").as_bytes()).unwrap();
+        if fault["action"] == "blackhole" {
+            // What vanishes is known while the session is still open.
+            eventually("both to be in the ledger", LIMIT, || {
+                (entries(&proxied).len() == 2).then_some(())
+            });
+            proxied.server.remove_fault("f").unwrap();
+        }
+        read_to_end(&client);
+        let found = ended(&proxied, 2);
+        let outcomes: Vec<_> = found.iter().map(outcome).collect();
+        assert_eq!(outcomes, expected, "{fault}");
+        for (entry, exchange) in found.iter().zip(1..) {
+            assert_eq!((entry.session, entry.exchange), (0, exchange), "{fault}");
+            let [touch] = &entry.faults[..] else {
+                panic!("one fault: {entry:?}");
+            };
+            assert_eq!(
+                (&*touch.name, &*touch.action),
+                ("f", fault["action"].as_str().unwrap())
+            );
+        }
+        let figures = proxied.figures();
+        assert_eq!(figures.total.injected, 2, "{fault}");
+        assert!(
+            figures.tap_lost.is_empty(),
+            "{fault}: the decoder kept its place"
+        );
+    }
+}
+
 #[test]
 fn what_each_action_does_to_a_redis_command_is_written_down() {
     let redis = Redis::start();

@@ -24,7 +24,10 @@ CROWD = {"proxy": "postgres", "action": "latency", "delay": "200ms", "match": {"
 # Two of three fail.
 HALF = {"proxy": "redis", "action": "error", "code": "ERR", "message": "disturbed", "probability": 0.65, "match": WORK}
 
-KINDS = {"told": TOLD, "half": HALF, "silent": SILENT, "stuck": STUCK, "lost": LOST, "crowd": CROWD}
+# All bytes of the server, those of its greetings, too.
+HOLE = {"proxy": "redis", "action": "blackhole"}
+
+KINDS = {"told": TOLD, "half": HALF, "silent": SILENT, "hole": HOLE, "stuck": STUCK, "lost": LOST, "crowd": CROWD}
 WRITERS = {"stuck": 1, "lost": 1, "crowd": 4}
 
 OF_POSTGRES = ("idle-in-transaction", "pool-of-one", "retries-commit", "memory-leak")
@@ -32,6 +35,7 @@ PYTHON = {
     "told": [variant for variant in FASTAPI.variants if variant not in OF_POSTGRES],
     "half": ["well", "breaker-ratio"],
     "silent": ["well", "no-timeout", "timeout-only", "leaks", "retries-fixed", "breaker-8"],
+    "hole": ["well", "no-timeout"],
     "stuck": ["idle-in-transaction", "well"],
     "lost": ["retries-commit", "well"],
     "crowd": ["pool-of-one", "well"],
@@ -40,6 +44,7 @@ JAVASCRIPT = {
     "told": list(NODE.variants),
     "half": ["well"],
     "silent": ["well", "no-timeout", "timeout-only", "retries-jitter", "leaks"],
+    "hole": ["well"],
     "stuck": ["well"],
     "lost": ["well"],
     "crowd": ["well"],
@@ -89,7 +94,7 @@ class Observed:
     @property
     def hides(self):
         """It leaves a connection open on which it waits for nothing any more, so that nobody sees when it gave up."""
-        return self.kind == "silent" and (self.truth["leaks"] or self.truth.get("gives_up") == "call") and self.truth["cache_timeout_s"] > 0
+        return self.kind in ("silent", "hole") and (self.truth["leaks"] or self.truth.get("gives_up") == "call") and self.truth["cache_timeout_s"] > 0
 
 
 # Breakers that open when too large a share of the calls of a window failed.
@@ -224,8 +229,9 @@ def test_when_it_notices(case):
 def test_how_long_it_waits(case):
     on_redis(case)
     timeout, reason = case.answer("timeout")
-    if case.kind in ("told", "half") or case.hides:
-        assert timeout is None and reason
+    greeted = case.kind == "hole" and case.variant != "no-timeout"
+    if case.kind in ("told", "half") or case.hides or greeted:
+        assert timeout is None and reason, "of a greeting that vanishes it is not known"
     elif busy(reason):
         return
     elif case.variant == "no-timeout":

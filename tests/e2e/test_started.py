@@ -3,6 +3,7 @@ becomes of a run whose report cannot be written."""
 
 import json
 import resource
+import shutil
 import signal
 import subprocess
 import time
@@ -111,6 +112,20 @@ def test_last_words_are_told_where_the_service_cannot_be_judged(run):
     done = run("echo warming up; exec sleep 60", more=more)
     assert done.returncode == 4, done.stderr
     assert "service: it said last:\n  | warming up\n" in done.stderr, done.stderr
+
+
+def test_a_part_that_could_not_run_is_in_the_results(run, tmp_path):
+    gone = f"127.0.0.1:{free_port()}"
+    alone = run("exit 3", "--output", "json", upstream=gone)
+    assert alone.returncode == 4, alone.stderr
+    told = json.loads(alone.stdout)
+    assert told["profile"] == "said" and told["result"] == "error" and gone in told["why"], told
+    # Two parts are an array of two, whatever became of them.
+    shutil.copy(tmp_path / "said.toml", tmp_path / "again.toml")
+    both = run("exit 3", "again.toml", "--output", "json", cwd=tmp_path, upstream=gone)
+    assert [part["result"] for part in json.loads(both.stdout)] == ["error", "error"], both.stdout
+    text = run("exit 3", "again.toml", cwd=tmp_path, upstream=gone)
+    assert text.returncode == 4 and text.stdout.count(": error, could not run: ") == 2, text.stdout
 
 
 @pytest.mark.parametrize("folder", ["said.toml", "said.toml/below", "/sys/kernel"])

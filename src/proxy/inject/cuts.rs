@@ -5,14 +5,18 @@ use super::super::clock;
 use super::super::lane::{Cargo, Item};
 use super::super::local::Local;
 use super::super::relay::{End, Relay, Source, Way, source_of};
+use super::record::Lost;
 use super::{Injector, half, note_aside};
 use crate::fault::action::{CloseHow, CutFrom, StreamCut};
 use crate::fault::active::ActiveFault;
 use crate::fault::spec::Side;
 use crate::fault::{Decision, Plan};
 use crate::measure::Counter;
+use crate::measure::ledger::Touch;
+use crate::measure::trace::Outcome;
 use crate::protocol::Protocol;
 use std::net::IpAddr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -26,14 +30,14 @@ pub(super) struct Cuts {
     active: Vec<Active>,
     /// The faults that this session met, and whether they hit it.
     asked: Vec<(Arc<ActiveFault>, bool)>,
-    /// What vanished is over, and the stream has a hole.
-    lapsed: Option<CloseHow>,
+    /// One that is over, and has left a hole in the stream.
+    lapsed: Option<Active>,
 }
 
 /// One of them.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Active {
-    fault: Arc<str>,
+    by: Touch,
     cut: StreamCut,
     /// Bytes that went since the session met it.
     passed: u64,
@@ -92,7 +96,7 @@ impl Cuts {
         let cuts = plan.stream_cuts(self.session, self.client, at, &mut self.asked);
         let mut before = std::mem::take(&mut self.active);
         for (fault, cut) in cuts {
-            let known = before.iter().position(|a| a.fault == fault);
+            let known = before.iter().position(|a| a.by.name == fault);
             let known = known.map(|at| before.swap_remove(at));
             let (passed, since, told) = match known {
                 Some(known) if known.cut.on == cut.on => (known.passed, known.since, known.told),
@@ -103,23 +107,40 @@ impl Cuts {
                 None => (0, None, false),
             };
             let since = since.or((cut.from == CutFrom::Start).then_some(now));
+            let action = plan.action_of(&fault).unwrap_or_default().into();
             self.active.push(Active {
-                fault,
+                by: Touch {
+                    name: fault,
+                    action,
+                },
                 cut,
                 passed,
                 since,
                 told,
             });
         }
-        let over = before.iter().find(|a| a.since.is_some());
-        self.lapsed = self.lapsed.or(over.map(|a| a.cut.how));
+        let over = before.into_iter().find(|a| a.since.is_some());
+        self.lapsed = self.lapsed.take().or(over);
+    }
+
+    /// The one that lets vanish what comes this way.
+    fn swallower(&self, way: Way) -> Option<&Active> {
+        let mut all = self.active.iter();
+        all.find(|a| a.way() == way && a.since.is_some())
+    }
+
+    /// The one that has taken their replies from requests that are without one when the session ends like this.
+    fn culprit(&self, outcome: Outcome) -> Option<&Active> {
+        if outcome != Outcome::Cut {
+            return self.swallower(Way::Down);
+        }
+        let now = self.active.iter().find(|a| a.since.is_some());
+        self.lapsed.as_ref().or(now)
     }
 
     /// Whether what comes this way vanishes.
     fn swallows(&self, way: Way) -> bool {
-        self.active
-            .iter()
-            .any(|a| a.way() == way && a.since.is_some())
+        self.swallower(way).is_some()
     }
 
     /// Whether nothing goes this way any more, not even what is in the lane.
@@ -149,7 +170,7 @@ impl Cuts {
         if let Some(active) = first {
             active.since = Some(now);
             if active.cut.close_after == Some(Duration::ZERO) {
-                admitted.close = Some((active.cut.how, Arc::clone(&active.fault)));
+                admitted.close = Some((active.cut.how, Arc::clone(&active.by.name)));
             }
         }
         for active in self.active.iter_mut().filter(|a| a.way() == way) {
@@ -171,7 +192,7 @@ impl Cuts {
         let mut all = self.active.iter_mut();
         let active = all.find(|a| a.way() == way && a.since.is_some() && !a.told)?;
         active.told = true;
-        Some(Arc::clone(&active.fault))
+        Some(Arc::clone(&active.by.name))
     }
 }
 
@@ -197,8 +218,8 @@ impl Injector {
         if self.cuts.is_idle() {
             return None;
         }
-        if let Some(how) = self.cuts.lapsed {
-            return Some(End::Fault(how));
+        if let Some(over) = &self.cuts.lapsed {
+            return Some(End::Fault(over.cut.how));
         }
         for way in [Way::Up, Way::Down] {
             if self.cuts.swallows(way) {
@@ -257,15 +278,77 @@ impl Injector {
     fn vanish(&mut self, way: Way, length: usize, relay: &mut Relay, local: &mut Local) {
         let id = relay.shared.id;
         count_vanished(way, length, relay, local);
+        let mut lost = relay.meter.unanswered();
         match way {
-            Way::Up if self.requests.is_idle() => {
-                let now = clock::now();
-                relay
-                    .meter
-                    .request(length, now, local, &relay.shared, relay.session);
+            Way::Up => {
+                let first = relay.meter.first_unfinished();
+                // Nobody decides any more about what was kept for a decision.
+                let kept = self.requests.take_kept();
+                self.up.push_bytes(&kept, 0, None);
+                if self.requests.is_idle() {
+                    let (now, session) = (clock::now(), relay.session);
+                    relay
+                        .meter
+                        .request(length, now, local, &relay.shared, session);
+                } else {
+                    local.shard.count(id, Counter::BytesUp, length as u64);
+                }
+                lost = first..relay.meter.unanswered().end;
             }
-            Way::Up => local.shard.count(id, Counter::BytesUp, length as u64),
             Way::Down => local.shard.count(id, Counter::BytesDown, length as u64),
+        }
+        if let Some(by) = self.cuts.swallower(way).map(|a| a.by.clone()) {
+            self.touch_lost(lost, way, &by, relay, local);
+        }
+    }
+
+    /// The end of a piece goes nowhere; its beginning was looked at.
+    pub(super) fn vanish_rest(
+        &mut self,
+        way: Way,
+        rest: &[u8],
+        relay: &mut Relay,
+        local: &mut Local,
+    ) {
+        if !rest.is_empty() {
+            local.scratch[..rest.len()].copy_from_slice(rest);
+            self.vanish(way, rest.len(), relay, local);
+        }
+    }
+
+    /// Requests that are without a reply for good, since their own bytes vanished, or those that came back.
+    fn touch_lost(
+        &mut self,
+        exchanges: Range<u64>,
+        vanished: Way,
+        by: &Touch,
+        relay: &mut Relay,
+        local: &mut Local,
+    ) {
+        for exchange in exchanges {
+            let Some(e) = relay.meter.get(exchange).filter(|e| e.is_untouched()) else {
+                continue;
+            };
+            let went = e.forwarded != 0 || self.up.is_empty();
+            let reached = vanished == Way::Down && e.asked != 0 && went;
+            let asked = (exchange, e.operation, e.class);
+            let came = relay.meter.reply_so_far(e);
+            relay.meter.touched(exchange, &by.name);
+            let lost = Lost {
+                by: by.clone(),
+                reached,
+                // What is still in the lane has not gone.
+                heard: came.unwrap_or(0).saturating_sub(self.down.held() as u64),
+            };
+            self.record.lost(asked, lost, relay, &mut local.shard);
+        }
+    }
+
+    /// The session ends: what has no reply, since bytes vanished or would have, is touched by what let them.
+    pub(crate) fn touch_at_end(&mut self, outcome: Outcome, relay: &mut Relay, local: &mut Local) {
+        if let Some(by) = self.cuts.culprit(outcome).map(|a| a.by.clone()) {
+            let lost = relay.meter.unanswered();
+            self.touch_lost(lost, Way::Down, &by, relay, local);
         }
     }
 
@@ -283,21 +366,8 @@ impl Injector {
             return (length, None);
         }
         let Admitted { bytes, close } = self.cuts.admit(way, length, now);
-        if bytes < length {
-            Self::vanish_rest(way, length - bytes, relay, local);
-        }
         self.tell_of_cut(way, relay, local);
         (bytes, close)
-    }
-
-    /// The end of a piece in the scratch buffer goes nowhere; its beginning is yet to be looked at.
-    fn vanish_rest(way: Way, rest: usize, relay: &Relay, local: &mut Local) {
-        let counter = match way {
-            Way::Up => Counter::BytesUp,
-            Way::Down => Counter::BytesDown,
-        };
-        local.shard.count(relay.shared.id, counter, rest as u64);
-        count_vanished(way, rest, relay, local);
     }
 
     /// Behind all that was read so far this way, the session closes.

@@ -451,19 +451,21 @@ impl Injector {
                 }
             }
             Ok(()) => {
-                let (length, close) = self.admit(way, length, now, relay, local);
+                let (goes, close) = self.admit(way, length, now, relay, local);
+                let rest = local.scratch[goes..length].to_vec();
                 let whole = match way {
-                    _ if length == 0 => false,
-                    Way::Up => self.request(length, now, relay, local),
-                    Way::Down => self.reply(length, now, relay, local),
+                    _ if goes == 0 => false,
+                    Way::Up => self.request(goes, now, relay, local),
+                    Way::Down => self.reply(goes, now, relay, local),
                 };
                 let (to, half) = match way {
                     Way::Up => (&mut relay.upstream, &mut relay.up),
                     Way::Down => (&mut relay.client, &mut relay.down),
                 };
-                if whole && half.send_scratch(cx, to, length, local).is_err() {
+                if whole && half.send_scratch(cx, to, goes, local).is_err() {
                     half.break_off();
                 }
+                self.vanish_rest(way, &rest, relay, local);
                 if let Some(close) = close {
                     self.close_behind(way, close);
                 }

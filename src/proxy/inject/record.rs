@@ -46,6 +46,8 @@ struct Open {
     tag: Option<Cow<'static, str>>,
     told: Option<Told>,
     status: Status,
+    /// Bytes of its reply that went to the client before it was open here.
+    heard: u64,
     /// Where its reply begins and ends in what goes to the client.
     begin: Option<u64>,
     end: Option<u64>,
@@ -71,6 +73,16 @@ struct Answering {
     length: u64,
 }
 
+/// What is known of a request whose bytes, or those of its reply, vanish with the bytes of its session.
+#[derive(Debug)]
+pub(super) struct Lost {
+    pub(super) by: Touch,
+    /// The server has all of it.
+    pub(super) reached: bool,
+    /// Bytes of its reply that went to the client.
+    pub(super) heard: u64,
+}
+
 impl Open {
     fn new(exchange: u64) -> Self {
         Self {
@@ -83,6 +95,7 @@ impl Open {
             tag: None,
             told: None,
             status: Status::CLOSED,
+            heard: 0,
             begin: None,
             end: None,
         }
@@ -90,10 +103,11 @@ impl Open {
 
     /// What is known of it, when so many bytes went to the client.
     fn outcome(&self, sent: u64, shared: &Shared) -> Outcome {
-        let arrived = self.begin.map_or(0, |begin| {
+        let since = self.begin.map_or(0, |begin| {
             let end = self.end.unwrap_or(u64::MAX);
             sent.min(end).saturating_sub(begin)
         });
+        let arrived = self.heard + since;
         let whole = self.end.is_some_and(|end| sent >= end);
         let told = match self.told {
             Some(told @ (Told::Reply | Told::Injected)) if whole => told,
@@ -165,6 +179,42 @@ impl Record {
         relay: &Relay,
         shard: &mut Shard,
     ) {
+        let touches = decision.faults.iter().map(|name| Touch {
+            name: name.clone(),
+            action: plan.action_of(name).unwrap_or_default().into(),
+        });
+        self.enter(asked, decision, touches.collect(), skipped, relay, shard);
+    }
+
+    /// A request is without a whole reply for good.
+    pub(super) fn lost(&mut self, asked: Asked, lost: Lost, relay: &Relay, shard: &mut Shard) {
+        if self.find(asked.0).is_none() {
+            let at = self.open.partition_point(|o| o.exchange < asked.0);
+            self.open.insert(at, Open::new(asked.0));
+        }
+        if let Some(open) = self.find(asked.0) {
+            open.entry = Some(relay.shared.process.ledger.take());
+            open.passes = lost.reached;
+            open.saw = match lost.reached {
+                true => Saw::Request,
+                false => Saw::Nothing,
+            };
+            open.heard = lost.heard;
+        }
+        let nothing_else = Decision::default();
+        self.enter(asked, &nothing_else, vec![lost.by], None, relay, shard);
+    }
+
+    /// Writes the entry of an exchange.
+    fn enter(
+        &mut self,
+        asked: Asked,
+        decision: &Decision,
+        faults: Vec<Touch>,
+        skipped: Option<Skip>,
+        relay: &Relay,
+        shard: &mut Shard,
+    ) {
         let shared = &relay.shared;
         let found = self.find(asked.0);
         let id = found.as_ref().and_then(|open| open.entry);
@@ -183,14 +233,7 @@ impl Record {
             exchange: asked.0,
             operation: shared.catalog.operation_name(asked.1),
             class: asked.2,
-            faults: decision
-                .faults
-                .iter()
-                .map(|name| Touch {
-                    name: name.clone(),
-                    action: plan.action_of(name).unwrap_or_default().into(),
-                })
-                .collect(),
+            faults,
             skipped: skipped.map(|why| why.reason().into()),
             request_delay_us: micros(decision.request_delay),
             reply_delay_us: micros(decision.reply_delay),

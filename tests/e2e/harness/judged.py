@@ -21,6 +21,7 @@ REDIS = 'match = { class = ["read", "write", "ping"] }'
 FAULTS = {
     "told": f'proxy = "redis"\naction = "error"\ncode = "ERR"\nmessage = "disturbed"\n{REDIS}',
     "silent": f'proxy = "redis"\naction = "stall"\n{REDIS}',
+    "hole": 'proxy = "redis"\naction = "blackhole"',
     "stuck": 'proxy = "postgres"\naction = "stall"\nmatch = { operation = "INSERT" }',
     "lost": 'proxy = "postgres"\naction = "lose_reply"\nmatch = { operation = "COMMIT" }',
     "crowd": 'proxy = "postgres"\naction = "latency"\ndelay = "200ms"\nmatch = { operation = "INSERT" }',
@@ -35,6 +36,7 @@ EXPECTATIONS = {
         "degrades = true",
     ],
     "silent": ['timeout_within = "300ms"', "cleans_up = true", 'detects_within = "1s"'],
+    "hole": ['timeout_within = "300ms"', 'detects_within = "1s"'],
     "stuck": ["cleans_up = true"],
     "lost": ["no_duplicates = true", "transactions_intact = true"],
     # Four of ten connections, or all of one but for what the service itself takes between two transactions.
@@ -53,6 +55,7 @@ CASES += [(FASTAPI, variant, "leak") for variant in ("well", "memory-leak")]
 CASES += [(NODE, variant, "told") for variant in NODE.variants]
 CASES += [(NODE, variant, "silent") for variant in ("well", "no-timeout", "timeout-only", "retries-jitter", "leaks")]
 CASES += [(NODE, "well", kind) for kind in ("stuck", "lost", "crowd")]
+CASES += [(FASTAPI, variant, "hole") for variant in ("well", "no-timeout", "timeout-only")] + [(NODE, "well", "hole")]
 
 
 def workers(variant):
@@ -62,7 +65,7 @@ def workers(variant):
 def truth(app, variant, kind):
     """By expectation: whether it holds, and whether that can be seen."""
     built = app.truth(variant)
-    return {"told": told, "silent": silent}.get(kind, elsewhere)(built, variant)
+    return {"told": told, "silent": silent, "hole": hole}.get(kind, elsewhere)(built, variant)
 
 
 def told(built, variant):
@@ -97,6 +100,12 @@ def silent(built, variant):
     }
 
 
+def hole(built, variant):
+    """Greetings vanish, too, and how long one waits for these is not how long one waits for a reply."""
+    waits = built["cache_timeout_s"]
+    return silent(built, variant) | {"timeout_within": (0 < waits <= 0.3, not waits)}
+
+
 def elsewhere(built, variant):
     once = built["commit_attempts"] == 1
     return {
@@ -123,7 +132,7 @@ def profile(app, variant, kind, dice, servers):
     if FAULTS[kind]:
         lines += [f'[[fault]]\nname = "{kind}"\n{FAULTS[kind]}']
     lines += loads(kind, dice) + phases(kind, dice)
-    about = 'watch = "service"' if kind == "leak" else f'proxy = "{"redis" if kind in ("told", "silent") else "postgres"}"'
+    about = 'watch = "service"' if kind == "leak" else f'proxy = "{"redis" if kind in ("told", "silent", "hole") else "postgres"}"'
     if kind == "crowd":
         about += '\nphase = "fault"'
     if kind == "leak":
@@ -172,9 +181,9 @@ def judge(app, variant, kind, seed, servers, folder, database=0):
     command = [binary(), "test", folder / "judged.toml", "--seed", seed, "--report", folder, "--output", "json", "--", *service]
     where = folder if app is FASTAPI else app.modules
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True, env=environment, cwd=where, timeout=150)
-    document = json.loads(done.stdout or "[]")
+    document = json.loads(done.stdout or "{}")
     # Of no test that ran to its end there is no document.
-    if not isinstance(document, dict):
+    if "expectations" not in document:
         raise NotRun(f"exit code {done.returncode}: {done.stderr[-2000:]}")
     log = (folder / "service.log").read_text()
     said = [json.loads(line) for line in log.splitlines() if line.startswith('{"at":')]
