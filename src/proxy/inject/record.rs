@@ -195,10 +195,9 @@ impl Record {
         if let Some(open) = self.find(asked.0) {
             open.entry = Some(relay.shared.process.ledger.take());
             open.passes = lost.reached;
-            open.saw = match lost.reached {
-                true => Saw::Request,
-                false => Saw::Nothing,
-            };
+            if lost.reached {
+                open.saw = Saw::Request;
+            }
             open.heard = lost.heard;
         }
         let nothing_else = Decision::default();
