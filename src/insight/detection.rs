@@ -7,7 +7,7 @@ use super::early::{self, EarlyAnswer};
 use super::finding::{Evidence, Finding, Unknown};
 use super::timeout;
 use super::view::{Span, View};
-use super::{MILLISECOND, SECOND, seconds};
+use super::{MILLISECOND, SECOND, seconds, went_on};
 use crate::measure::trace::{Outcome, ProxyIndex, Record};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -27,6 +27,8 @@ pub enum Reaction {
     GaveUp,
     /// It asked the server to cancel the statement.
     Cancelled,
+    /// It went on to its next call without waiting for the dependency.
+    WentOn,
     /// It answered its own caller without waiting for the dependency.
     Answered,
 }
@@ -147,6 +149,7 @@ impl Heard {
         let answered = early.iter().filter(is_sharp);
         let all = self.reactions.iter().copied();
         let all = all.chain(answered.map(|a| (a.to, Reaction::Answered)));
+        let all = all.chain(went_on::first(view, proxy).map(|at| (at, Reaction::WentOn)));
         let first = all.filter(|r| r.0 >= affected.from).min();
         let blurred = early.iter().filter(|a| !is_sharp(a));
         let before = |a: &&EarlyAnswer| first.is_none_or(|(at, _)| a.from + SHARP < at);

@@ -31,6 +31,7 @@ pub mod silence;
 pub mod timeout;
 pub mod transactions;
 pub mod view;
+mod went_on;
 pub mod window;
 pub mod words;
 

@@ -1,6 +1,7 @@
 //! What is inferred of services that are known to the last setting.
 
 mod by_hand;
+mod went_on;
 
 use super::simulation::{CACHE, MS, Service};
 use super::timeout::{Manner, Waiting};

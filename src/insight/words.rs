@@ -131,6 +131,7 @@ pub fn of(d: &Dependency) -> Vec<Line> {
             Reaction::Told => "it was told",
             Reaction::GaveUp => "it gave up waiting",
             Reaction::Cancelled => "it cancelled the statement",
+            Reaction::WentOn => "it went on without waiting",
             Reaction::Answered => "it answered without waiting",
         };
         format!("after {:.3} s: {how}", d.first_seconds)
