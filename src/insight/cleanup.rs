@@ -2,9 +2,8 @@
 
 use super::finding::{Evidence, Finding};
 use super::view::{Session, View};
-use super::{SECOND, seconds};
-use crate::measure::trace::{Outcome, ProxyIndex, Record};
-use crate::protocol::Transaction;
+use super::{SECOND, seconds, transactions};
+use crate::measure::trace::{Outcome, ProxyIndex};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -133,55 +132,36 @@ fn stuck(view: &View<'_>, proxy: ProxyIndex, evidence: &mut Evidence) -> u64 {
     stuck
 }
 
-/// Transactions that stayed open without anyone working in them.
+/// Transactions that stayed open without anyone working in them: each time that nobody did for too long.
 fn forgotten(view: &View<'_>, proxy: ProxyIndex, evidence: &mut Evidence) -> u64 {
-    let mut open: HashMap<u64, u64> = HashMap::new();
-    let mut active: HashMap<u64, u64> = HashMap::new();
+    let passed = view.passed(proxy);
+    let mut worked: HashMap<u64, Vec<(u64, u64)>> = HashMap::new();
+    for seen in passed.work.iter().chain(&passed.other) {
+        let a = seen.attempt;
+        worked
+            .entry(a.session)
+            .or_default()
+            .push((a.begun, a.ended));
+    }
+    for times in worked.values_mut() {
+        times.sort_unstable();
+    }
     let mut forgotten = 0;
-    let mut end = |since: Option<u64>, last: Option<&u64>, now: u64, evidence: &mut Evidence| {
-        if let Some(since) = since {
-            let idle_from = last.map_or(since, |last| since.max(*last));
-            if now.saturating_sub(idle_from) > FORGOTTEN {
+    for transaction in transactions::of(view, proxy) {
+        let Some(begun) = transaction.begun else {
+            continue;
+        };
+        let work = worked.get(&transaction.session).into_iter().flatten();
+        let within = work.filter(|(from, to)| begun < *to && *from < transaction.ended);
+        let mut idle_from = begun;
+        // Idle time ends with the next request, or with the transaction.
+        for (from, to) in within.copied().chain([(transaction.ended, u64::MAX)]) {
+            if from.saturating_sub(idle_from) > FORGOTTEN {
                 evidence.observe(idle_from);
                 forgotten += 1;
             }
+            idle_from = idle_from.max(to);
         }
-    };
-    for record in &view.trace.records {
-        match *record {
-            Record::Transaction {
-                at,
-                proxy: p,
-                session,
-                state,
-            } if p == proxy => match state {
-                Transaction::Begin => {
-                    open.insert(session, at);
-                }
-                Transaction::Failed => {}
-                Transaction::Commit | Transaction::Rollback => {
-                    end(open.remove(&session), active.get(&session), at, evidence);
-                }
-            },
-            Record::Attempt(ref a) if a.proxy == proxy => {
-                // Idle time ends with the next request, so what was idle before counts.
-                if let (Some(since), Some(last)) = (open.get(&a.session), active.get(&a.session)) {
-                    let idle_from = (*since).max(*last);
-                    end(Some(idle_from), None, a.begun, evidence);
-                }
-                active.insert(a.session, a.ended);
-            }
-            _ => {}
-        }
-    }
-    let mut rest: Vec<(u64, u64)> = open.into_iter().collect();
-    rest.sort_unstable();
-    let sessions = &view.passed(proxy).sessions;
-    for (session, since) in rest {
-        // A connection takes its transaction with it.
-        let closed = sessions.get(&session).and_then(|s| s.closed);
-        let until = closed.map_or(view.span.to, |(at, _)| at);
-        end(Some(since), active.get(&session), until, evidence);
     }
     forgotten
 }

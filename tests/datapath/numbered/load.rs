@@ -91,7 +91,8 @@ fn fault(speech: Speech, trouble: Trouble, dice: &mut Dice) -> Value {
     drawn
 }
 
-/// Switches faults on and off, a thousand times a second or as often as it can, until told that it is enough.
+/// Switches faults on and off, a thousand times a second, until told that it is enough. What a busy machine delays is caught up,
+/// but for stops of more than a second.
 pub(super) fn switch(
     proxied: &Proxied,
     speech: Speech,
@@ -101,11 +102,13 @@ pub(super) fn switch(
     mut dice: Dice,
 ) {
     const STEP: Duration = Duration::from_millis(1);
+    const STOP: Duration = Duration::from_secs(1);
     let mut next = Instant::now();
     let mut pause = |tally: &Tally| {
         tally.switches.fetch_add(1, Ordering::Relaxed);
-        next = (next + STEP).max(Instant::now());
-        std::thread::sleep(next.saturating_duration_since(Instant::now()));
+        let now = Instant::now();
+        next = (next + STEP).max(now.checked_sub(STOP).unwrap_or(now));
+        std::thread::sleep(next.saturating_duration_since(now));
     };
     while !done.load(Ordering::Relaxed) {
         let name = proxied.fault(fault(speech, trouble, &mut dice)).name;
