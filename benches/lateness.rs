@@ -1,7 +1,7 @@
 //! How late injected delays are, by the proxy's own clock, and how fast a halt releases what is held.
 //!
 //! ```text
-//! cargo bench --bench lateness              everything, about a minute
+//! cargo bench --bench lateness              everything, two minutes
 //! cargo bench --bench lateness -- --quick   fewer rounds
 //! ```
 //!
@@ -25,7 +25,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 
 /// Delays in milliseconds, and how often each is measured on one session.
-const DELAYS: [(u64, usize); 4] = [(1, 1000), (5, 400), (20, 150), (100, 50)];
+const DELAYS: [(u64, usize); 4] = [(1, 1000), (5, 600), (20, 400), (100, 300)];
 
 /// Sessions that are asked at once, and how often.
 const MANY: (usize, usize) = (1000, 5);
