@@ -301,36 +301,28 @@ fn omitted(
 }
 
 /// What the bounds of the ledger and of the events left out.
-fn beyond(ledger: &Ledger, events: u64) -> Vec<String> {
-    let mut lines = Vec::new();
-    if events > 0 {
-        lines.push(format!("{events} later events stand in no table"));
-    }
-    if ledger.dropped > 0 {
-        let dropped = ledger.dropped;
-        lines.push(format!(
-            "{dropped} entries of the ledger had gone for newer ones (`ledger` in the configuration is their number)"
-        ));
-    }
-    if ledger.unwatched > 0 {
-        let unwatched = ledger.unwatched;
-        lines.push(format!(
-            "for retries of {unwatched} exchanges nobody looked out, too many were waited for at once"
-        ));
-    }
-    if ledger.rare > 0 {
-        let rare = ledger.rare;
-        lines.push(format!(
-            "{rare} exchanges that faults touched are of kinds beyond those that the ledger tells apart"
-        ));
-    }
-    if ledger.left_out > 0 {
-        let left_out = ledger.left_out;
-        lines.push(format!(
-            "{left_out} exchanges that faults touched are counted, and not listed one by one"
-        ));
-    }
-    lines
+fn beyond(ledger: &Ledger, events: u64) -> impl Iterator<Item = String> {
+    let left_out = [
+        (events, "later events stand in no table"),
+        (
+            ledger.dropped,
+            "entries of the ledger had gone for newer ones (`ledger` in the configuration is how many are kept)",
+        ),
+        (
+            ledger.unwatched,
+            "exchanges that faults touched were not watched for retries: too many were at once",
+        ),
+        (
+            ledger.rare,
+            "exchanges that faults touched are of kinds beyond those that are told apart",
+        ),
+        (
+            ledger.left_out,
+            "exchanges that faults touched are counted, and not listed one by one",
+        ),
+    ];
+    let some = left_out.into_iter().filter(|(count, _)| *count > 0);
+    some.map(|(count, what)| format!("{count} {what}"))
 }
 
 impl Row {

@@ -35,7 +35,7 @@ pub(super) struct Cuts {
 }
 
 /// One of them.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Active {
     by: Touch,
     cut: StreamCut,
