@@ -30,6 +30,12 @@ pub struct PoolUse {
 /// Use of the pool behind a proxy in a time.
 pub fn infer(view: &View<'_>, proxy: ProxyIndex, span: Span) -> Finding<PoolUse> {
     let mut evidence = Evidence::default();
+    if let Err(missing) = view.complete(proxy) {
+        return Finding {
+            answer: Err(missing),
+            evidence,
+        };
+    }
     let passed = view.passed(proxy);
     let busy = passed.work.iter().chain(&passed.other).filter_map(|seen| {
         let a = seen.attempt;

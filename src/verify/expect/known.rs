@@ -1,10 +1,11 @@
 //! Judges before services that are known to the last setting: right, or inconclusive, and never wrong.
 
 use super::breaker::{Closes, FailsFast, OpensAfter};
+use super::latency::{Figure, Latency};
 use super::timing::{Detects, Recovers};
 use super::*;
 use crate::insight::Topology;
-use crate::insight::simulation::{MS, Service, cases, services};
+use crate::insight::simulation::{CACHE, MS, Service, cases, services};
 use crate::measure::trace::{Outcome, ProxyIndex, Record, Trace};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -92,6 +93,38 @@ fn what_a_late_proxy_may_have_added_is_not_held_against_the_service() {
     }
     let late = verdict(&trace, &one_ms);
     assert!(!fails(&late) && !passes(&late), "{late:?}");
+}
+
+#[test]
+fn latency_that_may_be_the_late_proxys_own_breaks_no_limit() {
+    let mut trace = Service::default().run();
+    let phase = trace.names.intern("steady");
+    trace.records.insert(0, Record::Phase { at: 0, phase });
+    for record in &mut trace.records {
+        if let Record::Attempt(a) = record
+            && a.proxy == CACHE
+        {
+            a.ended += 5 * MS;
+        }
+    }
+    let within = |ms| Latency {
+        figure: Figure::Mean,
+        limit: Duration::from_millis(ms),
+    };
+    let generous = verdict(&trace, &within(400));
+    assert!(passes(&generous), "{generous:?}");
+    assert!(fails(&verdict(&trace, &within(5))));
+    for record in &mut trace.records {
+        if let Record::Lag { longest, .. } = record {
+            *longest = 3 * MS;
+        }
+    }
+    let late = verdict(&trace, &within(5));
+    assert!(!fails(&late) && !passes(&late), "{late:?}");
+    assert!(
+        fails(&verdict(&trace, &within(1))),
+        "beyond what it was late"
+    );
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::{Answered, Case, Expectation, Scope, nanos, shown, text};
 use crate::insight::Evidence;
 use crate::insight::sample::{Sample, needed};
+use crate::insight::view::Span;
 use crate::verify::verdict::Judgement;
 use std::time::Duration;
 
@@ -70,17 +71,35 @@ struct Measured {
     answered: Vec<u64>,
     /// Ages of what never had an answer: it would have taken longer.
     censored: Vec<u64>,
+    /// Of what exceeds the limit, when and how long.
+    over: Vec<Span>,
     evidence: Evidence,
+}
+
+impl Measured {
+    /// How late the proxy itself was at most, if all would keep to the limit but for that.
+    fn excused(&self, case: &Case<'_>, figure: Figure, limit: u64) -> Option<u64> {
+        let late: Vec<u64> = self.over.iter().map(|s| case.view.late(*s)).collect();
+        let within = self.answered.iter().chain(&self.censored);
+        let within = within.copied().filter(|latency| *latency <= limit);
+        let lessened = self.over.iter().zip(&late);
+        let lessened = lessened.map(|(span, late)| span.length().saturating_sub(*late));
+        let all: Sample = within.chain(lessened).collect();
+        let (holds, _) = figure.holds(&all, limit);
+        late.into_iter().max().filter(|_| holds)
+    }
 }
 
 impl Latency {
     fn measure(case: &Case<'_>, scope: &Scope, limit: u64) -> Measured {
         let mut measured = Measured::default();
-        let note = |evidence: &mut Evidence, at, record, latency| {
+        let note = |measured: &mut Measured, at: u64, record, latency| {
             if latency > limit {
-                evidence.example(at, record);
+                measured.evidence.example(at, record);
+                let from = at.saturating_sub(latency);
+                measured.over.push(Span { from, to: at });
             } else {
-                evidence.observe(at);
+                measured.evidence.observe(at);
             }
         };
         if scope.lane.is_some() {
@@ -91,7 +110,7 @@ impl Latency {
                 ok,
             } in case.calls(scope)
             {
-                note(&mut measured.evidence, at, record, latency);
+                note(&mut measured, at, record, latency);
                 // A quick refusal is no quick answer: errors are judged by their rate.
                 if ok {
                     measured.answered.push(latency);
@@ -102,12 +121,7 @@ impl Latency {
         } else {
             for seen in case.exchanges(scope) {
                 let latency = seen.attempt.latency();
-                note(
-                    &mut measured.evidence,
-                    seen.attempt.ended,
-                    seen.record,
-                    latency,
-                );
+                note(&mut measured, seen.attempt.ended, seen.record, latency);
                 if seen.attempt.outcome.is_answered() {
                     measured.answered.push(latency);
                 } else {
@@ -116,6 +130,26 @@ impl Latency {
             }
         }
         measured
+    }
+
+    /// Why the load itself does not bear the verdict: it was late, or not sent.
+    fn of_generator(
+        &self,
+        case: &Case<'_>,
+        scope: &Scope,
+        holds: bool,
+        evidence: &mut Evidence,
+    ) -> Option<String> {
+        let lane = case.lanes.get(scope.lane.as_ref()?)?;
+        evidence.figure("generator_late_p99_ms", lane.late_p99_ms);
+        evidence.figure("generator_skipped", lane.skipped as f64);
+        let late = lane.late_p99_ms > 0.1 * crate::insight::millis(nanos(self.limit));
+        ((!holds && late) || (holds && lane.skipped > 0)).then(|| {
+            format!(
+                "the load generator could not keep up: p99 {:.1} ms late, {} requests not sent",
+                lane.late_p99_ms, lane.skipped
+            )
+        })
     }
 }
 
@@ -130,11 +164,14 @@ impl Expectation for Latency {
 
     fn judge(&self, case: &Case<'_>, scope: &Scope) -> Judgement {
         let limit = nanos(self.limit);
+        let found = Self::measure(case, scope, limit);
+        let late = found.excused(case, self.figure, limit);
         let Measured {
             answered,
             censored,
             mut evidence,
-        } = Self::measure(case, scope, limit);
+            ..
+        } = found;
         let total = (answered.len() + censored.len()) as u64;
         evidence.samples = total;
         let over = answered
@@ -195,22 +232,20 @@ impl Expectation for Latency {
                 evidence,
             );
         }
-        if let Some(lane) = scope.lane.as_ref().and_then(|lane| case.lanes.get(lane)) {
-            evidence.figure("generator_late_p99_ms", lane.late_p99_ms);
-            evidence.figure("generator_skipped", lane.skipped as f64);
-            let late = lane.late_p99_ms > 0.1 * crate::insight::millis(limit);
-            if (!worst_holds && late) || (worst_holds && lane.skipped > 0) {
-                let mut judgement = Judgement::inconclusive(
-                    format!(
-                        "the load generator could not keep up: p99 {:.1} ms late, {} requests not sent",
-                        lane.late_p99_ms, lane.skipped
-                    ),
-                    "a lower `rate`, or a machine of its own for the load",
-                    evidence,
-                );
-                judgement.measured = measured;
-                return judgement;
-            }
+        let doubt = self.of_generator(case, scope, worst_holds, &mut evidence);
+        let doubt = doubt.or_else(|| {
+            let late = late.filter(|_| !worst_holds)?;
+            Some(format!(
+                "{over} of {total} requests took longer than {}, and may not have: the proxy itself was late by up to {}",
+                text(self.limit),
+                shown(late)
+            ))
+        });
+        if let Some(reason) = doubt {
+            let remedy = "less load (`rate`), or a machine with less to do";
+            let mut judgement = Judgement::inconclusive(reason, remedy, evidence);
+            judgement.measured = measured;
+            return judgement;
         }
         let why = format!(
             "{over} of {total} requests took longer than {}",
