@@ -30,7 +30,8 @@ pub(crate) struct Ledger {
     pub(crate) left_out: u64,
 }
 
-/// Exchanges that went alike.
+/// Exchanges that went alike. What was asked for again and done twice the insights tell, which know for whom: the same COMMIT may
+/// be of another request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Group {
     pub(crate) proxy: String,
@@ -49,10 +50,6 @@ pub(crate) struct Group {
     /// How it counts for the client.
     pub(crate) status: Option<String>,
     pub(crate) count: u64,
-    /// Of these, asked again by the same client.
-    pub(crate) retried: u64,
-    /// Of these, completed by the server, untold, and completed again.
-    pub(crate) done_twice: u64,
 }
 
 impl Group {
@@ -68,8 +65,6 @@ impl Group {
             told: entry.told,
             status: owned(&entry.status),
             count: 0,
-            retried: 0,
-            done_twice: 0,
         }
     }
 
@@ -129,8 +124,6 @@ impl Ledger {
             let alike = Group::of(entry);
             let group = groups.entry(key(&alike)).or_insert(alike);
             group.count += 1;
-            group.retried += u64::from(entry.retry.is_some());
-            group.done_twice += u64::from(entry.is_duplicated());
         }
         let mut groups: Vec<Group> = groups.into_values().collect();
         groups.sort_by_key(|group| (!group.is_unknown(), Reverse(group.count)));

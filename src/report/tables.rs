@@ -55,7 +55,7 @@ pub(super) fn ledger(name: &str, groups: &[&Group], detail: Detail) -> Markup {
                 @if further > 0 { caption { (further) " further exchanges stand in report.json alone" } }
                 thead { tr {
                     @for name in ["Proxy", "Operation", "Fault", "Server saw", "Client was told"] { th scope="col" { (name) } }
-                    @for name in ["n", "Asked again", "Done twice"] { th.number scope="col" { (name) } }
+                    th.number scope="col" { "n" }
                 } }
                 tbody {
                     @for group in groups.iter().take(detail.rows) {
@@ -63,7 +63,7 @@ pub(super) fn ledger(name: &str, groups: &[&Group], detail: Detail) -> Markup {
                             th scope="row" { (figure::plain(&group.proxy)) }
                             td { (figure::plain(&group.operation)) } td { (figure::plain(&group.what())) }
                             td { (figure::plain(&group.saw())) } td { (figure::plain(&group.heard())) }
-                            td.number { (group.count) } td.number { (group.retried) } td.number { (group.done_twice) }
+                            td.number { (group.count) }
                         }
                     }
                 }
