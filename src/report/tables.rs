@@ -61,8 +61,8 @@ pub(super) fn ledger(name: &str, groups: &[&Group], detail: Detail) -> Markup {
                     @for group in groups.iter().take(detail.rows) {
                         tr {
                             th scope="row" { (figure::plain(&group.proxy)) }
-                            td { (figure::plain(&group.operation)) } td { (figure::plain(&group.what())) }
-                            td { (figure::plain(&group.saw())) } td { (figure::plain(&group.heard())) }
+                            td.text { (figure::plain(&group.operation)) } td.text { (figure::plain(&group.what())) }
+                            td.text { (figure::plain(&group.saw())) } td.text { (figure::plain(&group.heard())) }
                             td.number { (group.count) }
                         }
                     }
@@ -92,8 +92,8 @@ pub(super) fn events(events: &[Event], detail: Detail) -> Markup {
                             @for event in events.iter().take(detail.rows) {
                                 tr {
                                     td.number { (second(event.at)) } td.number { (second(event.until)) }
-                                    td { (event.what.words()) } td { (figure::plain(&event.subject)) }
-                                    td { (event.note.as_deref().map_or("-".into(), figure::plain)) }
+                                    td.text { (event.what.words()) } td.text { (figure::plain(&event.subject)) }
+                                    td.text { (event.note.as_deref().map_or("-".into(), figure::plain)) }
                                     td.number { (event.count) }
                                 }
                             }
