@@ -6,24 +6,24 @@
 use super::calls::InFlight;
 use super::timeout::HANG;
 use super::view::{Seen, View};
-use crate::measure::trace::ProxyIndex;
+use crate::measure::trace::{Attempt, ProxyIndex};
 
 /// Calls in the baseline from which it is known that one waits for the other.
 const LEAST: usize = 30;
 
+/// One part in so many of them may seem not to: a reply is noted after it was sent on, and what it causes may be noted before.
+const CHANCE: usize = 20;
+
 /// The first moment at which the service went on without the reply of a call that a fault touched, as far as that is certain: one
 /// request of its API was under way that can have made calls, the same when both began.
 pub(super) fn first(view: &View<'_>, proxy: ProxyIndex) -> Option<u64> {
-    let hangs = |seen: &Seen<'_>| {
-        let attempt = seen.attempt;
-        attempt.fault.is_some() && attempt.ended - attempt.begun.min(attempt.ended) >= HANG
-    };
-    if view.api.is_none() || !view.passed(proxy).work.iter().any(hangs) {
+    let mut work = view.passed(proxy).work.iter();
+    if view.api.is_none() || !work.any(|seen| hangs(seen.attempt)) {
         return None;
     }
     let calls = calls(view);
     let makers = makers(view, &calls);
-    let mut in_turn = 0;
+    let (mut in_turn, mut together) = (0, 0);
     let mut found = None;
     let next = calls.iter().zip(&makers).skip(1);
     for (((of, call), maker), ((_, after), later)) in calls.iter().zip(&makers).zip(next) {
@@ -31,11 +31,9 @@ pub(super) fn first(view: &View<'_>, proxy: ProxyIndex) -> Option<u64> {
         let Some(maker) = maker else { continue };
         let same = *later == Some(*maker) && after.begun < call.ended;
         if view.baseline.contains(call.begun) {
-            if same {
-                return None;
-            }
             in_turn += 1;
-        } else if same && found.is_none() && *of == proxy && call.fault.is_some() {
+            together += usize::from(same);
+        } else if same && found.is_none() && *of == proxy && hangs(call) {
             // Whoever goes on at once never waited.
             if after.begun - call.begun < HANG {
                 return None;
@@ -43,7 +41,11 @@ pub(super) fn first(view: &View<'_>, proxy: ProxyIndex) -> Option<u64> {
             found = Some(after.begun);
         }
     }
-    found.filter(|_| in_turn >= LEAST)
+    found.filter(|_| in_turn >= LEAST && together * CHANCE <= in_turn)
+}
+
+fn hangs(attempt: &Attempt) -> bool {
+    attempt.fault.is_some() && attempt.ended.saturating_sub(attempt.begun) >= HANG
 }
 
 /// Calls to all dependencies, by their begin.

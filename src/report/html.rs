@@ -208,6 +208,21 @@ fn phases(run: &Document) -> Vec<(String, Span)> {
 }
 
 fn one(number: usize, run: &Document, detail: Detail) -> Markup {
+    html! {
+        section.run id=(format!("run{number}")) {
+            h2 { (plain(&run.profile)) ": " (run.result) }
+            @if !run.description.is_empty() { p { (first_paragraph(&run.description)) } }
+            @if let Some(stopped) = &run.stopped { p { strong { "Stopped early: " } (plain(stopped)) } }
+            @if detail.runs.has(&run.result) {
+                (pictures(run, detail))
+            } @else {
+                p { "Its pictures and tables would make this page larger than 1 MB; report.json has all of them, and a report of this part alone shows them." }
+            }
+        }
+    }
+}
+
+fn pictures(run: &Document, detail: Detail) -> Markup {
     let steps: Vec<(&Traffic, Steps)> = run
         .traffic
         .iter()
@@ -220,36 +235,31 @@ fn one(number: usize, run: &Document, detail: Detail) -> Markup {
     };
     let any = run.insights.dependencies.iter().find_map(|d| d.affected);
     html! {
-        section.run id=(format!("run{number}")) {
-            h2 { (plain(&run.profile)) ": " (run.result) }
-            @if !run.description.is_empty() { p { (first_paragraph(&run.description)) } }
-            @if let Some(stopped) = &run.stopped { p { strong { "Stopped early: " } (plain(stopped)) } }
-            h3 { "Timeline" }
-            @for (traffic, steps) in &steps { (timeline(traffic, steps, &phases, felt(&traffic.proxy).or(any))) }
-            (tables::events(&run.events, detail))
-            h3 { "Percentiles by phase" }
-            @for traffic in &run.traffic { (spectrum(traffic)) }
-            h3 { "How latencies were spread" }
-            @for (traffic, steps) in &steps {
-                @if traffic.seconds.iter().any(|s| !s.buckets.is_empty()) {
-                    (heat(traffic, steps, felt(&traffic.proxy).or(any)))
-                }
+        h3 { "Timeline" }
+        @for (traffic, steps) in &steps { (timeline(traffic, steps, &phases, felt(&traffic.proxy).or(any))) }
+        (tables::events(&run.events, detail))
+        h3 { "Percentiles by phase" }
+        @for traffic in &run.traffic { (spectrum(traffic)) }
+        h3 { "How latencies were spread" }
+        @for (traffic, steps) in &steps {
+            @if traffic.seconds.iter().any(|s| !s.buckets.is_empty()) {
+                (heat(traffic, steps, felt(&traffic.proxy).or(any)))
             }
-            h3 { "What the wire tells of the service" }
-            @for dependency in &run.insights.dependencies { (dependency_card(dependency, run.insights.length, detail)) }
-            h3 { "Unknown outcomes" }
-            (unknown(run))
-            (ledger(run.ledger.as_ref(), detail))
-            h3 { "Resources" }
-            @if run.watched.is_empty() { p { "No process was watched." } }
-            @for watched in &run.watched { (process(watched, run.insights.length, detail)) }
-            h3 { "By operation" }
-            @for traffic in &run.traffic { (operations(traffic, detail)) }
-            h3 { "Configuration in force" }
-            (configuration(run.configuration.as_ref()))
-            h3 { "What is not in these figures" }
-            ul { @for line in &run.omitted { li { (plain(line)) } } @if run.omitted.is_empty() { li { "Nothing was left out." } } }
         }
+        h3 { "What the wire tells of the service" }
+        @for dependency in &run.insights.dependencies { (dependency_card(dependency, run.insights.length, detail)) }
+        h3 { "Unknown outcomes" }
+        (unknown(run))
+        (ledger(run.ledger.as_ref(), detail))
+        h3 { "Resources" }
+        @if run.watched.is_empty() { p { "No process was watched." } }
+        @for watched in &run.watched { (process(watched, run.insights.length, detail)) }
+        h3 { "By operation" }
+        @for traffic in &run.traffic { (operations(traffic, detail)) }
+        h3 { "Configuration in force" }
+        (configuration(run.configuration.as_ref()))
+        h3 { "What is not in these figures" }
+        ul { @for line in &run.omitted { li { (plain(line)) } } @if run.omitted.is_empty() { li { "Nothing was left out." } } }
     }
 }
 

@@ -13,20 +13,45 @@ pub(super) struct Detail {
     pub(super) steps: usize,
     /// Rows of a table of operations at most.
     pub(super) rows: usize,
+    /// Of which runs more is shown than their verdicts.
+    pub(super) runs: Runs,
+}
+
+/// Some of the runs of a suite.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Runs {
+    All,
+    /// Those in which something did not pass.
+    NotPassed,
+    None,
+}
+
+impl Runs {
+    /// Whether a run with this result is among them.
+    pub(super) fn has(self, result: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::NotPassed => result != "pass",
+            Self::None => false,
+        }
+    }
 }
 
 impl Detail {
     /// From the finest to the coarsest.
-    pub(super) const ALL: [Self; 5] = [
-        Self::new(240, 512),
-        Self::new(120, 512),
-        Self::new(60, 128),
-        Self::new(30, 64),
-        Self::new(15, 32),
+    pub(super) const ALL: [Self; 8] = [
+        Self::new(240, 512, Runs::All),
+        Self::new(120, 512, Runs::All),
+        Self::new(60, 128, Runs::All),
+        Self::new(30, 64, Runs::All),
+        Self::new(15, 32, Runs::All),
+        Self::new(30, 64, Runs::NotPassed),
+        Self::new(15, 16, Runs::NotPassed),
+        Self::new(15, 16, Runs::None),
     ];
 
-    const fn new(steps: usize, rows: usize) -> Self {
-        Self { steps, rows }
+    const fn new(steps: usize, rows: usize, runs: Runs) -> Self {
+        Self { steps, rows, runs }
     }
 
     /// Seconds of a step, for so many.
@@ -188,7 +213,7 @@ mod tests {
     }
 
     const fn steps(steps: usize) -> Detail {
-        Detail::new(steps, 1)
+        Detail::new(steps, 1, Runs::All)
     }
 
     #[test]

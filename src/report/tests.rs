@@ -464,6 +464,35 @@ fn an_hour_of_many_proxies_is_a_page_below_a_megabyte_that_says_what_it_puts_tog
     assert_eq!(all, traffic::LONGEST * 16 - 31, "nothing is lost");
 }
 
+/// A suite of so many parts, each of two proxies and some minutes; so many of them failed.
+fn many(parts: usize, failed: usize) -> Suite {
+    let mut suite = an_hour();
+    let run = &mut suite.runs[0];
+    run.traffic.truncate(2);
+    for traffic in &mut run.traffic {
+        traffic.seconds.truncate(200);
+    }
+    run.result = "pass".into();
+    let run = suite.runs[0].clone();
+    suite.runs.resize(parts, run);
+    for run in &mut suite.runs[..failed] {
+        run.result = "fail".into();
+    }
+    suite
+}
+
+#[test]
+fn a_suite_of_many_parts_shows_first_what_did_not_pass() {
+    let page = render(&Html, &many(60, 3));
+    assert!(page.len() < 1_000_000, "{}", page.len());
+    let left_out = |page: &str| page.matches("would make this page larger").count();
+    assert_eq!(left_out(&page), 57);
+    let page = render(&Html, &many(60, 60));
+    assert!(page.len() < 1_000_000, "{}", page.len());
+    assert_eq!(left_out(&page), 60);
+    assert_eq!(page.matches("<section class=\"run\"").count(), 60);
+}
+
 #[test]
 fn what_is_shorter_is_shown_by_second() {
     let mut suite = an_hour();

@@ -27,6 +27,10 @@ pub struct FailFast {
     pub excess_p95_ms: f64,
     /// 95th percentile of those.
     pub floor_p95_ms: f64,
+    /// 95th percentile of the same requests while nothing was wrong, less the time of their calls: what they take by themselves.
+    /// None where too few were seen, and in documents of older programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undisturbed_p95_ms: Option<f64>,
 }
 
 pub(super) fn measure(view: &View<'_>, demand: &Demand, silences: &[Silence]) -> Finding<FailFast> {
@@ -65,6 +69,8 @@ pub(super) fn measure(view: &View<'_>, demand: &Demand, silences: &[Silence]) ->
     }
     let at = |sample: &Sample, q| sample.quantile(q).unwrap_or(0);
     let (own, bare) = (at(&refusals, 0.95), at(&floor, 0.95));
+    let undisturbed = undisturbed(view, demand);
+    let undisturbed = (undisturbed.len() >= least).then(|| millis(at(&undisturbed, 0.95)));
     Finding::known(
         FailFast {
             p50_ms: millis(at(&refusals, 0.5)),
@@ -73,6 +79,7 @@ pub(super) fn measure(view: &View<'_>, demand: &Demand, silences: &[Silence]) ->
             max_ms: millis(at(&refusals, 1.0)),
             excess_p95_ms: millis(own.saturating_sub(bare)),
             floor_p95_ms: millis(bare),
+            undisturbed_p95_ms: undisturbed,
         },
         evidence,
     )
@@ -89,13 +96,18 @@ fn floor(view: &View<'_>, demand: &Demand) -> (Sample, &'static str) {
     if bare.len() >= needed(0.95) as usize {
         return (bare, "requests of routes that make no calls");
     }
+    (
+        undisturbed(view, demand),
+        "undisturbed requests of the same routes, less the time of their calls",
+    )
+}
+
+/// Requests that make calls, of the baseline, less the time of these.
+fn undisturbed(view: &View<'_>, demand: &Demand) -> Sample {
     let own = requests(view, demand, view.baseline).map(|r| {
         let request = r.attempt;
         let calls = view.calls_within(request.begun, request.ended);
         request.latency().saturating_sub(calls)
     });
-    (
-        own.collect(),
-        "undisturbed requests of the same routes, less the time of their calls",
-    )
+    own.collect()
 }

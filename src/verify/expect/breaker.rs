@@ -171,6 +171,18 @@ impl Expectation for FailsFast {
                         "it said no after {:.2} ms (p95), {:.2} ms more than a request without the dependency",
                         fast.p95_ms, fast.excess_p95_ms
                     );
+                    if let Some(own) = fast.undisturbed_p95_ms
+                        && fast.excess_p95_ms > limit
+                        && fast.p95_ms - own <= limit
+                    {
+                        return Judgement::inconclusive(
+                            format!(
+                                "{why}; but it takes {own:.2} ms by itself when nothing is wrong, beside its calls"
+                            ),
+                            "load on a route that does little beside this dependency",
+                            evidence,
+                        );
+                    }
                     let late = millis(case.view.usually_late());
                     if fast.excess_p95_ms > limit && fast.excess_p95_ms <= limit + late {
                         return Judgement::inconclusive(

@@ -95,6 +95,23 @@ fn what_a_late_proxy_may_have_added_is_not_held_against_the_service() {
     assert!(!fails(&late) && !passes(&late), "{late:?}");
 }
 
+/// What a route does beside its calls it also does while the breaker is open: that is not the breaker's.
+#[test]
+fn what_a_route_takes_by_itself_is_not_held_against_its_breaker() {
+    let mut trace = Service::default().run();
+    let bare = trace.names.find("GET /health");
+    for record in &mut trace.records {
+        if let Record::Attempt(a) = record
+            && a.proxy == ProxyIndex(0)
+            && Some(a.operation) != bare
+        {
+            a.ended += 2 * MS;
+        }
+    }
+    let slow = verdict(&trace, &FailsFast(Duration::from_millis(1)));
+    assert!(!fails(&slow) && !passes(&slow), "{slow:?}");
+}
+
 #[test]
 fn latency_that_may_be_the_late_proxys_own_breaks_no_limit() {
     let mut trace = Service::default().run();
