@@ -3,8 +3,10 @@
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::io::Read;
 use std::net::{Ipv4Addr, TcpListener};
+use std::ops::Range;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -160,10 +162,20 @@ pub(crate) fn eventually<T>(
     }
 }
 
-/// A TCP port on the loopback that was free a moment ago, for servers that cannot take port 0.
+/// Below those that kernels give to outgoing connections, one of which could have taken the port by the time it is listened on.
+const PORTS: Range<u64> = 12_000..32_000;
+
+/// A loopback port that is free and was not given before, for servers that cannot take port 0.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .and_then(|listener| listener.local_addr())
-        .unwrap_or_else(|e| panic!("no free port on the loopback: {e}"))
-        .port()
+    static GIVEN: AtomicU64 = AtomicU64::new(0);
+    // Test programs that run side by side begin at different places.
+    let place = u64::from(std::process::id()) * 7919;
+    loop {
+        let next = place + GIVEN.fetch_add(1, Ordering::Relaxed);
+        let port = PORTS.start + next % (PORTS.end - PORTS.start);
+        let port = u16::try_from(port).expect("below 32,000");
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
 }
