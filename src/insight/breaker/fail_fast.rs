@@ -9,6 +9,7 @@ use super::super::millis;
 use super::super::sample::{Sample, needed};
 use super::super::silence::{Silence, requests};
 use super::super::view::View;
+use crate::measure::trace::Attempt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +32,18 @@ pub struct FailFast {
     /// None where too few were seen, and in documents of older programs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undisturbed_p95_ms: Option<f64>,
+    /// How many times as long requests that need no dependency took meanwhile as they did before: the machine. 1 where they took
+    /// no longer, or where that is not known.
+    #[serde(default = "as_before")]
+    pub slower: f64,
 }
+
+const fn as_before() -> f64 {
+    1.0
+}
+
+/// Requests with which a median of before and one of meanwhile are worth a comparison.
+const MEDIAN: usize = 20;
 
 pub(super) fn measure(view: &View<'_>, demand: &Demand, silences: &[Silence]) -> Finding<FailFast> {
     let mut evidence = Evidence::default();
@@ -48,7 +60,7 @@ pub(super) fn measure(view: &View<'_>, demand: &Demand, silences: &[Silence]) ->
         }
     }
     let refusals: Sample = refusals.into_iter().collect();
-    let (floor, of) = floor(view, demand);
+    let (floor, of) = floor(view, demand, silences);
     evidence.figure("floor_samples", floor.len() as f64);
     evidence.note(format!("compared with {of}"));
     let least = needed(0.95) as usize;
@@ -80,26 +92,55 @@ pub(super) fn measure(view: &View<'_>, demand: &Demand, silences: &[Silence]) ->
             excess_p95_ms: millis(own.saturating_sub(bare)),
             floor_p95_ms: millis(bare),
             undisturbed_p95_ms: undisturbed,
+            slower: slower(view, demand, silences),
         },
         evidence,
     )
 }
 
-/// What an answer takes without a call: of routes that make none; else undisturbed requests less the time of their calls.
-fn floor(view: &View<'_>, demand: &Demand) -> (Sample, &'static str) {
-    let bare: Sample = view
-        .api_requests()
-        .iter()
-        .filter(|r| demand.does_without(r.attempt.operation) && r.attempt.outcome.is_answered())
-        .map(|r| r.attempt.latency())
-        .collect();
-    if bare.len() >= needed(0.95) as usize {
-        return (bare, "requests of routes that make no calls");
+/// What an answer takes without a call: of routes that make none, at the same time if there are enough; else undisturbed requests
+/// less the time of their calls.
+fn floor(view: &View<'_>, demand: &Demand, silences: &[Silence]) -> (Sample, &'static str) {
+    let least = needed(0.95) as usize;
+    let meanwhile = bare(view, demand, |at| {
+        silences.iter().any(|s| s.span.contains(at))
+    });
+    if meanwhile.len() >= least {
+        return (
+            meanwhile,
+            "requests of routes that make no calls, meanwhile",
+        );
+    }
+    let ever = bare(view, demand, |_| true);
+    if ever.len() >= least {
+        return (ever, "requests of routes that make no calls");
     }
     (
         undisturbed(view, demand),
         "undisturbed requests of the same routes, less the time of their calls",
     )
+}
+
+/// Requests of routes that make no calls, begun at such times.
+fn bare(view: &View<'_>, demand: &Demand, at: impl Fn(u64) -> bool) -> Sample {
+    let requests = view.api_requests().iter().map(|r| r.attempt);
+    requests
+        .filter(|a| demand.does_without(a.operation) && a.outcome.is_answered() && at(a.begun))
+        .map(Attempt::latency)
+        .collect()
+}
+
+/// How many times as long they took meanwhile.
+fn slower(view: &View<'_>, demand: &Demand, silences: &[Silence]) -> f64 {
+    let before = bare(view, demand, |at| view.baseline.contains(at));
+    let meanwhile = bare(view, demand, |at| {
+        silences.iter().any(|s| s.span.contains(at))
+    });
+    if before.len() < MEDIAN || meanwhile.len() < MEDIAN {
+        return 1.0;
+    }
+    let median = |sample: &Sample| sample.median().unwrap_or(0).max(1) as f64;
+    (median(&meanwhile) / median(&before)).max(1.0)
 }
 
 /// Requests that make calls, of the baseline, less the time of these.

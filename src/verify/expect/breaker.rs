@@ -1,7 +1,7 @@
 //! What is expected of circuit breakers. Of several processes, each with a breaker of its own, the worst counts.
 
 use super::{Case, Expectation, Scope, text};
-use crate::insight::breaker::{self, Breaker, Opening};
+use crate::insight::breaker::{self, Breaker, FailFast, Opening};
 use crate::insight::{Evidence, millis, seconds};
 use crate::verify::verdict::{Judgement, Verdict};
 use std::time::Duration;
@@ -139,6 +139,26 @@ impl Expectation for OpensAfter {
     }
 }
 
+/// What else than the breaker may have made refusals slow.
+fn excuse(fast: &FailFast, limit: f64) -> Option<(String, &'static str)> {
+    if fast.excess_p95_ms / fast.slower <= limit {
+        let reason = format!(
+            "requests without any dependency took {:.1} times as long meanwhile as before: the machine was slower",
+            fast.slower
+        );
+        return Some((reason, "less at once on this machine, or more cores"));
+    }
+    let own = fast.undisturbed_p95_ms?;
+    (fast.p95_ms - own * fast.slower <= limit).then(|| {
+        let reason =
+            format!("it takes {own:.2} ms by itself when nothing is wrong, beside its calls");
+        (
+            reason,
+            "load on a route that does little beside this dependency",
+        )
+    })
+}
+
 impl Expectation for FailsFast {
     fn target(&self) -> String {
         format!("fails fast: p95 <= baseline + {}", text(self.0))
@@ -171,15 +191,12 @@ impl Expectation for FailsFast {
                         "it said no after {:.2} ms (p95), {:.2} ms more than a request without the dependency",
                         fast.p95_ms, fast.excess_p95_ms
                     );
-                    if let Some(own) = fast.undisturbed_p95_ms
-                        && fast.excess_p95_ms > limit
-                        && fast.p95_ms - own <= limit
+                    if fast.excess_p95_ms > limit
+                        && let Some((reason, remedy)) = excuse(fast, limit)
                     {
                         return Judgement::inconclusive(
-                            format!(
-                                "{why}; but it takes {own:.2} ms by itself when nothing is wrong, beside its calls"
-                            ),
-                            "load on a route that does little beside this dependency",
+                            format!("{why}; but {reason}"),
+                            remedy,
                             evidence,
                         );
                     }

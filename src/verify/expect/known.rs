@@ -95,6 +95,29 @@ fn what_a_late_proxy_may_have_added_is_not_held_against_the_service() {
     assert!(!fails(&late) && !passes(&late), "{late:?}");
 }
 
+/// Everything takes longer meanwhile: a refusal, too.
+#[test]
+fn what_a_slower_machine_adds_is_not_held_against_the_breaker() {
+    let service = Service::default();
+    let mut trace = service.run();
+    let bare = trace.names.find("GET /health");
+    let (from, to) = service.fault;
+    let during = trace.records.iter_mut().filter_map(|r| match r {
+        Record::Attempt(a) if a.proxy == ProxyIndex(0) && (from..to).contains(&a.begun) => Some(a),
+        _ => None,
+    });
+    for attempt in during {
+        let took = attempt.ended - attempt.begun;
+        attempt.ended += if Some(attempt.operation) == bare {
+            2 * took
+        } else {
+            2 * took + 2 * MS
+        };
+    }
+    let slow = verdict(&trace, &FailsFast(Duration::from_millis(1)));
+    assert!(!fails(&slow) && !passes(&slow), "{slow:?}");
+}
+
 /// What a route does beside its calls it also does while the breaker is open: that is not the breaker's.
 #[test]
 fn what_a_route_takes_by_itself_is_not_held_against_its_breaker() {
