@@ -42,8 +42,8 @@ const fn as_before() -> f64 {
     1.0
 }
 
-/// Requests with which a median of before and one of meanwhile are worth a comparison.
-const MEDIAN: usize = 20;
+/// Requests with which those of before and those of meanwhile are worth a comparison.
+const ENOUGH: usize = 20;
 
 pub(super) fn measure(view: &View<'_>, demand: &Demand, silences: &[Silence]) -> Finding<FailFast> {
     let mut evidence = Evidence::default();
@@ -130,17 +130,18 @@ fn bare(view: &View<'_>, demand: &Demand, at: impl Fn(u64) -> bool) -> Sample {
         .collect()
 }
 
-/// How many times as long they took meanwhile.
+/// How many times as long they took meanwhile: at the median, or at the 95th percentile, where more of it shows.
 fn slower(view: &View<'_>, demand: &Demand, silences: &[Silence]) -> f64 {
     let before = bare(view, demand, |at| view.baseline.contains(at));
     let meanwhile = bare(view, demand, |at| {
         silences.iter().any(|s| s.span.contains(at))
     });
-    if before.len() < MEDIAN || meanwhile.len() < MEDIAN {
+    if before.len() < ENOUGH || meanwhile.len() < ENOUGH {
         return 1.0;
     }
-    let median = |sample: &Sample| sample.median().unwrap_or(0).max(1) as f64;
-    (median(&meanwhile) / median(&before)).max(1.0)
+    let at = |sample: &Sample, q| sample.quantile(q).unwrap_or(0).max(1) as f64;
+    let times = [0.5, 0.95].map(|q| at(&meanwhile, q) / at(&before, q));
+    times.into_iter().fold(1.0, f64::max)
 }
 
 /// Requests that make calls, of the baseline, less the time of these.
