@@ -498,8 +498,7 @@ impl Meter {
 
     /// The exchange that began last, while it is not complete.
     pub(crate) fn newest(&self) -> Option<u64> {
-        let last = self.exchanges.len().checked_sub(1)?;
-        Some(self.base + last as u64)
+        (!self.exchanges.is_empty()).then(|| self.unanswered().end - 1)
     }
 
     /// The oldest exchange whose reply is not complete; the next one to come where all are.
@@ -521,8 +520,7 @@ impl Meter {
 
     /// The exchange that the next byte of the client belongs to.
     pub(crate) fn first_unfinished(&self) -> u64 {
-        let next = self.base + self.exchanges.len() as u64;
-        next - u64::from(self.exchanges.back().is_some_and(|e| e.asked == 0))
+        self.unanswered().end - u64::from(self.exchanges.back().is_some_and(|e| e.asked == 0))
     }
 
     /// Takes a complete exchange out. One in the middle stays as a place until those before it are complete.

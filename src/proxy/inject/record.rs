@@ -198,7 +198,10 @@ impl Record {
             if lost.reached {
                 open.saw = Saw::Request;
             }
-            open.heard = lost.heard;
+            // Of a retry whose reply has begun it is known where.
+            if open.begin.is_none() {
+                open.heard = lost.heard;
+            }
         }
         let nothing_else = Decision::default();
         self.enter(asked, &nothing_else, vec![lost.by], None, relay, shard);
