@@ -137,6 +137,22 @@ fn a_transaction_ends_with_its_connection() {
 }
 
 #[test]
+fn a_pool_is_not_judged_on_a_machine_that_is_too_busy() {
+    let mut hand = ByHand::new();
+    hand.opened(1, 0);
+    hand.statement(1, (SECOND, 2 * SECOND), Outcome::Ok, false);
+    let span = view(&hand.0).span;
+    assert!(pool::infer(&view(&hand.0), DB, span).answer.is_ok());
+    for at in [SECOND, 2 * SECOND] {
+        let longest = SECOND / 2;
+        hand.0.records.push(Record::Lag { at, longest });
+    }
+    let found = pool::infer(&view(&hand.sorted()), DB, span);
+    let missing = found.answer.expect_err("late by half a second");
+    assert!(missing.reason.contains("too busy"), "{missing:?}");
+}
+
+#[test]
 fn a_pool_is_used_as_far_as_its_connections_are_busy() {
     let mut hand = ByHand::new();
     hand.opened(1, 0);
