@@ -107,6 +107,30 @@ fn what_vanishes_with_its_bytes_is_written_down() {
 }
 
 #[test]
+fn what_vanishes_of_a_pipeline_that_latency_holds_is_written_down_once() {
+    let redis = Redis::start();
+    let proxied = Proxied::to(Protocol::Redis, redis.address());
+    proxied.fault(json!({ "name": "late", "action": "latency", "delay": "30s" }));
+    let mut client = proxied.connect();
+    let get = command(&["GET", "key"]);
+    client.write_all(format!("{get}{get}").as_bytes()).unwrap();
+    eventually("both to be held", LIMIT, || {
+        (entries(&proxied).len() == 2).then_some(())
+    });
+    proxied.fault(json!({ "name": "hole", "action": "blackhole" }));
+    client.write_all(get.as_bytes()).unwrap();
+    eventually("the third, too", LIMIT, || {
+        (entries(&proxied).len() == 3).then_some(())
+    });
+    proxied.server.remove_fault("hole").unwrap();
+    read_to_end(&client);
+    let found = ended(&proxied, 3);
+    let names: Vec<_> = found.iter().map(|e| &*e.faults[0].name).collect();
+    assert_eq!(names[..2], ["late", "late"]);
+    assert!(found.iter().all(|e| e.told_bytes == 0), "{found:?}");
+}
+
+#[test]
 fn what_each_action_does_to_a_redis_command_is_written_down() {
     let redis = Redis::start();
     redis.command(&["SET", "key", "value"]);
