@@ -13,13 +13,13 @@ use std::io::{Read, Write};
 /// What a Redis out of memory says.
 const OOM: &str = "-OOM command not allowed when used memory > 'maxmemory'.\r\n";
 
-fn entries(proxied: &Proxied) -> Vec<Entry> {
+pub(crate) fn entries(proxied: &Proxied) -> Vec<Entry> {
     let all = Query::default();
     proxied.block_on(proxied.server.ledger(&all)).entries
 }
 
 /// The entries, once there are so many and all have ended.
-fn ended(proxied: &Proxied, count: usize) -> Vec<Entry> {
+pub(crate) fn ended(proxied: &Proxied, count: usize) -> Vec<Entry> {
     eventually("all entries to end", LIMIT, || {
         let found = entries(proxied);
         (found.len() == count && found.iter().all(|e| !e.open)).then_some(found)
@@ -27,7 +27,7 @@ fn ended(proxied: &Proxied, count: usize) -> Vec<Entry> {
 }
 
 /// What the server saw, its tag, what the client was told, how many bytes, how it counts.
-fn outcome(entry: &Entry) -> (&str, &str, &str, u64, &str) {
+pub(crate) fn outcome(entry: &Entry) -> (&str, &str, &str, u64, &str) {
     (
         entry.server.map_or("?", Saw::name),
         entry.tag.as_deref().unwrap_or("-"),
@@ -35,99 +35,6 @@ fn outcome(entry: &Entry) -> (&str, &str, &str, u64, &str) {
         entry.told_bytes,
         entry.status.as_deref().unwrap_or("?"),
     )
-}
-
-/// What a fault that stops one direction takes with it is written down as touched by it, the latest when the session ends.
-#[test]
-fn what_vanishes_with_its_bytes_is_written_down() {
-    let redis = Redis::start();
-    redis.command(&["SET", "key", "value"]);
-    let get = command(&["GET", "key"]);
-    let (nothing, request) = (
-        ("nothing", "-", "nothing", 0, "closed"),
-        ("request", "-", "nothing", 0, "closed"),
-    );
-    let inside = ("request", "-", "partial", 6, "closed");
-    let half = get.len() / 2;
-    for (fault, expected) in [
-        (json!({ "action": "blackhole" }), vec![request, request]),
-        (
-            json!({ "action": "blackhole", "on": "request" }),
-            vec![nothing, nothing],
-        ),
-        (
-            json!({ "action": "reset_peer", "close_after": "50ms" }),
-            vec![request, request],
-        ),
-        (
-            json!({ "action": "limit_data", "bytes": 6 }),
-            vec![inside, request],
-        ),
-        (
-            json!({ "action": "limit_data", "bytes": half, "on": "request" }),
-            vec![nothing, nothing],
-        ),
-    ] {
-        let proxied = Proxied::to(Protocol::Redis, redis.address());
-        let mut client = proxied.connect();
-        client.write_all(get.as_bytes()).unwrap();
-        expect(&client, b"$5\r\nvalue\r\n");
-        let mut spec = fault.clone();
-        spec["name"] = json!("f");
-        proxied.fault(spec);
-        client.write_all(format!("{get}{get}").as_bytes()).unwrap();
-        if fault["action"] == "blackhole" {
-            // What vanishes is known while the session is still open.
-            eventually("both to be in the ledger", LIMIT, || {
-                (entries(&proxied).len() == 2).then_some(())
-            });
-            proxied.server.remove_fault("f").unwrap();
-        }
-        read_to_end(&client);
-        let found = ended(&proxied, 2);
-        let outcomes: Vec<_> = found.iter().map(outcome).collect();
-        assert_eq!(outcomes, expected, "{fault}");
-        for (entry, exchange) in found.iter().zip(1..) {
-            assert_eq!((entry.session, entry.exchange), (0, exchange), "{fault}");
-            let [touch] = &entry.faults[..] else {
-                panic!("one fault: {entry:?}");
-            };
-            assert_eq!(
-                (&*touch.name, &*touch.action),
-                ("f", fault["action"].as_str().unwrap())
-            );
-        }
-        let figures = proxied.figures();
-        assert_eq!(figures.total.injected, 2, "{fault}");
-        assert!(
-            figures.tap_lost.is_empty(),
-            "{fault}: the decoder kept its place"
-        );
-    }
-}
-
-#[test]
-fn what_vanishes_of_a_pipeline_that_latency_holds_is_written_down_once() {
-    let redis = Redis::start();
-    let proxied = Proxied::to(Protocol::Redis, redis.address());
-    proxied.fault(json!({ "name": "late", "action": "latency", "delay": "30s" }));
-    let mut client = proxied.connect();
-    let get = command(&["GET", "key"]);
-    client.write_all(format!("{get}{get}").as_bytes()).unwrap();
-    eventually("both to be held", LIMIT, || {
-        (entries(&proxied).len() == 2).then_some(())
-    });
-    proxied.fault(json!({ "name": "hole", "action": "blackhole" }));
-    client.write_all(get.as_bytes()).unwrap();
-    eventually("the third, too", LIMIT, || {
-        (entries(&proxied).len() == 3).then_some(())
-    });
-    proxied.server.remove_fault("hole").unwrap();
-    read_to_end(&client);
-    let found = ended(&proxied, 3);
-    let names: Vec<_> = found.iter().map(|e| &*e.faults[0].name).collect();
-    assert_eq!(names[..2], ["late", "late"]);
-    assert!(found.iter().all(|e| e.told_bytes == 0), "{found:?}");
 }
 
 #[test]

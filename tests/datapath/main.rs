@@ -29,6 +29,7 @@ mod faults_twice;
 mod harness;
 mod integrity;
 mod ledger;
+mod ledger_cuts;
 mod lifecycle;
 mod limits;
 mod model;

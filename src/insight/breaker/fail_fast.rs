@@ -9,7 +9,6 @@ use super::super::millis;
 use super::super::sample::{Sample, needed};
 use super::super::silence::{Silence, requests};
 use super::super::view::View;
-use crate::measure::trace::Attempt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -60,7 +59,9 @@ pub(super) fn measure(view: &View<'_>, demand: &Demand, silences: &[Silence]) ->
         }
     }
     let refusals: Sample = refusals.into_iter().collect();
-    let (floor, of) = floor(view, demand, silences);
+    let bare = Bare::gather(view, demand, silences);
+    let undisturbed = undisturbed(view, demand);
+    let (floor, of) = floor(&bare, &undisturbed);
     evidence.figure("floor_samples", floor.len() as f64);
     evidence.note(format!("compared with {of}"));
     let least = needed(0.95) as usize;
@@ -80,8 +81,7 @@ pub(super) fn measure(view: &View<'_>, demand: &Demand, silences: &[Silence]) ->
         );
     }
     let at = |sample: &Sample, q| sample.quantile(q).unwrap_or(0);
-    let (own, bare) = (at(&refusals, 0.95), at(&floor, 0.95));
-    let undisturbed = undisturbed(view, demand);
+    let (own, without) = (at(&refusals, 0.95), at(floor, 0.95));
     let undisturbed = (undisturbed.len() >= least).then(|| millis(at(&undisturbed, 0.95)));
     Finding::known(
         FailFast {
@@ -89,59 +89,70 @@ pub(super) fn measure(view: &View<'_>, demand: &Demand, silences: &[Silence]) ->
             p95_ms: millis(own),
             p99_ms: millis(at(&refusals, 0.99)),
             max_ms: millis(at(&refusals, 1.0)),
-            excess_p95_ms: millis(own.saturating_sub(bare)),
-            floor_p95_ms: millis(bare),
+            excess_p95_ms: millis(own.saturating_sub(without)),
+            floor_p95_ms: millis(without),
             undisturbed_p95_ms: undisturbed,
-            slower: slower(view, demand, silences),
+            slower: bare.slower(),
         },
         evidence,
     )
 }
 
+/// Answers to requests of routes that make no calls: what framework and machine take by themselves.
+struct Bare {
+    before: Sample,
+    meanwhile: Sample,
+    ever: Sample,
+}
+
+impl Bare {
+    fn gather(view: &View<'_>, demand: &Demand, silences: &[Silence]) -> Self {
+        let (mut before, mut meanwhile, mut ever) = (Vec::new(), Vec::new(), Vec::new());
+        for request in view.api_requests() {
+            let attempt = request.attempt;
+            if !demand.does_without(attempt.operation) || !attempt.outcome.is_answered() {
+                continue;
+            }
+            let latency = attempt.latency();
+            ever.push(latency);
+            if view.baseline.contains(attempt.begun) {
+                before.push(latency);
+            }
+            if silences.iter().any(|s| s.span.contains(attempt.begun)) {
+                meanwhile.push(latency);
+            }
+        }
+        Self {
+            before: before.into_iter().collect(),
+            meanwhile: meanwhile.into_iter().collect(),
+            ever: ever.into_iter().collect(),
+        }
+    }
+
+    /// How many times as long they took meanwhile: at the median, or at the 95th percentile, where more of it shows.
+    fn slower(&self) -> f64 {
+        if self.before.len() < ENOUGH || self.meanwhile.len() < ENOUGH {
+            return 1.0;
+        }
+        let at = |sample: &Sample, q| sample.quantile(q).unwrap_or(0).max(1) as f64;
+        let times = [0.5, 0.95].map(|q| at(&self.meanwhile, q) / at(&self.before, q));
+        times.into_iter().fold(1.0, f64::max)
+    }
+}
+
 /// What an answer takes without a call: of routes that make none, at the same time if there are enough; else undisturbed requests
 /// less the time of their calls.
-fn floor(view: &View<'_>, demand: &Demand, silences: &[Silence]) -> (Sample, &'static str) {
+fn floor<'a>(bare: &'a Bare, undisturbed: &'a Sample) -> (&'a Sample, &'static str) {
     let least = needed(0.95) as usize;
-    let meanwhile = bare(view, demand, |at| {
-        silences.iter().any(|s| s.span.contains(at))
-    });
-    if meanwhile.len() >= least {
-        return (
-            meanwhile,
-            "requests of routes that make no calls, meanwhile",
-        );
+    if bare.meanwhile.len() >= least {
+        let of = "requests of routes that make no calls, meanwhile";
+        (&bare.meanwhile, of)
+    } else if bare.ever.len() >= least {
+        (&bare.ever, "requests of routes that make no calls")
+    } else {
+        let of = "undisturbed requests of the same routes, less the time of their calls";
+        (undisturbed, of)
     }
-    let ever = bare(view, demand, |_| true);
-    if ever.len() >= least {
-        return (ever, "requests of routes that make no calls");
-    }
-    (
-        undisturbed(view, demand),
-        "undisturbed requests of the same routes, less the time of their calls",
-    )
-}
-
-/// Requests of routes that make no calls, begun at such times.
-fn bare(view: &View<'_>, demand: &Demand, at: impl Fn(u64) -> bool) -> Sample {
-    let requests = view.api_requests().iter().map(|r| r.attempt);
-    requests
-        .filter(|a| demand.does_without(a.operation) && a.outcome.is_answered() && at(a.begun))
-        .map(Attempt::latency)
-        .collect()
-}
-
-/// How many times as long they took meanwhile: at the median, or at the 95th percentile, where more of it shows.
-fn slower(view: &View<'_>, demand: &Demand, silences: &[Silence]) -> f64 {
-    let before = bare(view, demand, |at| view.baseline.contains(at));
-    let meanwhile = bare(view, demand, |at| {
-        silences.iter().any(|s| s.span.contains(at))
-    });
-    if before.len() < ENOUGH || meanwhile.len() < ENOUGH {
-        return 1.0;
-    }
-    let at = |sample: &Sample, q| sample.quantile(q).unwrap_or(0).max(1) as f64;
-    let times = [0.5, 0.95].map(|q| at(&meanwhile, q) / at(&before, q));
-    times.into_iter().fold(1.0, f64::max)
 }
 
 /// Requests that make calls, of the baseline, less the time of these.
