@@ -223,7 +223,7 @@ fn tries(view: &View<'_>, proxy: ProxyIndex) -> Vec<Try> {
         let failed = fails(seen) && seen.attempt.class == crate::protocol::Class::Handshake;
         *refused.entry(seen.attempt.session).or_default() |= failed;
     }
-    for session in passed.sessions.values() {
+    for session in passed.sessions.values().filter(|s| view.keeps(s.opened)) {
         let handshake = refused.get(&session.session) == Some(&true);
         if worked.binary_search(&session.session).is_err()
             && let Some(tried) = connection(session, handshake)

@@ -3,16 +3,19 @@
 use super::finding::{Evidence, Finding};
 use super::view::{Session, View};
 use super::{SECOND, seconds, transactions};
-use crate::measure::trace::{Outcome, ProxyIndex};
+use crate::measure::trace::{Outcome, ProxyIndex, Record};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// A request that was given up must have freed its connection within this time.
 const PROMPT: u64 = 5 * SECOND;
 
 /// A transaction that nobody works in for longer than this is forgotten.
 const FORGOTTEN: u64 = 5 * SECOND;
+
+/// One that nobody works in for longer than this is not just between two statements.
+const IDLE: u64 = SECOND;
 
 /// Time after the fault that pools are given to settle.
 const SETTLE: u64 = 5 * SECOND;
@@ -26,6 +29,10 @@ pub struct Leftovers {
     pub connections_before: u64,
     /// Connections open at the end.
     pub connections_after: u64,
+    /// Whether those beyond are too many for certain: the size of the pool is declared, or it grew with each of several faults. A pool
+    /// of unknown size may grow once.
+    #[serde(default)]
+    pub extra_is_certain: bool,
     /// Connections that carried a touched request and were neither closed nor used again.
     pub stuck_connections: u64,
     /// Transactions that nobody ended or worked in for 5 s.
@@ -57,7 +64,7 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Leftovers> {
             evidence,
         };
     }
-    let left = view.span.to.saturating_sub(affected.to);
+    let left = view.asked_to.saturating_sub(affected.to);
     if left < SETTLE {
         return Finding::unknown(
             format!(
@@ -74,7 +81,8 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Leftovers> {
     let sessions = &view.passed(proxy).sessions;
     let before = open_at(sessions.values(), affected.from);
     // A little before the end: whoever ends the recording also ends the load.
-    let after = open_at(sessions.values(), view.span.to.saturating_sub(SECOND / 10));
+    let end = view.asked_to.saturating_sub(SECOND / 10);
+    let after = open_at(sessions.values(), end);
     let declared = view.trace.header.get(proxy).and_then(|p| p.pool);
     let allowed = declared.map_or(before + (before / 10).max(2), u64::from);
     evidence.figure("connections_allowed", allowed.max(before) as f64);
@@ -84,11 +92,36 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Leftovers> {
             extra_connections: after.saturating_sub(allowed.max(before)),
             connections_before: before,
             connections_after: after,
+            extra_is_certain: declared.is_some() || grows_each_time(view, proxy, end),
             stuck_connections: stuck,
             forgotten_transactions: forgotten,
         },
         evidence,
     )
+}
+
+/// Whether more connections were left by each of several faults, one after the other.
+fn grows_each_time(view: &View<'_>, proxy: ProxyIndex, end: u64) -> bool {
+    let mut on = BTreeSet::new();
+    let mut begins = Vec::new();
+    for record in &view.trace.records {
+        match record {
+            Record::FaultOn { at, fault } if view.keeps(*at) => {
+                if on.is_empty() {
+                    begins.push(*at);
+                }
+                on.insert(*fault);
+            }
+            Record::FaultOff { fault, .. } => {
+                on.remove(fault);
+            }
+            _ => {}
+        }
+    }
+    let sessions = &view.passed(proxy).sessions;
+    let moments = begins.into_iter().chain([end]);
+    let open: Vec<u64> = moments.map(|at| open_at(sessions.values(), at)).collect();
+    open.len() > 2 && open.is_sorted_by(|before, after| before < after)
 }
 
 fn open_at<'s>(sessions: impl Iterator<Item = &'s Session>, at: u64) -> u64 {
@@ -134,6 +167,18 @@ fn stuck(view: &View<'_>, proxy: ProxyIndex, evidence: &mut Evidence) -> u64 {
 
 /// Transactions that stayed open without anyone working in them: each time that nobody did for too long.
 fn forgotten(view: &View<'_>, proxy: ProxyIndex, evidence: &mut Evidence) -> u64 {
+    let mut forgotten = 0;
+    for (idle_from, idle_to) in idle_in_transaction(view, proxy) {
+        if idle_to.saturating_sub(idle_from) > FORGOTTEN {
+            evidence.observe(idle_from);
+            forgotten += 1;
+        }
+    }
+    forgotten
+}
+
+/// Times in which a transaction was open and nobody worked in it, transaction by transaction.
+fn idle_in_transaction(view: &View<'_>, proxy: ProxyIndex) -> Vec<(u64, u64)> {
     let passed = view.passed(proxy);
     let mut worked: HashMap<u64, Vec<(u64, u64)>> = HashMap::new();
     for seen in passed.work.iter().chain(&passed.other) {
@@ -146,9 +191,9 @@ fn forgotten(view: &View<'_>, proxy: ProxyIndex, evidence: &mut Evidence) -> u64
     for times in worked.values_mut() {
         times.sort_unstable();
     }
-    let mut forgotten = 0;
+    let mut idle = Vec::new();
     for transaction in transactions::of(view, proxy) {
-        let Some(begun) = transaction.begun else {
+        let Some(begun) = transaction.begun.filter(|begun| view.keeps(*begun)) else {
             continue;
         };
         let work = worked.get(&transaction.session).into_iter().flatten();
@@ -156,12 +201,31 @@ fn forgotten(view: &View<'_>, proxy: ProxyIndex, evidence: &mut Evidence) -> u64
         let mut idle_from = begun;
         // Idle time ends with the next request, or with the transaction.
         for (from, to) in within.copied().chain([(transaction.ended, u64::MAX)]) {
-            if from.saturating_sub(idle_from) > FORGOTTEN {
-                evidence.observe(idle_from);
-                forgotten += 1;
+            if from > idle_from {
+                idle.push((idle_from, from));
             }
             idle_from = idle_from.max(to);
         }
     }
-    forgotten
+    idle
+}
+
+/// Transactions that nobody ended, whatever faults did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeftOpen {
+    /// Nobody worked in them for 5 s, once or again and again.
+    pub forgotten: u64,
+    /// At the end nobody had worked in them for a second: not long enough to call them forgotten.
+    pub idle_at_end: u64,
+}
+
+/// The transactions that the clients of a proxy left open.
+pub fn left_open(view: &View<'_>, proxy: ProxyIndex, evidence: &mut Evidence) -> LeftOpen {
+    let end = view.span.to;
+    let idle = idle_in_transaction(view, proxy).into_iter();
+    let at_end = idle.filter(|(from, to)| *to >= end && (IDLE..=FORGOTTEN).contains(&(end - from)));
+    LeftOpen {
+        idle_at_end: at_end.count() as u64,
+        forgotten: forgotten(view, proxy, evidence),
+    }
 }

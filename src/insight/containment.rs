@@ -4,7 +4,7 @@ use super::demand::Demand;
 use super::finding::{Evidence, Finding};
 use super::millis;
 use super::sample::{Sample, needed};
-use super::view::{Span, View};
+use super::view::{Seen, Span, View};
 use super::window::Window;
 use crate::measure::trace::{Attempt, Name, ProxyIndex};
 use schemars::JsonSchema;
@@ -56,6 +56,16 @@ pub struct Route {
     pub p95_ms: [Option<f64>; 2],
     /// Whether it suffered.
     pub suffered: bool,
+    /// Whether another fault of the same time may be why: on a dependency that it needs, too, or may need.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hit_otherwise: bool,
+}
+
+impl Route {
+    /// Whether it has to stay as it was.
+    const fn is_judged(&self) -> bool {
+        matches!(self.needs_it, Some(false)) && !self.hit_otherwise
+    }
 }
 
 /// A dependency other than the one that the fault is about.
@@ -63,8 +73,11 @@ pub struct Route {
 pub struct Spill {
     /// Its proxy.
     pub proxy: String,
-    /// Share of failures before and during.
+    /// Share of failures before and during, of what no fault touched.
     pub error_rate: [Option<f64>; 2],
+    /// Whether a fault was about it, too: then it is not judged.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub faulted: bool,
     /// Its calls for each request of the service, during over before; `None`: not known. Well above 1: what a cache held is
     /// asked of it.
     pub rate: Option<f64>,
@@ -79,6 +92,9 @@ pub struct Containment {
     pub routes: Vec<Route>,
     /// Other dependencies.
     pub others: Vec<Spill>,
+    /// Connections to the service's own API that never reached it, during.
+    #[serde(default)]
+    pub unreached: u64,
 }
 
 /// Where the damage of a fault on this dependency went.
@@ -111,11 +127,19 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Containment> {
         .iter()
         .map(|r| r.attempt.operation)
         .collect();
+    let otherwise = |route: Name, during: Span| {
+        let mut others = faulted(view, proxy, during).filter(|other| *other != api);
+        others.any(|other| !view.demand(other).is_ok_and(|d| d.does_without(route)))
+    };
     let compare = |during| -> Vec<(Route, Slower)> {
         let spans = [view.baseline, during];
         let routes = names.iter();
         routes
-            .map(|route| route_of(view, demand, api, *route, spans))
+            .map(|route| {
+                let (mut found, slower) = route_of(view, demand, api, *route, spans);
+                found.hit_otherwise = otherwise(*route, spans[1]);
+                (found, slower)
+            })
             .collect()
     };
     let (mut compared, mut during) = (compare(affected), affected);
@@ -129,13 +153,10 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Containment> {
     let few = too_few(&compared);
     let doubtful = compared
         .iter()
-        .find(|(route, slower)| route.needs_it == Some(false) && *slower == Slower::Doubtful)
+        .find(|(route, slower)| route.is_judged() && *slower == Slower::Doubtful)
         .map(|(route, _)| route.route.clone());
     let routes: Vec<Route> = compared.into_iter().map(|(route, _)| route).collect();
-    let without: Vec<&Route> = routes
-        .iter()
-        .filter(|r| r.needs_it == Some(false))
-        .collect();
+    let without: Vec<&Route> = routes.iter().filter(|r| r.is_judged()).collect();
     evidence.samples = without.iter().map(|r| r.requests[1]).sum();
     evidence.first = Some(during.from);
     evidence.last = Some(during.to);
@@ -162,11 +183,17 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Containment> {
         );
     }
     let others = spills(view, proxy, api, during);
+    // A service that the fault has brought down touches nothing any more.
+    let fault = view.disturbed(proxy).unwrap_or(during);
+    let unreached = view.passed(api).unreached_in(fault) as u64;
+    let asked: u64 = routes.iter().map(|r| r.requests[1]).sum();
+    let gone = unreached as f64 > MORE_ERRORS * (asked + unreached) as f64;
+    evidence.figure("unreached", unreached as f64);
     let spilled = others.iter().any(|other| match other.error_rate {
-        [before, Some(during)] => during > before.unwrap_or(0.0) + MORE_ERRORS,
+        [before, Some(during)] => !other.faulted && during > before.unwrap_or(0.0) + MORE_ERRORS,
         _ => false,
     });
-    let contained = !spilled && without.iter().all(|r| !r.suffered);
+    let contained = !spilled && !gone && without.iter().all(|r| !r.suffered);
     if contained && let Some(route) = doubtful {
         return Finding::unknown(
             format!(
@@ -181,6 +208,7 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Containment> {
             contained,
             routes,
             others,
+            unreached,
         },
         evidence,
     )
@@ -189,7 +217,7 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Containment> {
 /// Whether no route that does without the dependency has the requests that a percentile needs, before and during.
 fn too_few(compared: &[(Route, Slower)]) -> bool {
     let routes = compared.iter().map(|(route, _)| route);
-    let mut without = routes.filter(|r| r.needs_it == Some(false)).peekable();
+    let mut without = routes.filter(|r| r.is_judged()).peekable();
     without.peek().is_none() || without.any(|r| r.requests.iter().any(|n| *n < needed(0.95)))
 }
 
@@ -201,7 +229,7 @@ fn route_of(
     route: Name,
     spans: [Span; 2],
 ) -> (Route, Slower) {
-    let [before, during] = spans.map(|span| Window::of(view.passed(api), span, Some(route)));
+    let [before, during] = spans.map(|span| of_route(view, api, route, span));
     let p95 = |w: &Window| {
         let enough = w.latency.len() as u64 >= needed(0.95);
         w.latency.quantile(0.95).filter(|_| enough)
@@ -245,14 +273,33 @@ fn route_of(
         error_rate: errors,
         p95_ms: [calm.map(millis), hit.map(millis)],
         suffered: slower == Slower::Yes || failing,
+        hit_otherwise: false,
     };
     (found, slower)
+}
+
+/// The requests of a route in a time, but for those that a fault on the API itself touched.
+fn of_route(view: &View<'_>, api: ProxyIndex, route: Name, span: Span) -> Window {
+    Window::answers(view.passed(api), span, |seen| {
+        seen.attempt.operation == route && seen.attempt.fault.is_none()
+    })
+}
+
+/// The other proxies that faults touched in a time.
+fn faulted(view: &View<'_>, proxy: ProxyIndex, during: Span) -> impl Iterator<Item = ProxyIndex> {
+    let proxies = (0..).map(ProxyIndex).take(view.trace.header.proxies.len());
+    let others = proxies.filter(move |other| *other != proxy);
+    others.filter(move |other| {
+        let disturbed = view.disturbed(*other);
+        disturbed.is_some_and(|d| d.from < during.to && during.from < d.to)
+    })
 }
 
 /// Latencies of the requests of a route that were under way in a time.
 fn under_way(view: &View<'_>, api: ProxyIndex, route: Name, span: Span) -> Sample {
     let work = view.passed(api).work.iter().map(|s| s.attempt);
-    let work = work.filter(|a| a.operation == route && a.begun < span.to && a.ended >= span.from);
+    let work = work.filter(|a| a.operation == route && a.fault.is_none());
+    let work = work.filter(|a| a.begun < span.to && a.ended >= span.from);
     work.map(Attempt::latency).collect()
 }
 
@@ -265,7 +312,7 @@ fn slow_parts(view: &View<'_>, api: ProxyIndex, route: Name, span: Span, limit: 
             from: *from,
             to: from.saturating_add(length).min(span.to),
         };
-        let window = Window::of(view.passed(api), part, Some(route));
+        let window = of_route(view, api, route, part);
         window.latency.quantile(0.95).is_some_and(|p95| p95 > limit)
     });
     slow.count()
@@ -278,7 +325,9 @@ fn spills(view: &View<'_>, proxy: ProxyIndex, api: ProxyIndex, affected: Span) -
     all.filter(|(other, _)| *other != proxy && *other != api)
         .map(|(other, meta)| {
             let passed = view.passed(other);
-            let [before, during] = [view.baseline, affected].map(|s| Window::of(passed, s, None));
+            let untouched = |seen: &Seen<'_>| seen.attempt.fault.is_none();
+            let [before, during] =
+                [view.baseline, affected].map(|s| Window::count(passed, s, untouched));
             let per = |window: &Window, requests: usize| {
                 (requests > 0).then(|| window.begun as f64 / requests as f64)
             };
@@ -289,6 +338,7 @@ fn spills(view: &View<'_>, proxy: ProxyIndex, api: ProxyIndex, affected: Span) -
             Spill {
                 proxy: meta.name.clone(),
                 error_rate: [before.error_rate(), during.error_rate()],
+                faulted: faulted(view, proxy, affected).any(|f| f == other),
                 rate,
             }
         })

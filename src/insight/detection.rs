@@ -183,7 +183,9 @@ fn cancels(
         .records
         .iter()
         .filter_map(move |record| match record {
-            Record::Cancel { at, proxy: p, .. } if *p == proxy && *at >= affected.from => {
+            Record::Cancel { at, proxy: p, .. }
+                if *p == proxy && *at >= affected.from && view.keeps(*at) =>
+            {
                 Some((*at, Reaction::Cancelled))
             }
             _ => None,

@@ -1,13 +1,14 @@
 //! What was done twice: the server had done it, the client was not told, and asked again.
 
 use super::SECOND;
-use super::calls::{Reading, Try};
+use super::calls::{Asked, Reading, Try, Who};
 use super::finding::{Evidence, Finding};
 use super::view::{Seen, View};
 use crate::measure::trace::{Attempt, Outcome, ProxyIndex, Record};
 use crate::protocol::Class;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 
 /// A client that was left in the dark asks again within this time.
 const AGAIN: u64 = 30 * SECOND;
@@ -43,6 +44,11 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Duplicates> {
         uncertain: 0,
     };
     let requests = Requests::of(view);
+    let habits = if view.api.is_none() {
+        habits(view, tries)
+    } else {
+        HashSet::new()
+    };
     for (at, tried) in tries.iter().enumerate() {
         let Some(attempt) = attempt(view, tried).filter(|a| is_untold(a)) else {
             continue;
@@ -59,7 +65,11 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Duplicates> {
         let (mut repeated, mut done, mut uncertain) = (false, false, false);
         for later in again {
             let did = self::attempt(view, later).is_some_and(|a| a.upstream.is_some());
-            match requests.one_asked_for_both(tried.start, later.start) {
+            let one = requests.one_asked_for_both(tried.start, later.start);
+            // Where nobody sees for whom, who asks once more asks again; not who asks the same all the time.
+            match one
+                .or_else(|| (view.api.is_none() && !habits.contains(&habit(tried))).then_some(true))
+            {
                 Some(true) => {
                     repeated = true;
                     done |= did;
@@ -84,7 +94,7 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Duplicates> {
 
 /// The requests of the service's own API, which tell a retry from another caller who wants the same.
 struct Requests<'v, 't> {
-    /// By their begin; `None`: nobody sees them, and who asks again is the client.
+    /// By their begin; `None`: nobody sees them.
     seen: Option<&'v [Seen<'t>]>,
     longest: u64,
 }
@@ -104,9 +114,7 @@ impl<'v, 't> Requests<'v, 't> {
 
     /// Whether what was asked at `first` and at `later` was asked for one request of the API; `None`: it cannot be told.
     fn one_asked_for_both(&self, first: u64, later: u64) -> Option<bool> {
-        let Some(seen) = self.seen else {
-            return Some(true);
-        };
+        let seen = self.seen?;
         let from = seen.partition_point(|s| s.attempt.begun < later.saturating_sub(self.longest));
         let at_later = seen[from..]
             .iter()
@@ -126,6 +134,28 @@ impl<'v, 't> Requests<'v, 't> {
             _ => None,
         }
     }
+}
+
+/// A client, and what it asks.
+type Habit = (Who, Asked);
+
+const fn habit(tried: &Try) -> Habit {
+    (tried.who, tried.asked)
+}
+
+/// What clients ask once more although they had their answer: that they do so without one, too, says nothing.
+fn habits(view: &View<'_>, tries: &[Try]) -> HashSet<Habit> {
+    let mut answered = HashSet::new();
+    let mut habits = HashSet::new();
+    for tried in tries {
+        if answered.contains(&habit(tried)) {
+            habits.insert(habit(tried));
+        }
+        if attempt(view, tried).is_some_and(|a| a.outcome.is_answered()) {
+            answered.insert(habit(tried));
+        }
+    }
+    habits
 }
 
 fn attempt<'t>(view: &View<'t>, tried: &Try) -> Option<&'t Attempt> {

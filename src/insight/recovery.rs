@@ -32,6 +32,10 @@ const PASSES: u64 = 2;
 /// In the evidence: seconds to recovery where all that the proxy itself was late by is taken for its own doing, if that makes them fewer.
 pub const SECONDS_AT_LEAST: &str = "seconds_at_least";
 
+/// In the evidence of what never was itself again: requests in the last window, and those that still waited at its end. It is not
+/// there where too little was asked to know.
+pub const ASKED_AT_END: &str = "asked_at_end";
+
 /// Answers that a window needs before its error rate means something.
 const LEAST: usize = 30;
 
@@ -83,7 +87,7 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex, stable: u64) -> Finding<Recover
     evidence.figure("baseline_error_rate", judge.errors);
     evidence.figure("baseline_p95_ms", super::millis(judge.p95));
     let first_success = watched.first_success(affected.to);
-    let left = view.span.to.saturating_sub(affected.to);
+    let left = view.asked_to.saturating_sub(affected.to);
     if left < stable {
         return Finding::unknown(
             format!(
@@ -199,7 +203,7 @@ impl Judge<'_, '_> {
     /// The first time of this length that is good from begin to end.
     fn first_stable(&self, from: u64, stable: u64, passes: u64) -> Option<(u64, Window)> {
         let step = (stable / 60).max(super::MILLISECOND);
-        let end = self.watched.view.span.to;
+        let end = self.watched.view.asked_to;
         let mut at = from;
         while at.saturating_add(stable) <= end {
             let span = Span {
@@ -224,7 +228,7 @@ impl Judge<'_, '_> {
     }
 
     fn never(&self, mut evidence: Evidence, affected: Span, stable: u64) -> Finding<Recovery> {
-        let end = self.watched.view.span.to;
+        let end = self.watched.view.asked_to;
         let last = self.watched.window(Span {
             from: end.saturating_sub(stable),
             to: end,
@@ -233,17 +237,21 @@ impl Judge<'_, '_> {
         evidence.figure("last_error_rate", last.error_rate().unwrap_or(0.0));
         let watched = seconds(end.saturating_sub(affected.to));
         evidence.figure("watched_seconds", watched);
-        if last.ended < LEAST {
+        let work = self.watched.passed.work.iter().map(|s| s.attempt);
+        let waiting = work.filter(|a| a.begun < end && a.ended >= end && !a.outcome.is_answered());
+        let asked = last.begun + waiting.count();
+        if last.ended < LEAST && last.failed == 0 && asked == last.begun {
             return Finding::unknown(
                 format!(
                     "{} requests in the last {:.1} s; {LEAST} are needed to call it stable",
                     last.ended,
                     seconds(stable)
                 ),
-                "load in the recovery phase, at a higher rate",
+                "load until the end of the recovery phase, at a higher rate",
                 evidence,
             );
         }
+        evidence.figure(ASKED_AT_END, asked as f64);
         Finding::unknown(
             format!("not itself again in the {watched:.1} s after the fault"),
             "a longer recovery phase, if this one was shorter than the limit plus `stable_for`; else the service does not recover",

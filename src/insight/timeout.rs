@@ -9,7 +9,7 @@ use super::finding::{Evidence, Finding};
 use super::sample::Sample;
 use super::view::View;
 use super::{MILLISECOND, millis};
-use crate::measure::trace::{Outcome, ProxyIndex, Record};
+use crate::measure::trace::{Attempt, Outcome, ProxyIndex, Record};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -29,6 +29,9 @@ const CLOSE: u64 = 5 * MILLISECOND;
 /// The proxy may usually be late by one part in so many of an age.
 const SHARE_LATE: u64 = 10;
 
+/// In the evidence: the longest that a request was waited for, in milliseconds, as far as that is known.
+pub const LONGEST_WAIT: &str = "longest_wait_ms";
+
 /// A request that had its reply earlier did not hang.
 pub(super) const HANG: u64 = 50 * MILLISECOND;
 
@@ -47,7 +50,7 @@ pub enum Manner {
 pub struct Timeout {
     /// What it is set to, as far as can be seen.
     pub ms: f64,
-    /// The most that a request was waited for.
+    /// The most that a request was waited for, as far as that is known: also one that nobody gave up.
     pub longest_ms: f64,
     /// How it gives up.
     pub manner: Manner,
@@ -77,8 +80,15 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Waiting> {
             evidence,
         };
     }
-    let (closed, longest_hang) = closed_ages(view, proxy, &mut evidence);
-    let cancelled = cancel_ages(view, proxy, &mut evidence);
+    let cancels = Cancels::of(view, proxy);
+    let (closed, hangs) = closed_ages(view, proxy, &cancels, &mut evidence);
+    let cancelled = cancel_ages(view, proxy, &cancels, &mut evidence);
+    let longest_hang = hangs.iter().map(|(_, age)| *age).max().unwrap_or(0);
+    let longest = [closed.max(), cancelled.max()]
+        .into_iter()
+        .flatten()
+        .max()
+        .unwrap_or(0);
     let (ages, manner) = if cancelled.len() > closed.len() {
         (cancelled, Manner::Cancels)
     } else {
@@ -86,8 +96,17 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Waiting> {
     };
     evidence.figure("longest_hang_ms", millis(longest_hang));
     let went_on = early::answers(view, proxy).len();
-    if ages.is_empty() && went_on > 0 {
+    if went_on > 0 {
         evidence.figure("went_on_without", went_on as f64);
+    }
+    // Of what it went on without it is not known how long it waited.
+    let longest = if went_on > 0 {
+        longest
+    } else {
+        longest.max(longest_hang)
+    };
+    evidence.figure(LONGEST_WAIT, millis(longest));
+    if ages.is_empty() && went_on > 0 {
         return Finding::unknown(
             format!(
                 "the service answered {went_on} of its callers while what it had asked for them was still out: it gave up without \
@@ -99,6 +118,9 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Waiting> {
     }
     if ages.is_empty() && longest_hang >= HANG {
         let longest_ms = millis(longest_hang);
+        for (at, _) in hangs.iter().filter(|(_, age)| *age >= HANG) {
+            evidence.observe(*at);
+        }
         return Finding::known(Waiting::Without { longest_ms }, evidence);
     }
     if ages.len() < LEAST {
@@ -135,7 +157,7 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Waiting> {
     Finding::known(
         Waiting::GivesUp(Timeout {
             ms: millis(*first),
-            longest_ms: ages.max().map_or(0.0, millis),
+            longest_ms: millis(longest),
             manner,
             also_ms: others.iter().copied().map(millis).collect(),
         }),
@@ -143,28 +165,63 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Waiting> {
     )
 }
 
-/// Ages of requests whose connection the client closed; and the longest that any request was left without a reply.
-fn closed_ages(view: &View<'_>, proxy: ProxyIndex, evidence: &mut Evidence) -> (Sample, u64) {
+/// Ages of requests whose connection the client closed; and of those that it did not give up like that, until when and how long each
+/// was left without a reply, or until it was to be cancelled.
+fn closed_ages(
+    view: &View<'_>,
+    proxy: ProxyIndex,
+    cancels: &Cancels,
+    evidence: &mut Evidence,
+) -> (Sample, Vec<(u64, u64)>) {
     let cascades = cascades(view, proxy);
-    let mut longest = 0;
+    let mut hangs = Vec::new();
     let mut ages = Vec::new();
     for seen in &view.passed(proxy).work {
         let attempt = seen.attempt;
-        let age = attempt.ended.saturating_sub(attempt.asked);
+        let until = cancels.first(attempt).unwrap_or(attempt.ended);
+        let age = until.saturating_sub(attempt.asked);
         match attempt.outcome {
             Outcome::ClientGone if !cascades.contains_key(&seen.record) => {
                 evidence.example(attempt.ended, seen.record);
-                ages.push(age);
+                ages.push(attempt.latency());
             }
-            Outcome::Outstanding => longest = longest.max(age),
-            _ if attempt.fault.is_some() => longest = longest.max(age),
+            Outcome::Outstanding => hangs.push((until, age)),
+            _ if attempt.fault.is_some() => hangs.push((until, age)),
             _ => {}
         }
     }
     if !cascades.is_empty() {
         evidence.figure("callers_who_left", cascades.len() as f64);
     }
-    (ages.into_iter().collect(), longest)
+    (ages.into_iter().collect(), hangs)
+}
+
+/// Moments at which the client asked to cancel what a session was doing, by session, in order.
+struct Cancels(HashMap<u64, Vec<u64>>);
+
+impl Cancels {
+    fn of(view: &View<'_>, proxy: ProxyIndex) -> Self {
+        let mut cancels: HashMap<u64, Vec<u64>> = HashMap::new();
+        for record in &view.trace.records {
+            if let Record::Cancel {
+                at,
+                proxy: p,
+                target: Some(target),
+            } = *record
+                && p == proxy
+            {
+                cancels.entry(target).or_default().push(at);
+            }
+        }
+        Self(cancels)
+    }
+
+    /// The first while this was under way.
+    fn first(&self, attempt: &Attempt) -> Option<u64> {
+        let of = self.0.get(&attempt.session)?;
+        let during = attempt.asked..=attempt.ended;
+        of.iter().copied().find(|at| during.contains(at))
+    }
 }
 
 /// Requests given up because the service's own caller had left before: not a timeout of this client.
@@ -186,36 +243,19 @@ pub(super) fn cascades(view: &View<'_>, proxy: ProxyIndex) -> HashMap<usize, u64
 }
 
 /// Ages of statements at the moment at which the client asked to cancel them.
-fn cancel_ages(view: &View<'_>, proxy: ProxyIndex, evidence: &mut Evidence) -> Sample {
-    let work = &view.passed(proxy).work;
-    let mut by_session: HashMap<u64, Vec<(u64, u64)>> = HashMap::new();
-    for seen in work {
-        let a = seen.attempt;
-        by_session
-            .entry(a.session)
-            .or_default()
-            .push((a.asked, a.ended));
-    }
-    let mut ages = Vec::new();
-    for record in &view.trace.records {
-        if let Record::Cancel {
-            at,
-            proxy: p,
-            target: Some(target),
-        } = *record
-            && p == proxy
-            && let Some(statements) = by_session.get(&target)
-        {
-            let running = statements
-                .iter()
-                .find(|(asked, ended)| *asked <= at && at <= *ended);
-            if let Some((asked, _)) = running {
-                evidence.observe(at);
-                ages.push(at - asked);
-            }
-        }
-    }
-    ages.into_iter().collect()
+fn cancel_ages(
+    view: &View<'_>,
+    proxy: ProxyIndex,
+    cancels: &Cancels,
+    evidence: &mut Evidence,
+) -> Sample {
+    let work = view.passed(proxy).work.iter().map(|seen| seen.attempt);
+    let cancelled = work.filter_map(|a| Some((a.asked, cancels.first(a)?)));
+    let ages = cancelled.map(|(asked, at)| {
+        evidence.observe(at);
+        at - asked
+    });
+    ages.collect()
 }
 
 /// The lower edge of a heap: its first age that others follow closely. What comes before it are requests that the proxy saw late,

@@ -4,17 +4,23 @@ use super::finding::Unknown;
 use super::memo::Memo;
 use super::owners;
 use super::sample::Sample;
-use crate::measure::trace::{Attempt, CloseSide, Name, ProxyIndex, Record, Trace};
+use crate::measure::trace::{Attempt, CloseSide, Name, Outcome, ProxyIndex, Record, Trace};
 use crate::protocol::{Class, Protocol};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// The phase that is none: it ends the last one.
+pub const NO_PHASE: &str = "";
 
 /// A proxy that is later than this measures itself.
 const BUSY: u64 = 100 * super::MILLISECOND;
 
 /// One second in so many may be as late: any machine hiccups.
 const BUSY_SHARE: usize = 10;
+
+/// Nothing hangs that is still out after less than this (nanoseconds).
+const HANGS: u64 = super::SECOND;
 
 /// What is known of the service beside the recording.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,6 +75,10 @@ pub struct Passed<'t> {
     pub sessions: BTreeMap<u64, Session>,
     /// Records of this proxy that are missing.
     pub dropped: u64,
+    /// When connections came whose upstream was never reached, by no fault's doing.
+    pub unreached: Vec<u64>,
+    /// By operation, the longest that an answer took that no fault touched.
+    slowest: HashMap<Name, u64>,
     /// For each of `work`, the last end of all up to it.
     ended_by: Vec<u64>,
 }
@@ -77,6 +87,20 @@ impl<'t> Passed<'t> {
     /// The place in `work` before which everything ended before a moment.
     pub fn first_ended_since(&self, moment: u64) -> usize {
         self.ended_by.partition_point(|ended| *ended < moment)
+    }
+
+    /// Connections in a time whose upstream was never reached.
+    pub fn unreached_in(&self, span: Span) -> usize {
+        let before = |moment| self.unreached.partition_point(|at| *at < moment);
+        before(span.to).saturating_sub(before(span.from))
+    }
+
+    /// Whether an exchange failed: also one that was still out at the end, for longer than any such answer ever took.
+    pub fn fails(&self, seen: &Seen<'_>) -> bool {
+        let attempt = seen.attempt;
+        let usual = self.slowest.get(&attempt.operation).copied().unwrap_or(0);
+        let hangs = attempt.outcome == Outcome::Outstanding && attempt.latency() > usual.max(HANGS);
+        hangs || super::calls::fails(seen)
     }
 
     /// From the first request that a fault touched to the last reply that one touched.
@@ -110,6 +134,18 @@ impl<'t> Passed<'t> {
             Some(*last)
         };
         self.ended_by = self.work.iter().scan(0, last).collect();
+        for attempt in self.work.iter().map(|seen| seen.attempt) {
+            if attempt.outcome.is_answered() && attempt.fault.is_none() {
+                let slowest = self.slowest.entry(attempt.operation).or_default();
+                *slowest = (*slowest).max(attempt.latency());
+            }
+        }
+        let sessions = self.sessions.values();
+        let unreached = sessions.filter(|s| {
+            s.turned_away.is_none() && matches!(s.closed, Some((_, CloseSide::ConnectFailed)))
+        });
+        self.unreached = unreached.map(|s| s.opened).collect();
+        self.unreached.sort_unstable();
     }
 }
 
@@ -149,33 +185,92 @@ pub struct View<'t> {
     pub phases: Vec<(Name, Span)>,
     /// All of it.
     pub span: Span,
+    /// The end of the last phase: what comes later are replies to what was asked before.
+    pub asked_to: u64,
     /// What nothing disturbed before the first fault, without warm-up.
     pub baseline: Span,
     /// How late the proxy itself was at most, each second, by the second's end: nanoseconds.
     late: Vec<(u64, u64)>,
     /// By proxy, in the order of the header.
     memos: Vec<Memo>,
+    kept: Kept,
+}
+
+/// The times of a recording that are looked at; none: all of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Kept(Vec<Span>);
+
+impl Kept {
+    fn contains(&self, at: u64) -> bool {
+        self.0.is_empty() || self.0.iter().any(|span| span.contains(at))
+    }
+
+    /// A record of a connection as it is seen where only these times are; of a connection that was there before, and of one that is closed later, it
+    /// is known that it is open.
+    fn seen(&self, record: &Record) -> Option<Record> {
+        let end = self.0.last().map_or(u64::MAX, |last| last.to);
+        match *record {
+            Record::Opened { at, .. }
+            | Record::Connected { at, .. }
+            | Record::Closed { at, .. }
+                if at >= end =>
+            {
+                None
+            }
+            Record::TurnedAway { at, .. } if !self.contains(at) => None,
+            Record::Closed {
+                at,
+                proxy,
+                session,
+                by: CloseSide::Fault,
+            } if !self.contains(at) => Some(Record::Closed {
+                at,
+                proxy,
+                session,
+                by: CloseSide::Proxy,
+            }),
+            other => Some(other),
+        }
+    }
 }
 
 impl<'t> View<'t> {
     /// Sorts a recording.
     pub fn new(trace: &'t Trace, topology: &Topology) -> Self {
+        Self::within(trace, topology, Vec::new())
+    }
+
+    /// The same as if nothing had been but these times, in order and apart: one fault of several with what was before all of them. An
+    /// exchange is of the time in which it began. None: all of it.
+    pub fn within(trace: &'t Trace, topology: &Topology, times: Vec<Span>) -> Self {
+        let kept = Kept(times);
         let mut passed: Vec<Passed<'t>> = Vec::new();
         passed.resize_with(trace.header.proxies.len(), Passed::default);
         let mut phases: Vec<(Name, Span)> = Vec::new();
         let end = trace.records.iter().map(Record::at).max().unwrap_or(0);
+        let end = kept.0.last().map_or(end, |last| last.to.min(end));
+        let mut asked_to = end;
         for (place, record) in trace.records.iter().enumerate() {
             if let Record::Phase { at, phase } = *record {
                 if let Some((_, last)) = phases.last_mut() {
                     last.to = at;
                 }
-                phases.push((phase, Span { from: at, to: end }));
-            } else {
-                sort_in(&mut passed, place, record);
+                if trace.names.get(phase) == NO_PHASE {
+                    asked_to = asked_to.min(at);
+                } else {
+                    phases.push((phase, Span { from: at, to: end }));
+                }
+            } else if let Record::Attempt(attempt) = record {
+                if kept.contains(attempt.begun) {
+                    sort_in(&mut passed, place, attempt);
+                }
+            } else if let Some(record) = kept.seen(record) {
+                note(&mut passed, record);
             }
         }
         for proxy in &mut passed {
             proxy.sort();
+            proxy.unreached.retain(|at| kept.contains(*at));
         }
         let span = Span { from: 0, to: end };
         let api = api(trace, topology);
@@ -190,7 +285,14 @@ impl<'t> View<'t> {
             passed,
             phases,
             span,
+            asked_to,
+            kept,
         }
+    }
+
+    /// Whether a moment is looked at.
+    pub(super) fn keeps(&self, at: u64) -> bool {
+        self.kept.contains(at)
     }
 
     /// What passed a proxy.
@@ -219,10 +321,10 @@ impl<'t> View<'t> {
         let (mut on, mut to) = (BTreeSet::new(), affected.to);
         for record in &self.trace.records {
             match record {
-                Record::FaultOn { fault, .. } if touched.contains(fault) => {
+                Record::FaultOn { at, fault } if self.keeps(*at) && touched.contains(fault) => {
                     on.insert(*fault);
                 }
-                Record::FaultOff { at, fault } if touched.contains(fault) => {
+                Record::FaultOff { at, fault } if self.keeps(*at) && touched.contains(fault) => {
                     on.remove(fault);
                     to = to.max(*at);
                 }
@@ -283,6 +385,14 @@ impl<'t> View<'t> {
     /// It is not.
     pub fn complete(&self, proxy: ProxyIndex) -> Result<(), Unknown> {
         self.prompt()?;
+        self.whole(proxy)
+    }
+
+    /// Whether the recording lost nothing of this proxy or of the service's own.
+    ///
+    /// # Errors
+    /// It did.
+    pub fn whole(&self, proxy: ProxyIndex) -> Result<(), Unknown> {
         let lost = self.passed(proxy).dropped + self.api.map_or(0, |api| self.passed(api).dropped);
         if lost == 0 {
             return Ok(());
@@ -345,22 +455,21 @@ fn session<'p>(
     }))
 }
 
-fn sort_in<'t>(passed: &mut [Passed<'t>], place: usize, record: &'t Record) {
-    match *record {
-        Record::Attempt(ref attempt) => {
-            session(passed, attempt.proxy, attempt.session);
-            if let Some(passed) = passed.get_mut(usize::from(attempt.proxy.0)) {
-                let seen = Seen {
-                    record: place,
-                    attempt,
-                };
-                if is_work(attempt.class) {
-                    passed.work.push(seen);
-                } else {
-                    passed.other.push(seen);
-                }
-            }
+fn sort_in<'t>(passed: &mut [Passed<'t>], record: usize, attempt: &'t Attempt) {
+    session(passed, attempt.proxy, attempt.session);
+    if let Some(passed) = passed.get_mut(usize::from(attempt.proxy.0)) {
+        let seen = Seen { record, attempt };
+        if is_work(attempt.class) {
+            passed.work.push(seen);
+        } else {
+            passed.other.push(seen);
         }
+    }
+}
+
+/// What is known of connections.
+fn note(passed: &mut [Passed<'_>], record: Record) {
+    match record {
         Record::Opened {
             at,
             proxy,

@@ -1,6 +1,7 @@
 //! What happened in a run beside its exchanges, in order: phases, faults, connections that came to grief.
 
 use crate::insight::SECOND;
+use crate::insight::view::NO_PHASE;
 use crate::measure::trace::{CloseSide, ProxyIndex, Record, Trace};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,8 @@ pub(crate) struct Event {
 pub(crate) enum What {
     /// A phase began.
     Phase,
+    /// The last phase ended, and with it the load.
+    PhasesEnd,
     /// A fault was switched on.
     FaultOn,
     /// A fault went off, and what it held was released.
@@ -59,6 +62,7 @@ impl What {
     pub(crate) const fn words(self) -> &'static str {
         match self {
             Self::Phase => "phase begins",
+            Self::PhasesEnd => "last phase ends",
             Self::FaultOn => "fault on",
             Self::FaultOff => "fault off",
             Self::TurnedAway => "connections turned away by a fault",
@@ -111,7 +115,10 @@ fn event<'t>(trace: &'t Trace, record: &Record) -> Option<Told<'t>> {
     let named = |name| trace.names.get(name);
     let proxy = |of: ProxyIndex| trace.header.get(of).map_or("", |p| p.name.as_str());
     Some(match *record {
-        Record::Phase { at, phase } => (at, What::Phase, named(phase), None, 1),
+        Record::Phase { at, phase } => match named(phase) {
+            NO_PHASE => (at, What::PhasesEnd, "", None, 1),
+            name => (at, What::Phase, name, None, 1),
+        },
         Record::FaultOn { at, fault } => (at, What::FaultOn, named(fault), None, 1),
         Record::FaultOff { at, fault } => (at, What::FaultOff, named(fault), None, 1),
         Record::TurnedAway {

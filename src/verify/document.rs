@@ -1,5 +1,6 @@
 //! The document of a run: everything, versioned, for programs.
 
+use super::acted;
 use super::expect::Place;
 use super::load::LaneFigures;
 use super::plan::Test;
@@ -126,41 +127,42 @@ impl Document {
     pub(crate) fn of(test: &Test, ran: &Ran) -> Self {
         let case = ran.case(test);
         let mut counts = Counts::Passed;
-        let expectations = test
-            .expects
-            .iter()
-            .map(|expected| {
-                let judgement = case.judge(expected);
-                let broke = matches!(judgement.verdict, Verdict::Error { .. });
-                if broke || expected.severity == Severity::Limit {
-                    counts = counts.max(judgement.verdict.counts(expected.on_inconclusive));
-                }
-                let scope = &expected.scope;
-                let about = scope
-                    .lane
-                    .as_ref()
-                    .or(scope.watch.as_ref())
-                    .or(scope.proxy.as_ref());
-                let operation = scope
-                    .operation
-                    .as_ref()
-                    .map_or(String::new(), |o| format!(" {o}"));
-                let about = format!("{}{operation}", about.map_or("", String::as_str));
-                Row {
-                    component: expected.name.clone().unwrap_or(about),
-                    field: expected.field.clone(),
-                    place: Some(expected.place.clone()),
-                    phases: scope.phases.clone(),
-                    target: expected.what.target(),
-                    measured: judgement.measured,
-                    samples: judgement.evidence.samples,
-                    verdict: judgement.verdict,
-                    on_inconclusive: expected.on_inconclusive,
-                    severity: expected.severity,
-                    evidence: judgement.evidence,
-                }
-            })
-            .collect();
+        let judged = test.expects.iter().map(|expected| {
+            let judgement = case.judge(expected);
+            let broke = matches!(judgement.verdict, Verdict::Error { .. });
+            if broke || expected.severity == Severity::Limit {
+                counts = counts.max(judgement.verdict.counts(expected.on_inconclusive));
+            }
+            let scope = &expected.scope;
+            let about = scope
+                .lane
+                .as_ref()
+                .or(scope.watch.as_ref())
+                .or(scope.proxy.as_ref());
+            let operation = scope
+                .operation
+                .as_ref()
+                .map_or(String::new(), |o| format!(" {o}"));
+            let about = format!("{}{operation}", about.map_or("", String::as_str));
+            Row {
+                component: expected.name.clone().unwrap_or(about),
+                field: expected.field.clone(),
+                place: Some(expected.place.clone()),
+                phases: scope.phases.clone(),
+                target: expected.what.target(),
+                measured: judgement.measured,
+                samples: judgement.evidence.samples,
+                verdict: judgement.verdict,
+                on_inconclusive: expected.on_inconclusive,
+                severity: expected.severity,
+                evidence: judgement.evidence,
+            }
+        });
+        let mut expectations: Vec<Row> = judged.collect();
+        for row in acted::idle(test, &ran.acted) {
+            counts = counts.max(row.verdict.counts(row.on_inconclusive));
+            expectations.push(row);
+        }
         if ran.stopped.is_some() {
             counts = counts.max(Counts::Failed);
         }

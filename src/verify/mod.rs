@@ -5,6 +5,7 @@
 //! processes ([`started`]) and looks at them ([`watch`]) and at guards, and gives back the recording; [`expect`] turns that into verdicts, and [`document`] and [`table`] show them. A verdict is never given without
 //! evidence: what no request was about is inconclusive.
 
+mod acted;
 mod cgroup;
 pub(crate) mod document;
 pub(crate) mod expect;

@@ -1,7 +1,8 @@
 //! The run: proxies, load, phases, faults; whatever happens, the faults are off before anything else is done.
 
+use super::acted::Acted;
 use super::expect::Case;
-use super::load::{LaneFigures, Tally, Target, drive};
+use super::load::{LaneFigures, Pace, Tally, Target, drive};
 use super::plan::{Ends, LONGEST_COUNT, Phase, Test, Whom};
 use super::progress::{self, Now, Passed, Passing, Progress};
 use super::search::Capacity;
@@ -11,6 +12,7 @@ use super::watch::{self, Watched};
 use super::written::Kind;
 use super::{document, guard};
 use crate::config::{Config, Listen};
+use crate::insight::view::NO_PHASE;
 use crate::insight::{Topology, View};
 use crate::measure::ledger::Query;
 use crate::measure::trace::{DEFAULT_LIMIT, Record, Trace};
@@ -68,6 +70,8 @@ pub(crate) struct Ran {
     pub(crate) configuration: Configuration,
     /// What became of the exchanges that faults touched.
     pub(crate) ledger: Ledger,
+    /// What its faults did, in the order of the test; empty if a guard ended it before all was done.
+    pub(crate) acted: Vec<Acted>,
     /// The last words of the processes that were started for it, should anybody have to know.
     pub(crate) last_words: Vec<String>,
 }
@@ -86,11 +90,19 @@ impl Ran {
         };
         Case {
             view: View::new(&self.trace, &topology),
+            topology,
+            fault_phases: apart(&[Kind::Fault]),
             apart: apart(&[Kind::WarmUp, Kind::Capacity]),
             lanes: self.lanes.clone(),
             stopped: self.stopped.clone(),
             capacity: self.capacity.clone(),
             broken: self.broken.clone(),
+            closed: test
+                .loads
+                .iter()
+                .filter(|load| matches!(load.pace, Pace::Closed { .. }))
+                .map(|load| load.lane.clone())
+                .collect(),
         }
     }
 }
@@ -142,6 +154,7 @@ pub(super) struct Stage<'s> {
     pub(super) began: u64,
     capacity: Option<Capacity>,
     broken: BTreeMap<String, String>,
+    acted: Vec<Acted>,
 }
 
 /// Calls that are kept for a search, by lane.
@@ -218,6 +231,7 @@ async fn conduct(
         began: Server::clock(),
         capacity: None,
         broken: BTreeMap::new(),
+        acted: Vec::new(),
     };
     // Sessions that are open already are not recorded, so recording comes first.
     server.record_in_memory(DEFAULT_LIMIT).await;
@@ -243,6 +257,10 @@ async fn conduct(
         configuration: Configuration::of(server),
         ledger: Ledger::of(server.ledger(&Query::default()).await),
         last_words,
+        acted: match &stage.stopped {
+            Some(_) => Vec::new(),
+            None => std::mem::take(&mut stage.acted),
+        },
         stopped: stage.stopped.take(),
         capacity: stage.capacity.take(),
         broken: std::mem::take(&mut stage.broken),
@@ -291,6 +309,8 @@ impl<'s> Stage<'s> {
             generators.push((load.lane.clone(), tokio::spawn(generator)));
         }
         let outcome = self.phases().await;
+        // What comes from now on are late replies.
+        self.note_phase(NO_PHASE).await;
         self.server.halt();
         stop.cancel();
         for (lane, generator) in generators {
@@ -343,10 +363,14 @@ impl<'s> Stage<'s> {
             Ends::Search(steps) => Some(steps.within),
         };
         self.phase = (&phase.name, length.map(|length| Instant::now() + length));
+        self.note_phase(&phase.name).await;
+    }
+
+    async fn note_phase(&self, name: &str) {
         self.server
             .note(|names, at| Record::Phase {
                 at,
-                phase: names.name(&phase.name),
+                phase: names.name(name),
             })
             .await;
     }
@@ -381,20 +405,26 @@ impl<'s> Stage<'s> {
         });
     }
 
-    fn faults_on(&self, phase: &Phase) -> Result<(), RunError> {
+    fn faults_on(&mut self, phase: &Phase) -> Result<(), RunError> {
         let length = match &phase.ends {
             Ends::After(length) => *length,
             Ends::Samples(_) => LONGEST_COUNT,
             Ends::Search(steps) => steps.within,
         };
-        for fault in &self.test.faults {
-            self.server.add_fault(fault.spec(), Some(length + MARGIN))?;
+        for (at, fault) in self.test.faults.iter().enumerate() {
+            let listed = self.server.add_fault(fault.spec(), Some(length + MARGIN))?;
+            if self.acted.len() <= at {
+                self.acted.push(Acted::of(&listed.name));
+            }
         }
         Ok(())
     }
 
-    fn faults_off(&self) {
+    fn faults_off(&mut self) {
         for fault in self.server.faults() {
+            if let Some(acted) = self.acted.iter_mut().find(|a| a.name() == fault.name) {
+                acted.add(&fault);
+            }
             // One that ended by its own schedule is off already.
             let _ = self.server.remove_fault(&fault.name);
         }

@@ -89,6 +89,19 @@ fn what_was_done_twice_is_counted() {
 }
 
 #[test]
+fn who_asks_the_same_all_the_time_has_not_asked_again() {
+    let mut hand = ByHand::new();
+    (1..=4).for_each(|session| hand.opened(session, session));
+    hand.statement(1, (10, 20), Outcome::Ok, false);
+    hand.statement(2, (30, 40), Outcome::Ok, false);
+    hand.statement(3, (50, 60), Outcome::Cut, true);
+    hand.statement(4, (70, 80), Outcome::Ok, false);
+    let found = duplicates::infer(&view(&hand.sorted()), DB);
+    let twice = found.value().map(|d| (d.done_twice, d.uncertain));
+    assert_eq!(twice, Some((0, 1)), "{found:?}");
+}
+
+#[test]
 fn no_duplicates_are_only_said_where_there_could_have_been() {
     let mut hand = ByHand::new();
     hand.statement(1, (10, 20), Outcome::Ok, false);

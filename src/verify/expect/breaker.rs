@@ -2,7 +2,9 @@
 
 use super::{Case, Expectation, Scope, text};
 use crate::insight::breaker::{self, Breaker, FailFast, Opening};
-use crate::insight::{Evidence, millis, seconds};
+use crate::insight::view::Span;
+use crate::insight::{Evidence, View, millis, seconds};
+use crate::measure::trace::ProxyIndex;
 use crate::verify::verdict::{Judgement, Verdict};
 use std::time::Duration;
 
@@ -40,6 +42,36 @@ fn worst(case: &Case<'_>, scope: &Scope, one: impl Fn(&Breaker) -> Judgement) ->
             "load that makes the service call this dependency",
             Evidence::default(),
         )
+    })
+}
+
+/// Calls that have to be due in a time in which none came before that says anything.
+const DUE: f64 = 7.0;
+
+/// Why a breaker could not have closed in a time: there was no service to close it, or nobody asked for what it guards.
+fn could_not_close(
+    view: &View<'_>,
+    proxy: ProxyIndex,
+    after: Span,
+) -> Option<(String, &'static str)> {
+    let unreached = view
+        .api
+        .map_or(0, |api| view.passed(api).unreached_in(after));
+    if unreached > 0 {
+        let reason =
+            format!("the service itself could not be reached {unreached} times after the fault");
+        return Some((
+            reason,
+            "a service that lives until the end: a breaker goes with its process",
+        ));
+    }
+    let due = view.demand(proxy).map_or(0.0, |d| d.expected(view, after));
+    (due < DUE).then(|| {
+        let reason = format!(
+            "{due:.0} calls were due in the {:.1} s after the fault",
+            seconds(after.length())
+        );
+        (reason, "load until the end of the recovery phase")
     })
 }
 
@@ -227,13 +259,17 @@ impl Expectation for Closes {
 
     fn judge(&self, case: &Case<'_>, scope: &Scope) -> Judgement {
         let wanted = self.0;
-        let left = case
-            .proxy(scope)
-            .ok()
-            .and_then(|proxy| case.view.affected(proxy))
-            .map_or(0.0, |span| {
-                seconds(case.view.span.to.saturating_sub(span.to))
+        let view = &case.view;
+        let proxy = case.proxy(scope).ok();
+        let after = proxy
+            .and_then(|proxy| view.disturbed(proxy))
+            .map(|span| Span {
+                from: span.to,
+                to: view.asked_to.max(span.to),
             });
+        let left = after.map_or(0.0, |after| seconds(after.length()));
+        let hindered = proxy.zip(after);
+        let hindered = hindered.and_then(|(proxy, after)| could_not_close(view, proxy, after));
         worst(case, scope, |breaker| {
             let mut evidence = breaker.closing.evidence.clone();
             if let Ok(closing) = &breaker.closing.answer {
@@ -247,14 +283,17 @@ impl Expectation for Closes {
             evidence.figure("watched_seconds", left);
             match open {
                 // Half-open comes lazily, so twice the open time is given.
-                Some(open) if opened && left >= 2.0 * open + 1.0 => Judgement::of(
-                    !wanted,
-                    "stayed open",
-                    format!(
-                        "{left:.1} s after the fault it had not closed; it stays open for {open:.1} s"
+                Some(open) if opened && left >= 2.0 * open + 1.0 => match &hindered {
+                    Some((reason, remedy)) => Judgement::inconclusive(reason, *remedy, evidence),
+                    None => Judgement::of(
+                        !wanted,
+                        "stayed open",
+                        format!(
+                            "{left:.1} s after the fault it had not closed; it stays open for {open:.1} s"
+                        ),
+                        evidence,
                     ),
-                    evidence,
-                ),
+                },
                 _ => match &breaker.closing.answer {
                     Err(unknown) => Judgement::unknown(unknown, evidence),
                     Ok(_) => Judgement::pass("closed", evidence),

@@ -139,6 +139,8 @@ mod tests {
         });
         let case = Case {
             view: View::new(&trace, &Topology::default()),
+            topology: Topology::default(),
+            fault_phases: Vec::new(),
             apart: Vec::new(),
             lanes: BTreeMap::new(),
             stopped: None,
@@ -150,6 +152,7 @@ mod tests {
                 steps: steps.collect(),
             }),
             broken: BTreeMap::new(),
+            closed: std::collections::BTreeSet::new(),
         };
         Headroom(expected).judge(&case, &Scope::default())
     }

@@ -57,6 +57,16 @@ impl Expectation for CleansUp {
         );
         let count = left.extra_connections + left.stuck_connections + left.forgotten_transactions;
         let measured = format!("{count} left");
+        let kept = left.stuck_connections + left.forgotten_transactions;
+        if kept == 0 && left.extra_connections > 0 && !left.extra_is_certain {
+            let mut judgement = Judgement::inconclusive(
+                format!("{why}; a pool may have grown, and its size is not known"),
+                "say how many connections the pool may have (`pool` of the proxy), or let the fault come twice: what leaks grows each time",
+                evidence,
+            );
+            judgement.measured = measured;
+            return judgement;
+        }
         Judgement::of(left.is_clean(), measured, why, evidence)
     }
 }
@@ -75,15 +85,15 @@ impl Expectation for Contained {
         let suffered: Vec<&str> = found
             .routes
             .iter()
-            .filter(|r| r.suffered && r.needs_it != Some(true))
+            .filter(|r| r.suffered && r.needs_it != Some(true) && !r.hit_otherwise)
             .map(|r| r.route.as_str())
             .collect();
         let why = format!(
             "it spread: {}",
-            if suffered.is_empty() {
-                "to other dependencies".to_owned()
-            } else {
-                suffered.join(", ")
+            match (suffered.is_empty(), found.unreached) {
+                (false, _) => suffered.join(", "),
+                (true, 0) => "to other dependencies".to_owned(),
+                (true, n) => format!("the service itself could not be reached {n} times"),
             }
         );
         let measured = format!("{} routes", found.routes.len());

@@ -18,11 +18,14 @@ fn verdict(trace: &Trace, what: &dyn Expectation) -> Verdict {
     };
     let case = Case {
         view: View::new(trace, &topology),
+        topology,
+        fault_phases: Vec::new(),
         apart: Vec::new(),
         lanes: BTreeMap::new(),
         stopped: None,
         capacity: None,
         broken: BTreeMap::new(),
+        closed: BTreeSet::new(),
     };
     let scope = Scope {
         proxy: Some("cache".into()),

@@ -10,6 +10,12 @@ use std::time::Duration;
 /// Samples that a mean needs.
 const MEAN: u64 = 30;
 
+/// Callers who ask less often than this share of before have been held up,
+const FEWER: f64 = 0.8;
+
+/// if what they ask takes longer than before by this factor.
+const SLOWER: f64 = 1.2;
+
 /// Which figure.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Figure {
@@ -140,7 +146,16 @@ impl Latency {
         holds: bool,
         evidence: &mut Evidence,
     ) -> Option<String> {
-        let lane = case.lanes.get(scope.lane.as_ref()?)?;
+        let Some(lane) = &scope.lane else {
+            // On the wire it is no generator that is timed; one that is later than the limit says what the machine was like.
+            let latest = case.lanes.values().map(|lane| lane.late_p99_ms);
+            let latest = latest.fold(0.0, f64::max);
+            let late = !holds && latest > crate::insight::millis(nanos(self.limit));
+            return late.then(|| {
+                format!("the load generator itself was {latest:.0} ms late (p99): the machine may be the reason")
+            });
+        };
+        let lane = case.lanes.get(lane)?;
         evidence.figure("generator_late_p99_ms", lane.late_p99_ms);
         evidence.figure("generator_skipped", lane.skipped as f64);
         let late = lane.late_p99_ms > 0.1 * crate::insight::millis(nanos(self.limit));
@@ -151,6 +166,56 @@ impl Latency {
             )
         })
     }
+}
+
+/// Callers who wait for their replies ask less of what is slow: how often a second before the first fault, and since; `None` where
+/// that is not so, or where load comes whether or not it is answered.
+fn asked_less(case: &Case<'_>, scope: &Scope) -> Option<(f64, f64)> {
+    let wait = match &scope.lane {
+        Some(lane) => case.closed.contains(lane),
+        None => !case.lanes.is_empty() && case.lanes.keys().all(|lane| case.closed.contains(lane)),
+    };
+    if !wait {
+        return None;
+    }
+    let everywhere = Scope {
+        phases: Vec::new(),
+        ..scope.clone()
+    };
+    // When each was sent, and how long it took.
+    let sent = |scope: &Scope| -> Vec<(u64, u64)> {
+        if scope.lane.is_some() {
+            let calls = case.calls(scope).into_iter();
+            calls
+                .map(|c| (c.at.saturating_sub(c.latency), c.latency))
+                .collect()
+        } else {
+            let exchanges = case.exchanges(scope).into_iter();
+            exchanges
+                .map(|s| (s.attempt.begun, s.attempt.latency()))
+                .collect()
+        }
+    };
+    let baseline = case.view.baseline;
+    let spans = case.spans(scope);
+    let since: Vec<Span> = spans
+        .into_iter()
+        .filter(|s| s.from >= baseline.to)
+        .collect();
+    let figures = |sent: &[(u64, u64)], spans: &[Span]| {
+        let within = sent
+            .iter()
+            .filter(|(at, _)| spans.iter().any(|s| s.contains(*at)));
+        let (count, sum) = within.fold((0.0, 0.0), |(n, sum), (_, l)| (n + 1.0, sum + *l as f64));
+        let seconds: f64 = spans
+            .iter()
+            .map(|s| crate::insight::seconds(s.length()))
+            .sum();
+        (count > 0.0 && seconds > 0.0).then(|| (count / seconds, sum / count))
+    };
+    let (before, took) = figures(&sent(&everywhere), &[baseline])?;
+    let (meanwhile, takes) = figures(&sent(scope), &since)?;
+    (meanwhile < FEWER * before && takes > SLOWER * took).then_some((before, meanwhile))
 }
 
 impl Expectation for Latency {
@@ -231,6 +296,18 @@ impl Expectation for Latency {
                 "a phase without faults that end requests, or a limit on error_rate",
                 evidence,
             );
+        }
+        if worst_holds && let Some((before, meanwhile)) = asked_less(case, scope) {
+            let mut judgement = Judgement::inconclusive(
+                format!(
+                    "its callers wait for their replies and asked {meanwhile:.0} times a second instead of {before:.0} while it was slower: \
+                     what was not asked is missing among the slow"
+                ),
+                "load at a `rate` instead of by `callers`",
+                evidence,
+            );
+            judgement.measured = measured;
+            return judgement;
         }
         let doubt = self.of_generator(case, scope, worst_holds, &mut evidence);
         let doubt = doubt.or_else(|| {

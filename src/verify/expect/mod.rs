@@ -12,6 +12,8 @@ pub(crate) mod transactions;
 
 #[cfg(test)]
 mod known;
+#[cfg(test)]
+mod missed;
 
 use super::load::LaneFigures;
 use super::search::Capacity;
@@ -19,9 +21,9 @@ use super::verdict::{Judgement, Verdict};
 use super::written::{OnInconclusive, Severity};
 use crate::insight::view::{Seen, Span};
 use crate::insight::window::Window;
-use crate::insight::{Evidence, Finding, View};
-use crate::measure::trace::{ProxyIndex, Record};
-use std::collections::BTreeMap;
+use crate::insight::{Evidence, Finding, Topology, Unknown, View};
+use crate::measure::trace::{Name, ProxyIndex, Record};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::time::Duration;
 
@@ -98,9 +100,12 @@ pub(crate) enum Phases {
 }
 
 /// What was recorded, and what is known beside it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Case<'c> {
     pub(crate) view: View<'c>,
+    pub(crate) topology: Topology,
+    /// Names of phases in which faults are on.
+    pub(crate) fault_phases: Vec<String>,
     /// Names of phases that count only where they are named: warm-up, capacity.
     pub(crate) apart: Vec<String>,
     pub(crate) lanes: BTreeMap<String, LaneFigures>,
@@ -109,6 +114,8 @@ pub(crate) struct Case<'c> {
     pub(crate) capacity: Option<Capacity>,
     /// Lanes whose generator did not come to its end, and why.
     pub(crate) broken: BTreeMap<String, String>,
+    /// Lanes whose callers wait for their replies.
+    pub(crate) closed: BTreeSet<String>,
 }
 
 impl Case<'_> {
@@ -204,6 +211,45 @@ impl Case<'_> {
     /// The verdict. What went wrong with the run itself, or with the baseline, comes first.
     pub(crate) fn judge(&self, expected: &Expected) -> Judgement {
         let scope = &expected.scope;
+        if expected.what.is_about_faults() && !scope.phases.is_empty() {
+            let phases = Vec::new();
+            let whole = Scope {
+                phases,
+                ..scope.clone()
+            };
+            return self.of_faults_in(&scope.phases).judge_in(expected, &whole);
+        }
+        self.judge_in(expected, scope)
+    }
+
+    /// The same as if of the faults there had been only those of these phases: from the begin of a fault phase to the next.
+    fn of_faults_in(&self, phases: &[String]) -> Self {
+        let name = |of: &(Name, Span)| self.view.trace.names.get(of.0);
+        let all = &self.view.phases;
+        let is_fault = |of: &&(Name, Span)| self.fault_phases.iter().any(|f| f == name(of));
+        let begins: Vec<u64> = all
+            .iter()
+            .filter(is_fault)
+            .map(|(_, span)| span.from)
+            .collect();
+        let first = begins.first().copied().unwrap_or(0);
+        let mut times = vec![Span { from: 0, to: first }];
+        for (at, from) in begins.iter().copied().enumerate() {
+            let to = begins.get(at + 1).copied().unwrap_or(u64::MAX);
+            let cycle = Span { from, to };
+            let of_it = all.iter().filter(|(_, span)| cycle.contains(span.from));
+            if of_it.map(name).any(|name| phases.iter().any(|p| p == name)) {
+                times.push(cycle);
+            }
+        }
+        let view = View::within(self.view.trace, &self.topology, times);
+        Self {
+            view,
+            ..self.clone()
+        }
+    }
+
+    fn judge_in(&self, expected: &Expected, scope: &Scope) -> Judgement {
         // One judge that breaks must not take the others' verdicts along. It only reads.
         let judged = std::panic::AssertUnwindSafe(|| expected.what.judge(self, scope));
         let Ok(mut judgement) = std::panic::catch_unwind(judged) else {
@@ -212,6 +258,13 @@ impl Case<'_> {
         };
         if let Some(why) = self.broke(expected, &judgement.verdict) {
             return Judgement::error(why, judgement.evidence);
+        }
+        let decided = matches!(judgement.verdict, Verdict::Pass | Verdict::Fail { .. });
+        if decided && let Some(lost) = self.lost(scope) {
+            judgement.verdict = Verdict::Inconclusive {
+                reason: lost.reason,
+                remedy: lost.remedy,
+            };
         }
         if let Some(stopped) = &self.stopped
             && judgement.verdict == Verdict::Pass
@@ -256,6 +309,20 @@ impl Case<'_> {
         Some(format!(
             "{own} requests of lane {lane} failed on this machine: no descriptors or ports were left"
         ))
+    }
+
+    /// What is missing of the recording that it rests on.
+    fn lost(&self, scope: &Scope) -> Option<Unknown> {
+        if let Ok(proxy) = self.proxy(scope) {
+            return self.view.whole(proxy).err();
+        }
+        // What is of no proxy may be missing wherever something is.
+        let proxies = (0..)
+            .map(ProxyIndex)
+            .take(self.view.trace.header.proxies.len());
+        proxies
+            .map(|proxy| self.view.whole(proxy))
+            .find_map(Result::err)
     }
 
     fn sick(&self, proxy: ProxyIndex) -> Option<f64> {
@@ -307,7 +374,6 @@ fn text(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::insight::Topology;
     use crate::measure::trace::{Header, Trace};
 
     /// Answers what it is told to.
@@ -337,11 +403,14 @@ mod tests {
         let broken = broken.then(|| ("reads".to_owned(), "it panicked".to_owned()));
         let case = Case {
             view: View::new(&trace, &Topology::default()),
+            topology: Topology::default(),
+            fault_phases: Vec::new(),
             apart: Vec::new(),
             lanes: BTreeMap::from([("reads".to_owned(), figures)]),
             stopped: None,
             capacity: None,
             broken: broken.into_iter().collect(),
+            closed: BTreeSet::new(),
         };
         let expected = Expected {
             name: None,

@@ -3,10 +3,9 @@
 use super::share::interval;
 use super::{Case, Expectation, Phases, Scope};
 use crate::insight::Evidence;
-use crate::insight::calls::fails;
 use crate::insight::sample::needed;
 use crate::insight::view::Span;
-use crate::verify::verdict::Judgement;
+use crate::verify::verdict::{Judgement, Verdict};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -28,30 +27,51 @@ pub(crate) struct Throughput(pub(crate) f64);
 #[derive(Debug)]
 pub(crate) struct FullyFunctional;
 
-fn count(case: &Case<'_>, scope: &Scope) -> (u64, u64, Evidence) {
-    let mut evidence = Evidence::default();
-    let mut failed = 0;
+/// What was asked, and what became of it.
+#[derive(Debug, Clone, Default)]
+struct Counted {
+    all: u64,
+    failed: u64,
+    /// Connections whose upstream was never reached, where it is not known what they were for: in none of the other counts.
+    unreached: u64,
+    evidence: Evidence,
+}
+
+fn count(case: &Case<'_>, scope: &Scope) -> Counted {
+    let mut counted = Counted::default();
+    let evidence = &mut counted.evidence;
     if scope.lane.is_some() {
         for call in case.calls(scope) {
             if call.ok {
                 evidence.observe(call.at);
             } else {
-                failed += 1;
+                counted.failed += 1;
                 evidence.example(call.at, call.record);
             }
         }
-    } else {
+    } else if let Ok(proxy) = case.proxy(scope) {
+        let passed = case.view.passed(proxy);
         for seen in case.exchanges(scope) {
-            if fails(&seen) {
-                failed += 1;
+            if passed.fails(&seen) {
+                counted.failed += 1;
                 evidence.example(seen.attempt.ended, seen.record);
             } else {
                 evidence.observe(seen.attempt.ended);
             }
         }
+        let spans = case.spans(scope);
+        let unreached: usize = spans.iter().map(|span| passed.unreached_in(*span)).sum();
+        if scope.operation.is_some() {
+            counted.unreached = unreached as u64;
+        } else {
+            counted.failed += unreached as u64;
+            evidence.samples += unreached as u64;
+        }
+        evidence.figure("unreached", unreached as f64);
     }
-    evidence.figure("failed", failed as f64);
-    (evidence.samples, failed, evidence)
+    counted.all = evidence.samples;
+    evidence.figure("failed", counted.failed as f64);
+    counted
 }
 
 impl Expectation for ErrorRate {
@@ -69,8 +89,26 @@ impl Expectation for ErrorRate {
     }
 
     fn judge(&self, case: &Case<'_>, scope: &Scope) -> Judgement {
-        let (all, failed, evidence) = count(case, scope);
-        self.of(all, failed, evidence)
+        let Counted {
+            all,
+            failed,
+            unreached,
+            evidence,
+        } = count(case, scope);
+        let judgement = self.of(all, failed, evidence.clone());
+        if unreached == 0 || judgement.verdict != Verdict::Pass {
+            return judgement;
+        }
+        // Were all of them for this operation, would it still pass?
+        let most = self.of(all + unreached, failed + unreached, evidence.clone());
+        if most.verdict == Verdict::Pass {
+            return judgement;
+        }
+        let reason = format!(
+            "{failed} of {all} requests failed; {unreached} connections did not reach the upstream, and what they were for is not known"
+        );
+        let remedy = "a limit on the whole proxy, or on a lane of load, which knows what it asked";
+        Judgement::inconclusive(reason, remedy, evidence)
     }
 }
 
@@ -121,7 +159,12 @@ impl Expectation for Throughput {
     }
 
     fn judge(&self, case: &Case<'_>, scope: &Scope) -> Judgement {
-        let (all, failed, mut evidence) = count(case, scope);
+        let Counted {
+            all,
+            failed,
+            mut evidence,
+            ..
+        } = count(case, scope);
         let seconds = case.seconds(scope);
         evidence.figure("seconds", seconds);
         if all < LEAST || seconds <= 0.0 {
@@ -184,15 +227,19 @@ impl Expectation for FullyFunctional {
         };
         // Successes and failures before and at the end, by operation.
         let mut operations: BTreeMap<&str, [[u64; 2]; 2]> = BTreeMap::new();
-        for seen in &case.view.passed(proxy).work {
+        let passed = case.view.passed(proxy);
+        for seen in &passed.work {
             let attempt = seen.attempt;
+            let failed = passed.fails(seen);
             let when = match attempt.ended {
                 at if baseline.contains(at) => 0,
                 at if last.contains(at) => 1,
+                // A hang ends where nobody looks any more.
+                _ if failed && last.contains(attempt.begun) => 1,
                 _ => continue,
             };
             let name = case.view.trace.names.get(attempt.operation);
-            operations.entry(name).or_default()[when][usize::from(fails(seen))] += 1;
+            operations.entry(name).or_default()[when][usize::from(failed)] += 1;
             if when == 1 {
                 evidence.observe(attempt.ended);
             }
@@ -209,6 +256,11 @@ impl Expectation for FullyFunctional {
             }
         }
         evidence.figure("operations_working", f64::from(working));
+        let unreached = passed.unreached_in(last);
+        if unreached > 0 {
+            let why = format!("{unreached} connections did not reach the upstream at the end");
+            return Judgement::fail(format!("{unreached} unreached"), why, evidence);
+        }
         if !broken.is_empty() {
             let why = format!("still failing at the end: {}", broken.join(", "));
             return Judgement::fail(format!("{} broken", broken.len()), why, evidence);
@@ -231,7 +283,6 @@ impl Expectation for FullyFunctional {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verify::verdict::Verdict;
     use proptest::prelude::*;
 
     fn judged(limit: f64, failed: u64, all: u64) -> Judgement {

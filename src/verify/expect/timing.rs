@@ -3,10 +3,16 @@
 use super::{Case, Expectation, Phases, Scope, known, nanos, text};
 use crate::insight::timeout::Waiting;
 use crate::insight::view::Span;
-use crate::insight::{Evidence, detection, recovery, seconds, timeout};
+use crate::insight::{Evidence, MILLISECOND, detection, millis, recovery, seconds, timeout};
 use crate::measure::trace::Outcome;
 use crate::verify::verdict::Judgement;
 use std::time::Duration;
+
+/// A timer may fire so much later than it is set to, as a factor,
+const LATE_TIMER: f64 = 1.15;
+
+/// and by so much, where it is set to little (nanoseconds).
+const SLACK: u64 = 15 * MILLISECOND;
 
 /// Requests that a verdict about degrading needs.
 const LEAST: usize = 30;
@@ -121,9 +127,12 @@ impl Expectation for Recovers {
                 let left = case
                     .view
                     .affected(proxy)
-                    .map_or(0, |span| case.view.span.to.saturating_sub(span.to));
-                let compared = finding.evidence.figures.contains_key("baseline_p95_ms");
-                if compared && !in_doubt && left >= nanos(self.within + self.stable) {
+                    .map_or(0, |span| case.view.asked_to.saturating_sub(span.to));
+                let asked = finding
+                    .evidence
+                    .figures
+                    .contains_key(recovery::ASKED_AT_END);
+                if asked && !in_doubt && left >= nanos(self.within + self.stable) {
                     let why = format!(
                         "it was never itself again in {:.1} s: {}",
                         seconds(left),
@@ -156,11 +165,21 @@ impl Expectation for TimesOut {
             Ok(proxy) => proxy,
             Err(judgement) => return *judgement,
         };
-        let (waiting, evidence) = match known(timeout::infer(&case.view, proxy)) {
+        let finding = timeout::infer(&case.view, proxy);
+        let limit = self.0.as_secs_f64() * 1000.0;
+        // Timers fire late: so much may a setting at the limit look like.
+        let allowed = limit * LATE_TIMER + millis(SLACK + case.view.usually_late());
+        let longest = finding.evidence.figures.get(timeout::LONGEST_WAIT);
+        let longest = longest.copied().filter(|ms| *ms > allowed);
+        let given_up = matches!(finding.value(), Some(Waiting::GivesUp(_)) | None);
+        if let Some(ms) = longest.filter(|_| given_up) {
+            let why = format!("a request was waited for {ms:.0} ms");
+            return Judgement::fail(format!("{ms:.0}ms"), why, finding.evidence);
+        }
+        let (waiting, evidence) = match known(finding) {
             Ok(known) => known,
             Err(judgement) => return *judgement,
         };
-        let limit = self.0.as_secs_f64() * 1000.0;
         match waiting {
             Waiting::GivesUp(found) => {
                 // Timers fire late, never early.
@@ -224,6 +243,12 @@ impl Expectation for Degrades {
                 evidence.observe(attempt.ended);
             }
         }
+        // Who got no connection got no answer.
+        let api = case.view.api.map(|api| case.view.passed(api));
+        let unreached = api.map_or(0, |api| api.unreached_in(Span { from, to })) as u64;
+        hung += unreached;
+        evidence.samples += unreached;
+        evidence.figure("unreached", unreached as f64);
         evidence.figure("unanswered", hung as f64);
         evidence.figure("status_500", crashed as f64);
         let all = evidence.samples;

@@ -1,8 +1,9 @@
 //! What must not happen to changes: that they are done twice, block each other, or stay open.
 
 use super::{Case, Expectation, Scope, known};
+use crate::insight::cleanup::{self, LeftOpen};
 use crate::insight::transactions::{self, End};
-use crate::insight::{Evidence, cleanup, duplicates};
+use crate::insight::{Evidence, duplicates};
 use crate::protocol::Class;
 use crate::verify::verdict::Judgement;
 
@@ -131,10 +132,14 @@ impl Expectation for Intact {
         evidence.figure("rolled_back", undone as f64);
         let duplicates = duplicates::infer(&case.view, proxy);
         let twice = duplicates.value().map_or(0, |d| d.done_twice);
+        let perhaps = duplicates.value().map_or(0, |d| d.uncertain);
         evidence.figure("done_twice", twice as f64);
-        let forgotten = cleanup::infer(&case.view, proxy);
-        let forgotten = forgotten.value().map_or(0, |l| l.forgotten_transactions);
+        let LeftOpen {
+            forgotten,
+            idle_at_end,
+        } = cleanup::left_open(&case.view, proxy, &mut evidence);
         evidence.figure("forgotten", forgotten as f64);
+        evidence.figure("idle_at_end", idle_at_end as f64);
         if twice + forgotten > 0 {
             let why =
                 format!("{twice} changes were done twice, {forgotten} transactions were left open");
@@ -142,6 +147,24 @@ impl Expectation for Intact {
         }
         if let Err(unknown) = case.view.complete(proxy) {
             return Judgement::unknown(&unknown, evidence);
+        }
+        if perhaps > 0 {
+            return Judgement::inconclusive(
+                format!(
+                    "{perhaps} changes may have been done twice, or two callers wanted the same"
+                ),
+                "let callers ask for different things, or one at a time",
+                evidence,
+            );
+        }
+        if idle_at_end > 0 {
+            return Judgement::inconclusive(
+                format!(
+                    "{idle_at_end} transactions were open at the end, and nobody worked in them"
+                ),
+                "5 s more of the last phase: then it shows whether they are forgotten",
+                evidence,
+            );
         }
         if kept + undone == 0 {
             return Judgement::inconclusive(

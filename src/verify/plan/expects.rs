@@ -15,6 +15,9 @@ use std::time::Duration;
 /// How long a service has to be itself where nothing is said.
 const STABLE: Duration = Duration::from_secs(3);
 
+/// What has to hold each time that faults come.
+const EACH_TIME: [&str; 4] = ["detects_within", "recovers_within", "degrades", "contained"];
+
 /// What expectations can refer to.
 pub(super) struct Around<'a> {
     pub(super) proxies: &'a [ProxyConfig],
@@ -31,7 +34,7 @@ enum About {
     Traffic,
     /// A proxy.
     Proxy,
-    /// A proxy that faults act on: phases are not chosen.
+    /// A proxy that faults act on: a phase chooses the fault that it is about, its own or the last before it.
     Fault,
     /// A watched process.
     Process,
@@ -68,17 +71,7 @@ pub(super) fn read(document: &mut Document<'_>, around: &Around<'_>) -> Vec<Expe
                 column,
             };
             let scope = complete(document, &field, about, scope.clone(), around);
-            // What is counted is judged phase by phase: a bad one must not hide behind a good one.
-            let each: Vec<Scope> = if about == About::Traffic && scope.phases.len() > 1 {
-                let only = |phase: &String| Scope {
-                    phases: vec![phase.clone()],
-                    ..scope.clone()
-                };
-                scope.phases.iter().map(only).collect()
-            } else {
-                vec![scope]
-            };
-            for scope in each {
+            for scope in one_by_one(key, about, scope, around) {
                 expects.push(Expected {
                     name: name.clone(),
                     scope,
@@ -92,6 +85,24 @@ pub(super) fn read(document: &mut Document<'_>, around: &Around<'_>) -> Vec<Expe
         }
     }
     expects
+}
+
+/// What is judged phase by phase: a bad one must not hide behind a good one.
+fn one_by_one(key: &str, about: About, scope: Scope, around: &Around<'_>) -> Vec<Scope> {
+    let faults = around.phases.iter().filter(|p| p.kind == Kind::Fault);
+    let faults: Vec<&String> = faults.map(|p| &p.name).collect();
+    let phases: Vec<&String> = match about {
+        About::Traffic | About::Fault if scope.phases.len() > 1 => scope.phases.iter().collect(),
+        About::Fault if scope.phases.is_empty() && faults.len() > 1 && EACH_TIME.contains(&key) => {
+            faults
+        }
+        _ => return vec![scope],
+    };
+    let only = |phase: &String| Scope {
+        phases: vec![phase.clone()],
+        ..scope.clone()
+    };
+    phases.into_iter().map(only).collect()
 }
 
 fn scope(document: &mut Document<'_>, at: &str, table: &ExpectTable, around: &Around<'_>) -> Scope {
@@ -201,6 +212,18 @@ fn complete(
                         "add `proxy`, the one that it is about",
                     ),
                 }
+            }
+            let first = around.phases.iter().position(|p| p.kind == Kind::Fault);
+            let before = &around.phases[..first.unwrap_or(0)];
+            let named = before
+                .iter()
+                .find(|p| about == About::Fault && scope.phases.contains(&p.name));
+            if let Some(phase) = named {
+                document.report(
+                    field,
+                    &format!("no fault comes before the end of phase {:?}", phase.name),
+                    "name a phase of kind \"fault\", or one after it: what is said is of that fault",
+                );
             }
             if about == About::Fault && !around.phases.iter().any(|p| p.kind == Kind::Fault) {
                 document.report(
