@@ -120,36 +120,7 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Containment> {
             evidence,
         );
     };
-    let unknown = Demand::default();
-    let demand = view.demand(proxy).unwrap_or(&unknown);
-    let names: BTreeSet<Name> = view
-        .api_requests()
-        .iter()
-        .map(|r| r.attempt.operation)
-        .collect();
-    let otherwise = |route: Name, during: Span| {
-        let mut others = faulted(view, proxy, during).filter(|other| *other != api);
-        others.any(|other| !view.demand(other).is_ok_and(|d| d.does_without(route)))
-    };
-    let compare = |during| -> Vec<(Route, Slower)> {
-        let spans = [view.baseline, during];
-        let routes = names.iter();
-        routes
-            .map(|route| {
-                let (mut found, slower) = route_of(view, demand, api, *route, spans);
-                found.hit_otherwise = otherwise(*route, spans[1]);
-                (found, slower)
-            })
-            .collect()
-    };
-    let (mut compared, mut during) = (compare(affected), affected);
-    // A service that gives the dependency up is touched for a moment, and goes without it for the rest of the fault. What was slow
-    // in that moment must not be thinned out by the rest.
-    if too_few(&compared) && compared.iter().all(|(_, s)| *s != Slower::Briefly) {
-        during = view.disturbed(proxy).unwrap_or(affected);
-        compared = compare(during);
-    }
-    compared.sort_by(|(a, _), (b, _)| a.route.cmp(&b.route));
+    let (compared, during) = compare(view, proxy, api, affected);
     let few = too_few(&compared);
     let doubtful = compared
         .iter()
@@ -160,35 +131,16 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Containment> {
     evidence.samples = without.iter().map(|r| r.requests[1]).sum();
     evidence.first = Some(during.from);
     evidence.last = Some(during.to);
-    if few {
-        let least = needed(0.95);
-        for route in &routes {
-            let [before, meanwhile] = route.requests;
-            let needs = match route.needs_it {
-                Some(true) => "calls the dependency",
-                Some(false) => "does without it",
-                None => "may call the dependency: too seldom was it alone in flight",
-            };
-            evidence.note(format!(
-                "`{}`: {before} requests before, {meanwhile} during; it {needs}",
-                route.route
-            ));
-        }
-        return Finding::unknown(
-            format!(
-                "no route that does without this dependency has {least} requests before and {least} during the fault"
-            ),
-            "load on such a route (a health check will do) beside the others, one request at a time in the baseline phase",
-            evidence,
-        );
-    }
-    let others = spills(view, proxy, api, during);
     // A service that the fault has brought down touches nothing any more.
     let fault = view.disturbed(proxy).unwrap_or(during);
     let unreached = view.passed(api).unreached_in(fault) as u64;
     let asked: u64 = routes.iter().map(|r| r.requests[1]).sum();
     let gone = unreached as f64 > MORE_ERRORS * (asked + unreached) as f64;
     evidence.figure("unreached", unreached as f64);
+    if few && !gone {
+        return without_requests(&routes, evidence);
+    }
+    let others = spills(view, proxy, api, during);
     let spilled = others.iter().any(|other| match other.error_rate {
         [before, Some(during)] => !other.faulted && during > before.unwrap_or(0.0) + MORE_ERRORS,
         _ => false,
@@ -210,6 +162,69 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Containment> {
             others,
             unreached,
         },
+        evidence,
+    )
+}
+
+/// Every route before and during, by name, and which time that is.
+fn compare(
+    view: &View<'_>,
+    proxy: ProxyIndex,
+    api: ProxyIndex,
+    affected: Span,
+) -> (Vec<(Route, Slower)>, Span) {
+    let unknown = Demand::default();
+    let demand = view.demand(proxy).unwrap_or(&unknown);
+    let names: BTreeSet<Name> = view
+        .api_requests()
+        .iter()
+        .map(|r| r.attempt.operation)
+        .collect();
+    let otherwise = |route: Name, during: Span| {
+        let mut others = faulted(view, proxy, during).filter(|other| *other != api);
+        others.any(|other| !view.demand(other).is_ok_and(|d| d.does_without(route)))
+    };
+    let compare = |during| -> Vec<(Route, Slower)> {
+        let spans = [view.baseline, during];
+        let one = |route: &Name| {
+            let (mut found, slower) = route_of(view, demand, api, *route, spans);
+            found.hit_otherwise = otherwise(*route, during);
+            (found, slower)
+        };
+        names.iter().map(one).collect()
+    };
+    let (mut compared, mut during) = (compare(affected), affected);
+    // A service that gives the dependency up is touched for a moment, and goes without it for the rest of the fault. What was slow
+    // in that moment must not be thinned out by the rest.
+    if too_few(&compared) && compared.iter().all(|(_, s)| *s != Slower::Briefly) {
+        during = view.disturbed(proxy).unwrap_or(affected);
+        compared = compare(during);
+    }
+    compared.sort_by(|(a, _), (b, _)| a.route.cmp(&b.route));
+    (compared, during)
+}
+
+/// There was too little of what has to stay as it was.
+fn without_requests(routes: &[Route], mut evidence: Evidence) -> Finding<Containment> {
+    let least = needed(0.95);
+    for route in routes {
+        let [before, meanwhile] = route.requests;
+        let needs = match route.needs_it {
+            Some(true) => "calls the dependency",
+            Some(false) if route.hit_otherwise => "may call another one with a fault",
+            Some(false) => "does without it",
+            None => "may call the dependency: too seldom was it alone in flight",
+        };
+        evidence.note(format!(
+            "`{}`: {before} requests before, {meanwhile} during; it {needs}",
+            route.route
+        ));
+    }
+    Finding::unknown(
+        format!(
+            "no route that does without this dependency has {least} requests before and {least} during the fault"
+        ),
+        "load on such a route (a health check will do) beside the others, one request at a time in the baseline phase",
         evidence,
     )
 }
