@@ -134,6 +134,8 @@ pub(super) struct Stage<'s> {
     pub(super) progress: &'s dyn Progress,
     /// The phase that is under way, and when it ends at the latest.
     phase: (&'s str, Option<Instant>),
+    /// When the first baseline began.
+    baseline: Option<u64>,
     passing: Passing,
     /// The multiple of its declared rate that open load has; 0: it pauses.
     pub(super) dial: Sender<f64>,
@@ -212,6 +214,7 @@ async fn conduct(
         stopped: None,
         progress,
         phase: ("", None),
+        baseline: None,
         passing: Passing::default(),
         dial: Sender::new(1.0),
         calls: Calls::default(),
@@ -317,6 +320,11 @@ impl<'s> Stage<'s> {
                 if !looked && number > 0 {
                     self.traffic_passes().await?;
                     looked = true;
+                    let (from, now) = (self.baseline, Server::clock());
+                    self.stop_if(guard::lost(&self.test.guards, &self.lanes, from, now));
+                    if self.stopped.is_some() {
+                        return Ok(());
+                    }
                 }
                 self.faults_on(phase)?;
             }
@@ -343,6 +351,9 @@ impl<'s> Stage<'s> {
             Ends::Search(steps) => Some(steps.within),
         };
         self.phase = (&phase.name, length.map(|length| Instant::now() + length));
+        if phase.kind == Kind::Baseline {
+            self.baseline.get_or_insert_with(Server::clock);
+        }
         self.server
             .note(|names, at| Record::Phase {
                 at,
@@ -431,11 +442,12 @@ impl<'s> Stage<'s> {
                 self.tell().await;
             }
             self.write_calls().await;
-            self.stopped = guard::tripped(&self.test.guards, &self.lanes, Server::clock());
-            if let Some(why) = &self.stopped {
-                self.server.halt();
-                self.progress
-                    .say(&format!("stopped by a guard, faults are off: {why}"));
+            self.stop_if(guard::tripped(
+                &self.test.guards,
+                &self.lanes,
+                Server::clock(),
+            ));
+            if self.stopped.is_some() {
                 return;
             }
             let left = time.saturating_sub(began.elapsed());
@@ -444,6 +456,15 @@ impl<'s> Stage<'s> {
             }
             tokio::time::sleep(left.min(TURN)).await;
         }
+    }
+
+    fn stop_if(&mut self, why: Option<String>) {
+        if let Some(why) = &why {
+            self.server.halt();
+            self.progress
+                .say(&format!("stopped by a guard, faults are off: {why}"));
+        }
+        self.stopped = why;
     }
 
     pub(super) async fn write_calls(&mut self) {

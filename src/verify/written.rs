@@ -360,13 +360,16 @@ pub(crate) struct ExpectTable {
 pub(crate) struct GuardTable {
     /// The lane that it looks at. Default: all of them.
     pub(crate) lane: Option<String>,
-    /// Share of failures that is too much.
+    /// It looks at the baseline alone, once, before any fault is switched on: where it is lost (too many failures, nobody answers,
+    /// requests hang, or slower than `p95`), none is. Default: false.
+    pub(crate) baseline: Option<bool>,
+    /// Share of failures that is too much. Default with `baseline`: 0.01.
     pub(crate) error_rate: Option<f64>,
-    /// A p95 that is too much.
+    /// A p95 that is too much. Requests that are unanswered for longer count.
     #[serde(with = "duration::option")]
     #[schemars(with = "Option<duration::Text>")]
     pub(crate) p95: Option<Duration>,
-    /// The time that is looked at. Default: 5s.
+    /// The time that is looked at. Default: 5s; with `baseline` all of it.
     #[serde(with = "duration::option")]
     #[schemars(with = "Option<duration::Text>")]
     pub(crate) window: Option<Duration>,

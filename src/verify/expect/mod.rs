@@ -26,7 +26,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 /// Failures in the baseline above which nothing is said of a fault's effect.
-const SICK: f64 = 0.01;
+pub(super) const SICK: f64 = 0.01;
 
 /// What an expectation is about.
 #[derive(Debug, Clone, Default)]
