@@ -111,7 +111,7 @@ fn event<'t>(trace: &'t Trace, record: &Record) -> Option<Told<'t>> {
     let named = |name| trace.names.get(name);
     let proxy = |of: ProxyIndex| trace.header.get(of).map_or("", |p| p.name.as_str());
     Some(match *record {
-        Record::Phase { at, phase } => (at, What::Phase, named(phase), None, 1),
+        Record::Phase { at, phase, .. } => (at, What::Phase, named(phase), None, 1),
         Record::FaultOn { at, fault } => (at, What::FaultOn, named(fault), None, 1),
         Record::FaultOff { at, fault } => (at, What::FaultOff, named(fault), None, 1),
         Record::TurnedAway {
@@ -159,6 +159,7 @@ mod tests {
     fn trace() -> Trace {
         Trace::new(Header {
             version: 1,
+            service: None,
             started_us: 0,
             proxies: vec![Proxy {
                 name: "redis".into(),

@@ -13,7 +13,7 @@ use super::{document, guard};
 use crate::config::{Config, Listen};
 use crate::insight::{Topology, View};
 use crate::measure::ledger::Query;
-use crate::measure::trace::{DEFAULT_LIMIT, Record, Trace};
+use crate::measure::trace::{self, DEFAULT_LIMIT, Record, Trace};
 use crate::proxy::{ControlError, Server, StartError};
 use crate::report::configuration::Configuration;
 use crate::report::ledger::Ledger;
@@ -79,13 +79,9 @@ impl Ran {
             let phases = test.phases.iter().filter(|p| kinds.contains(&p.kind));
             phases.map(|p| p.name.clone()).collect()
         };
-        let topology = Topology {
-            api: test.api().map(str::to_owned),
-            workers: test.service.workers,
-            warm_up: apart(&[Kind::WarmUp]),
-        };
         Case {
-            view: View::new(&self.trace, &topology),
+            // What is known of the service stands in the recording, so that whoever reads it later reads the same.
+            view: View::new(&self.trace, &Topology::default()),
             apart: apart(&[Kind::WarmUp, Kind::Capacity]),
             lanes: self.lanes.clone(),
             stopped: self.stopped.clone(),
@@ -119,6 +115,16 @@ pub(crate) async fn run(
     server.halt();
     server.drain(Duration::from_secs(1)).await;
     ran
+}
+
+/// The recording up to now, with what is known of the service.
+async fn recorded(test: &Test, server: &Server) -> Option<Trace> {
+    let mut trace = server.stop_recording().await?;
+    trace.header.service = Some(trace::Service {
+        api: test.api().map(str::to_owned),
+        workers: test.service.workers,
+    });
+    Some(trace)
 }
 
 /// A run that is under way.
@@ -249,7 +255,7 @@ async fn conduct(
         stopped: stage.stopped.take(),
         capacity: stage.capacity.take(),
         broken: std::mem::take(&mut stage.broken),
-        trace: server.stop_recording().await.ok_or(RunError::NoRecording)?,
+        trace: recorded(test, server).await.ok_or(RunError::NoRecording)?,
     })
 }
 
@@ -358,6 +364,7 @@ impl<'s> Stage<'s> {
             .note(|names, at| Record::Phase {
                 at,
                 phase: names.name(&phase.name),
+                kind: Some(phase.kind),
             })
             .await;
     }

@@ -2,6 +2,7 @@
 //! comments here are what `brownout schema profile` tells.
 
 use crate::config::duration;
+pub(crate) use crate::measure::trace::Kind;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -166,24 +167,6 @@ pub(crate) struct RequestTable {
     /// Its share, as parts of the sum. Default: 1.
     #[schemars(range(min = 1, max = 1000))]
     pub(crate) weight: Option<u32>,
-}
-
-/// What a phase is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, serde::Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Kind {
-    /// Left out of every comparison.
-    WarmUp,
-    /// What is normal.
-    Baseline,
-    /// The profile's faults are on.
-    Fault,
-    /// They are off again.
-    Recovery,
-    /// Load without faults.
-    Steady,
-    /// The rate of the load is stepped, to find what the service bears.
-    Capacity,
 }
 
 /// A phase.

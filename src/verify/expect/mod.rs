@@ -327,6 +327,7 @@ mod tests {
     fn judged(judge: fn() -> Judgement, own: u64, broken: bool, lane: &str) -> Verdict {
         let trace = Trace::new(Header {
             version: 1,
+            service: None,
             started_us: 0,
             proxies: Vec::new(),
         });
