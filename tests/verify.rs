@@ -228,6 +228,7 @@ fn a_lost_baseline_keeps_the_faults_off() {
     );
     assert!(stopped.ends_with("the guard allows 1.0 %"), "{stopped}");
     assert_eq!(document["faults"].as_array().map(Vec::len), Some(0));
+    assert_eq!(document["phases"].as_array().map(Vec::len), Some(2));
     // As much as half fails where that is what is normal.
     let tolerant = text
         .replace("baseline = true", "baseline = true\nerror_rate = 0.6")

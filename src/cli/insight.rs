@@ -15,7 +15,7 @@ use std::time::Duration;
 
 /// Read a service's breaker, timeouts, retries and recovery off a recording.
 ///
-/// The recording is one of `brownout run --record DIR`; of a test it says which phases are warm-up, and
+/// The recording is one of `brownout run`, `test` or `exec` with `--record DIR`; of a test it says which phases are warm-up, and
 /// what it knew of the service, so that it is read as it was judged. Nothing is asked of the service itself: what is said comes from the
 /// order and the times of what passed. The same recording gives the same answer, to the byte.
 #[derive(Debug, Clone, clap::Args)]
@@ -23,6 +23,8 @@ use std::time::Duration;
 Examples:
   brownout run --redis 26379=localhost:6379 --http 28080=localhost:8000 --record recordings
   brownout insight --from recordings/events-1764090000000.jsonl
+  brownout test outage.toml --record recordings
+  brownout insight --from recordings/outage.jsonl
   brownout insight --from events.jsonl --workers 4 --output json
 
 Exit codes: 0; 1: the recording has lost something, or its end is missing, and that is said;

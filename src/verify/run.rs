@@ -4,6 +4,7 @@ use super::expect::Case;
 use super::load::{LaneFigures, Tally, Target, drive};
 use super::plan::{Ends, LONGEST_COUNT, Phase, Test, Whom};
 use super::progress::{self, Now, Passed, Passing, Progress};
+use super::recordings::Recordings;
 use super::search::Capacity;
 use super::search::step::Due;
 use super::started::{self, Companion};
@@ -17,6 +18,8 @@ use crate::measure::trace::{self, DEFAULT_LIMIT, Record, Trace};
 use crate::proxy::{ControlError, Server, StartError};
 use crate::report::configuration::Configuration;
 use crate::report::ledger::Ledger;
+use crate::signals::Signals;
+use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
@@ -49,7 +52,7 @@ pub(crate) enum RunError {
     #[error("nothing was recorded")]
     NoRecording,
     #[error("interrupted; the faults are off")]
-    Interrupted,
+    Interrupted(Signal),
 }
 
 /// A run that came to its end.
@@ -91,12 +94,23 @@ impl Ran {
     }
 }
 
-/// Runs a test. `companion` is started if it does not run yet. `progress` tells people how far it is.
+/// What a run has to do with beside its test.
+pub(crate) struct Around<'a> {
+    /// Started if it does not run yet.
+    pub(crate) companion: &'a mut Companion,
+    /// Tells people how far it is.
+    pub(crate) progress: &'a dyn Progress,
+    /// What ends it early; `None`: whoever runs it sees to that.
+    pub(crate) signals: Option<&'a mut Signals>,
+    /// Where its recording is kept, whatever came of it.
+    pub(crate) recordings: &'a mut Recordings,
+}
+
+/// Runs a test.
 pub(crate) async fn run(
     test: &Test,
     config: Config,
-    companion: &mut Companion,
-    progress: &dyn Progress,
+    around: &mut Around<'_>,
 ) -> Result<Ran, RunError> {
     let config = Config {
         proxies: test.proxies.clone(),
@@ -104,17 +118,26 @@ pub(crate) async fn run(
     };
     let server = Server::start(config).await?;
     let ran = tokio::select! {
-        ran = conduct(test, &server, companion, progress) => ran,
+        ran = conduct(test, &server, around) => ran,
         () = server.keep_time() => Err(RunError::NoRecording),
-        _ = tokio::signal::ctrl_c() => {
-            server.halt();
-            Err(RunError::Interrupted)
-        }
     };
     // Faults first: also after an error.
     server.halt();
+    let progress = around.progress;
+    if let Ok(ran) = &ran {
+        around.recordings.keep(&test.name, &ran.trace, progress);
+    } else if let Some(trace) = recorded(test, &server).await {
+        around.recordings.keep(&test.name, &trace, progress);
+    }
     server.drain(Duration::from_secs(1)).await;
     ran
+}
+
+async fn next_of(signals: &mut Option<&mut Signals>) -> Signal {
+    match signals {
+        Some(signals) => signals.next().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// The recording up to now, with what is known of the service.
@@ -190,12 +213,8 @@ impl Calls {
     }
 }
 
-async fn conduct(
-    test: &Test,
-    server: &Server,
-    companion: &mut Companion,
-    progress: &dyn Progress,
-) -> Result<Ran, RunError> {
+async fn conduct(test: &Test, server: &Server, around: &mut Around<'_>) -> Result<Ran, RunError> {
+    let progress = around.progress;
     let mut addresses = BTreeMap::new();
     for proxy in server.proxies() {
         let config = proxy.config;
@@ -214,7 +233,7 @@ async fn conduct(
         test,
         server,
         lanes: BTreeMap::new(),
-        companion,
+        companion: around.companion,
         watched: Vec::new(),
         looked: None,
         stopped: None,
@@ -230,18 +249,31 @@ async fn conduct(
     };
     // Sessions that are open already are not recorded, so recording comes first.
     server.record_in_memory(DEFAULT_LIMIT).await;
-    let outcome = match stage.watch(&addresses).await {
-        Ok(()) => stage.under_load(&addresses).await,
-        Err(error) => Err(error),
+    let mut outcome = tokio::select! {
+        outcome = stage.under_way(&addresses) => outcome,
+        signal = next_of(&mut around.signals) => Err(RunError::Interrupted(signal)),
     };
+    // Before anybody waits for a process to end.
+    server.halt();
     let mut last_words: Vec<String> = stage.companion.last_words().into_iter().collect();
-    for mut watched in std::mem::take(&mut stage.watched) {
-        last_words.extend(watched.started().and_then(|started| started.last_words()));
-        watched.end().await;
+    let mut watched = std::mem::take(&mut stage.watched);
+    let started = watched.iter_mut().filter_map(Watched::started);
+    last_words.extend(started.filter_map(|started| started.last_words()));
+    let ended = async {
+        for watched in watched {
+            watched.end().await;
+        }
+    };
+    // Who cannot wait is not kept: what is not waited for is killed.
+    tokio::select! {
+        () = ended => {}
+        signal = next_of(&mut around.signals) => outcome = Err(RunError::Interrupted(signal)),
     }
     if let Err(error) = outcome {
-        for words in &last_words {
-            progress.say(words);
+        if !matches!(error, RunError::Interrupted(_)) {
+            for words in &last_words {
+                progress.say(words);
+            }
         }
         return Err(error);
     }
@@ -260,6 +292,11 @@ async fn conduct(
 }
 
 impl<'s> Stage<'s> {
+    async fn under_way(&mut self, addresses: &BTreeMap<String, String>) -> Result<(), RunError> {
+        self.watch(addresses).await?;
+        self.under_load(addresses).await
+    }
+
     async fn watch(&mut self, addresses: &BTreeMap<String, String>) -> Result<(), RunError> {
         let begun = self.companion.begin(self.test, addresses).await;
         begun.map_err(|source| RunError::Watch {
@@ -285,6 +322,8 @@ impl<'s> Stage<'s> {
 
     async fn under_load(&mut self, addresses: &BTreeMap<String, String>) -> Result<(), RunError> {
         let (stop, mut generators) = (CancellationToken::new(), Vec::new());
+        // Also where nobody waits for the end of the phases.
+        let _stopped = stop.clone().drop_guard();
         if let Some(first) = self.test.phases.first() {
             self.begin(first).await;
         }
@@ -319,19 +358,19 @@ impl<'s> Stage<'s> {
     async fn phases(&mut self) -> Result<(), RunError> {
         let mut looked = false;
         for (number, phase) in self.test.phases.iter().enumerate() {
+            if phase.kind == Kind::Fault && !looked && number > 0 {
+                self.traffic_passes().await?;
+                looked = true;
+                let (from, now) = (self.baseline, Server::clock());
+                self.stop_if(guard::lost(&self.test.guards, &self.lanes, from, now));
+                if self.stopped.is_some() {
+                    return Ok(());
+                }
+            }
             if number > 0 {
                 self.begin(phase).await;
             }
             if phase.kind == Kind::Fault {
-                if !looked && number > 0 {
-                    self.traffic_passes().await?;
-                    looked = true;
-                    let (from, now) = (self.baseline, Server::clock());
-                    self.stop_if(guard::lost(&self.test.guards, &self.lanes, from, now));
-                    if self.stopped.is_some() {
-                        return Ok(());
-                    }
-                }
                 self.faults_on(phase)?;
             }
             match &phase.ends {
