@@ -76,6 +76,7 @@ fn recording() -> Trace {
     };
     let mut trace = Trace::new(Header {
         version: VERSION,
+        service: None,
         started_us: 0,
         proxies: vec![
             proxy("api", Protocol::Http),

@@ -5,6 +5,7 @@
 //! it is whole, and the folder is opened once, so that swapping it meanwhile changes nothing.
 
 use rustix::fs::{AtFlags, Mode, OFlags, openat, renameat, unlinkat};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
@@ -12,6 +13,31 @@ use std::path::{Path, PathBuf};
 
 /// The longest name, in bytes.
 const LONGEST: usize = 64;
+
+/// How much of a name that somebody else chose is taken, beside its ending and a number.
+const TAKEN: usize = 48;
+
+/// Names of files that are made of names which others chose: each is given once.
+#[derive(Debug, Default)]
+pub(crate) struct FileNames(BTreeSet<String>);
+
+impl FileNames {
+    /// As much of a name as may be, and a number where it was given before. `otherwise`: where nothing is left of it.
+    pub(crate) fn give(&mut self, of: &str, otherwise: &str, ending: &str) -> String {
+        let may = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
+        let lower = of.chars().flat_map(char::to_lowercase).take(TAKEN);
+        let stem: String = lower.map(|c| if may(c) { c } else { '-' }).collect();
+        let stem = stem.trim_start_matches('.');
+        let stem = if stem.is_empty() { otherwise } else { stem };
+        let mut name = format!("{stem}.{ending}");
+        let mut number = 2_u32;
+        while !self.0.insert(name.clone()) {
+            name = format!("{stem}-{number}.{ending}");
+            number += 1;
+        }
+        name
+    }
+}
 
 /// An open folder.
 #[derive(Debug)]
@@ -149,6 +175,18 @@ mod tests {
             assert_eq!(refused.kind(), io::ErrorKind::InvalidInput, "{name:?}");
             assert!(folder.create(name).is_err(), "{name:?}");
         }
+    }
+
+    #[test]
+    fn names_of_files_are_plain_and_of_one_alone() {
+        let mut names = FileNames::default();
+        let mut name = |of: &str| names.give(of, "process", "log");
+        assert_eq!(name("service"), "service.log");
+        assert_eq!(name("Service"), "service-2.log");
+        assert_eq!(name("../cos/Ä"), "-cos--.log");
+        assert_eq!(name(""), "process.log");
+        let longest = name(&"z".repeat(200));
+        assert_eq!(longest.len(), TAKEN + 4, "{longest}");
     }
 
     #[test]

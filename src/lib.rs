@@ -16,5 +16,6 @@ pub mod probe;
 pub mod protocol;
 pub mod proxy;
 mod report;
+mod signals;
 mod sys;
 pub mod verify;

@@ -59,3 +59,15 @@ pub(crate) fn watch(fd: Arc<OwnedFd>) -> io::Result<AsyncFd<Arc<OwnedFd>>> {
     unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }
         .map_err(|error| error.into_parts().1)
 }
+
+/// Whether this process was started with a signal ignored, as by nohup, and nothing has changed that.
+pub(crate) fn is_ignored(signal: libc::c_int) -> bool {
+    let mut now = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: nothing is changed where no new action is given; the pointer is to room for the one that holds, and all zeroes,
+    // which stay where the number is no signal, are a valid one.
+    let now = unsafe {
+        libc::sigaction(signal, std::ptr::null(), now.as_mut_ptr());
+        now.assume_init()
+    };
+    now.sa_sigaction == libc::SIG_IGN
+}

@@ -183,6 +183,66 @@ fn a_guard_stops_the_test() {
 }
 
 #[test]
+fn a_guard_sees_requests_that_hang() {
+    let redis = Redis::start();
+    // None of them ends while the guard looks.
+    let text = proxy(&redis)
+        + "[[fault]]\nproxy = 'redis'\naction = 'stall'\n\
+           [[load]]\nproxy = 'redis'\nrate = '40/s'\ntimeout = '10m'\ncommands = ['GET a']\n\
+           [[phase]]\nkind = 'baseline'\nfor = '1s'\n\
+           [[phase]]\nkind = 'fault'\nfor = '10m'\n\
+           [[guard]]\np95 = '600ms'\nwindow = '1s'\n\
+           [[expect]]\nlane = 'redis'\nphase = 'baseline'\nerror_rate = 0.0\n";
+    let exit = test(&text, &["--output", "json"]);
+    assert_eq!(exit.code, Some(1), "{}{}", exit.stdout, exit.stderr);
+    let document = document(&exit);
+    let stopped = document["stopped"].as_str().expect("why");
+    assert!(
+        stopped.contains("still unanswered after more than 600ms"),
+        "{stopped}"
+    );
+}
+
+#[test]
+fn a_lost_baseline_keeps_the_faults_off() {
+    let redis = Redis::start();
+    let text = proxy(&redis)
+        + "[[fault]]\nproxy = 'redis'\naction = 'stall'\n\
+           [[load]]\nproxy = 'redis'\nrate = '50/s'\ncommands = ['SET text 1', 'LPUSH text 1']\n\
+           [[phase]]\nkind = 'warm-up'\nfor = '500ms'\n\
+           [[phase]]\nkind = 'baseline'\nfor = '2s'\n\
+           [[phase]]\nkind = 'fault'\nfor = '10m'\n\
+           [[guard]]\nbaseline = true\n\
+           [[expect]]\nproxy = 'redis'\nphase = 'baseline'\np50 = '1s'\n";
+    let exit = test(&text, &["--output", "json"]);
+    let document = document(&exit);
+    assert_eq!(exit.code, Some(1), "{}\n{document:#}", exit.stderr);
+    let stopped = document["stopped"].as_str().expect("why");
+    assert!(
+        stopped.starts_with("the baseline is lost, no fault was switched on: of "),
+        "{stopped}"
+    );
+    assert!(
+        stopped.contains("failed and 0 were unanswered"),
+        "{stopped}"
+    );
+    assert!(stopped.ends_with("the guard allows 1.0 %"), "{stopped}");
+    assert_eq!(document["faults"].as_array().map(Vec::len), Some(0));
+    assert_eq!(document["phases"].as_array().map(Vec::len), Some(2));
+    // As much as half fails where that is what is normal.
+    let tolerant = text
+        .replace("baseline = true", "baseline = true\nerror_rate = 0.6")
+        .replace("for = '10m'", "for = '500ms'");
+    let exit = test(&tolerant, &["--output", "json"]);
+    assert_eq!(
+        self::document(&exit)["stopped"],
+        Value::Null,
+        "{}",
+        exit.stderr
+    );
+}
+
+#[test]
 fn transactions_on_postgres() {
     let postgres = Postgres::start();
     let text = format!(
@@ -450,6 +510,16 @@ const WRONG: &[(&str, &str, &str)] = &[
         "commands",
     ),
     ("[[guard]]\nlane = 'redis'\n", "guard[0]", "no limit"),
+    (
+        "[[guard]]\nbaseline = true\n",
+        "guard[0].baseline",
+        "before the one of kind = \"fault\"",
+    ),
+    (
+        "[[guard]]\nbaseline = true\nwindow = '1s'\n",
+        "guard[0].window",
+        "leave it out",
+    ),
     (
         "[[watch]]\nname = 'x'\n",
         "watch[0]",

@@ -9,7 +9,9 @@ use crate::admin::Admin;
 use crate::config::{CONNECT_TIMEOUT, Config, Listen, Problems, ProxyConfig};
 use crate::folder::Folder;
 use crate::measure::Slo;
+use crate::measure::trace::DEFAULT_LIMIT;
 use crate::proxy::Server;
+use crate::signals::Signals;
 use environment::Found;
 use outcome::{Outcome, Through};
 use rustix::process::{Pid, Signal};
@@ -20,7 +22,6 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
-use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 use tokio::sync::oneshot;
 
 /// The file in the folder of a report.
@@ -41,6 +42,7 @@ Examples:
   brownout exec -- pytest
   brownout exec --profile redis-slow -- uvicorn app:api
   brownout exec --env DATABASE_URL --report target/exec -- psql
+  brownout exec --profile redis-slow --record recordings -- pytest
 
 Exit codes: that of the command, or 128 and the number of the signal that ended it;
 2: wrong usage, or a variable that cannot be led through a proxy; 4: could not run.")]
@@ -54,6 +56,9 @@ pub struct Args {
     /// Folder to write exec.json to.
     #[arg(long, value_name = "DIR")]
     pub report: Option<PathBuf>,
+    /// Folder for a recording of everything that passes, for `brownout insight`: names, sizes and times, never a payload.
+    #[arg(long, value_name = "DIR")]
+    pub record: Option<PathBuf>,
     /// Seed of the faults' dice; the same seed gives the same faults. [default: of the clock]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
@@ -138,13 +143,17 @@ async fn execute(args: &Args) -> Result<u8, Failure> {
     let through = announce(&server, &found);
     let mut signals =
         Signals::catch().map_err(|e| Failure::could_not("cannot wait for signals", &e))?;
+    record(args, &server).await?;
     let began = Instant::now();
-    let child = Command::new(&args.command[0])
-        .args(&args.command[1..])
-        .envs(found.through(&addresses(&server, &through)))
-        .env("BROWNOUT_ADMIN", admin.address().to_string())
-        .spawn()
-        .map_err(|e| Failure::could_not(&format!("cannot run {:?}", args.command[0]), &e))?;
+    let admin = admin.address().to_string();
+    let child = match start(args, &found.through(&addresses(&server, &through)), &admin) {
+        Ok(child) => child,
+        Err(error) => {
+            server.stop_recording().await;
+            let what = format!("cannot run {:?}", args.command[0]);
+            return Err(Failure::could_not(&what, &error));
+        }
+    };
     let status = tokio::select! {
         status = ended(child, &mut signals) => status,
         () = server.keep_time() => None,
@@ -159,8 +168,30 @@ async fn execute(args: &Args) -> Result<u8, Failure> {
         stats: settled(&server).await,
     };
     server.drain(Duration::ZERO).await;
+    server.stop_recording().await;
     tell(args, &outcome)?;
     Ok(outcome.exit_code)
+}
+
+/// Begins to record, if that is wanted.
+async fn record(args: &Args, server: &Server) -> Result<(), Failure> {
+    let Some(folder) = &args.record else {
+        return Ok(());
+    };
+    let path = server.record_to(folder, DEFAULT_LIMIT).await;
+    let path = path.map_err(|e| Failure::could_not("cannot record", &e))?;
+    say(&format!("recording to {}", path.display()));
+    Ok(())
+}
+
+/// Starts the command, with its variables led through the proxies.
+fn start(args: &Args, through: &[(String, String)], admin: &str) -> io::Result<Child> {
+    let variables = through.iter().map(|(name, value)| (name, value));
+    Command::new(&args.command[0])
+        .args(&args.command[1..])
+        .envs(variables)
+        .env("BROWNOUT_ADMIN", admin)
+        .spawn()
 }
 
 /// A proxy before each server, on ports that the system chooses.
@@ -253,7 +284,7 @@ async fn ended(mut child: Child, signals: &mut Signals) -> Option<ExitStatus> {
     loop {
         tokio::select! {
             status = &mut told => return status.ok().flatten(),
-            signal = signals.next() => {
+            signal = passed_on(signals) => {
                 if let Some(pid) = pid {
                     // It may have ended a moment ago.
                     let _ = rustix::process::kill_process(pid, signal);
@@ -270,31 +301,13 @@ fn code(status: ExitStatus) -> u8 {
     u8::try_from(code).unwrap_or(u8::MAX)
 }
 
-/// The signals that are passed on.
-struct Signals {
-    interrupt: Stream,
-    terminate: Stream,
-    hangup: Stream,
-}
-
-impl Signals {
-    fn catch() -> io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    /// The next one that the command does not get anyway. What a terminal sends, it sends to the command too: twice would be
-    /// once too often for one that takes the second Ctrl-C for impatience.
-    async fn next(&mut self) -> Signal {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return Signal::TERM,
-                _ = self.interrupt.recv() => if !of_terminal() { return Signal::INT },
-                _ = self.hangup.recv() => if !of_terminal() { return Signal::HUP },
-            }
+/// The next signal that the command does not get anyway. Ctrl-C a terminal sends to the command, too: twice would be once too
+/// often for one that takes the second for impatience. Who sends SIGHUP is not known, and twice does no harm.
+async fn passed_on(signals: &mut Signals) -> Signal {
+    loop {
+        match signals.next().await {
+            Signal::INT if of_terminal() => {}
+            signal => return signal,
         }
     }
 }

@@ -45,6 +45,11 @@ pub const COULD_NOT_RUN: u8 = 4;
 /// Ended by Ctrl-C.
 pub const INTERRUPTED: u8 = 130;
 
+/// Ended by a signal, as a shell tells it: 130 for Ctrl-C.
+pub(crate) fn signalled(signal: rustix::process::Signal) -> u8 {
+    u8::try_from(128 + signal.as_raw()).unwrap_or(u8::MAX)
+}
+
 /// A transparent TCP proxy that speaks Redis, Postgres and HTTP.
 ///
 /// It stands between services and what they depend on, measures every request inline, injects faults from profiles, and

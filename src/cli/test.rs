@@ -5,13 +5,16 @@ mod report;
 
 use super::progress::{Row, Screen};
 use super::remote::Output;
-use super::{CHECK_FAILED, COULD_NOT_RUN, INCONCLUSIVE, INTERRUPTED, USAGE, chain, say};
+use super::{CHECK_FAILED, COULD_NOT_RUN, INCONCLUSIVE, USAGE, chain, say, signalled};
+use crate::folder::Folder;
 use crate::report::Suite;
 use crate::report::suite::Broken;
+use crate::signals::Signals;
 use crate::verify::document::Document;
 use crate::verify::output::Outputs;
 use crate::verify::progress::Progress;
-use crate::verify::run::{self, RunError};
+use crate::verify::recordings::Recordings;
+use crate::verify::run::{self, Around, RunError};
 use crate::verify::started::Companion;
 use crate::verify::table;
 use crate::verify::verdict::Counts;
@@ -19,12 +22,13 @@ use parts::Part;
 use serde::Serialize;
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Run a test profile: load, phases with faults, and a verdict for everything that is expected.
 ///
 /// The proxies of the profile and of --config are started, the load goes through them, the faults are on in the phases of kind
 /// `fault`. Every verdict comes with the number of samples it rests on: what nothing was seen of is inconclusive, never passed.
-/// Ctrl-C switches the faults off before anything else.
+/// Ctrl-C, SIGTERM and SIGHUP switch the faults off before anything else, and end what was started; a second one ends at once.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -33,11 +37,12 @@ Examples:
   brownout test outage.toml --var port=6380 --output json
   brownout test cos --var redis=127.0.0.1:6379 --report reports
   brownout test cos/circuit-breaker --quick
+  brownout test outage.toml --record recordings
   REDIS_URL=redis://127.0.0.1:26379 brownout test cos -- uvicorn app:app --port 8000
 
 Exit codes: 0: pass; 1: something failed; 2: wrong usage or profile; 3: nothing failed,
 but not everything could be judged; 4: could not run, such as for a service that does
-not use the proxy, or the load or a judge broke; 130: interrupted.")]
+not use the proxy, or the load or a judge broke; 130: interrupted (128 and the number of the signal).")]
 pub struct Args {
     /// Files or folders of profiles, or names of built-in ones (`cos` is the suite of the COS platform); run one after the other.
     #[arg(required = true, value_name = "PROFILE")]
@@ -51,6 +56,9 @@ pub struct Args {
     /// Folder for the report: report.json, report.html, junit.xml, report.md and report.csv.
     #[arg(long, value_name = "DIR")]
     pub report: Option<PathBuf>,
+    /// Folder for the recordings, one for each part, NAME.jsonl, for `brownout insight`: names, sizes and times, never a payload.
+    #[arg(long, value_name = "DIR")]
+    pub record: Option<PathBuf>,
     /// Phases of a fifth of their length, two seconds at least: what needs more is inconclusive.
     #[arg(long)]
     pub quick: bool,
@@ -81,10 +89,10 @@ pub fn run(args: &Args) -> u8 {
         }
     };
     // A folder that cannot be had is better known before the run than after it.
-    let folder = match report::folder(args) {
-        Ok(folder) => folder,
-        Err(error) => {
-            say(&report::none(args, &error));
+    let (folder, mut recordings) = match folders(args) {
+        Ok(folders) => folders,
+        Err(why) => {
+            say(&why);
             return COULD_NOT_RUN;
         }
     };
@@ -101,15 +109,15 @@ pub fn run(args: &Args) -> u8 {
     let mut companion = Companion::new(args.command.clone(), Outputs::into(folder.clone()));
     // Programs that take the results read what is for people as lines, if at all.
     let row = Screen::new(matches!(args.output, Output::Json)).row("");
-    let done = runtime.block_on(async {
-        let done = run_all(&parts, &mut companion, &row).await;
-        companion.end().await;
-        done
-    });
+    let done = runtime.block_on(to_the_end(&parts, &mut companion, &mut recordings, &row));
     drop(row);
-    let Some(Done { ended, mut codes }) = done else {
-        return INTERRUPTED;
+    let Done { ended, mut codes } = match done {
+        Ok(done) => done,
+        Err(code) => return code,
     };
+    if recordings.failed() {
+        codes.push(COULD_NOT_RUN);
+    }
     let shown = show(args, &ended);
     if let Some(folder) = &folder {
         let (documents, errors) = apart(ended);
@@ -130,6 +138,45 @@ pub fn run(args: &Args) -> u8 {
     };
     let code = codes.iter().copied().max_by_key(gravest).unwrap_or(0);
     super::written(shown.map(|()| code))
+}
+
+/// Where reports and recordings go.
+///
+/// # Errors
+/// Nothing can be written there: what to say.
+fn folders(args: &Args) -> Result<(Option<Arc<Folder>>, Recordings), String> {
+    let folder = report::folder(args.report.as_deref()).map_err(|e| report::none(args, &e))?;
+    let recordings = report::folder(args.record.as_deref());
+    let recordings = recordings.map_err(|e| report::no_recordings(args, &e))?;
+    Ok((folder, Recordings::into(recordings)))
+}
+
+/// Runs the parts, and ends the service.
+///
+/// # Errors
+/// Interrupted: the exit code.
+async fn to_the_end(
+    parts: &[Part],
+    companion: &mut Companion,
+    recordings: &mut Recordings,
+    row: &Row,
+) -> Result<Done, u8> {
+    let mut signals = Signals::catch().map_err(|error| {
+        say(&format!("cannot wait for signals: {error}"));
+        COULD_NOT_RUN
+    })?;
+    let mut around = Around {
+        companion: &mut *companion,
+        progress: row,
+        signals: Some(&mut signals),
+        recordings,
+    };
+    let done = run_all(parts, &mut around, row).await;
+    // Who cannot wait is not kept: what is not waited for is killed.
+    tokio::select! {
+        () = companion.end() => done,
+        _ = signals.next() => done,
+    }
 }
 
 /// What came of the parts.
@@ -179,8 +226,11 @@ fn apart(ended: Vec<Ended>) -> (Vec<Document>, Vec<Broken>) {
     (documents, errors)
 }
 
-/// Runs one after the other. `None`: interrupted.
-async fn run_all(parts: &[Part], companion: &mut Companion, row: &Row) -> Option<Done> {
+/// Runs one after the other.
+///
+/// # Errors
+/// Interrupted: the exit code.
+async fn run_all(parts: &[Part], around: &mut Around<'_>, row: &Row) -> Result<Done, u8> {
     let mut done = Done::default();
     for (number, part) in (1..).zip(parts) {
         let Part { test, config, .. } = part;
@@ -191,7 +241,7 @@ async fn run_all(parts: &[Part], companion: &mut Companion, row: &Row) -> Option
             row.say(&format!("part {number} of {of}: {}, {length}", test.name));
             row.rename(&format!("{number}/{of}"));
         }
-        match run::run(test, config.clone(), companion, row).await {
+        match run::run(test, config.clone(), around).await {
             Ok(ran) => {
                 let mut document = Document::of(test, &ran);
                 document.again = Some(part.again.clone());
@@ -209,8 +259,8 @@ async fn run_all(parts: &[Part], companion: &mut Companion, row: &Row) -> Option
             Err(error) => {
                 let why = chain(&error);
                 row.say(&format!("{}: {why}", test.name));
-                if matches!(error, RunError::Interrupted) {
-                    return None;
+                if let RunError::Interrupted(signal) = error {
+                    return Err(signalled(signal));
                 }
                 let profile = test.name.clone();
                 done.ended.push(Ended::CouldNot {
@@ -221,7 +271,7 @@ async fn run_all(parts: &[Part], companion: &mut Companion, row: &Row) -> Option
             }
         }
     }
-    Some(done)
+    Ok(done)
 }
 
 /// Text is a table of what ran; JSON an object for one part, else an array with one for each, so that no part is missing from it.

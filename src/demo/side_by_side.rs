@@ -10,7 +10,8 @@ use crate::report::suite::Broken;
 use crate::verify::document::Document;
 use crate::verify::plan::Test;
 use crate::verify::progress::{Now, Progress};
-use crate::verify::run::run;
+use crate::verify::recordings::Recordings;
+use crate::verify::run::{Around, run};
 use crate::verify::started::Companion;
 use crate::verify::variables;
 use std::collections::{BTreeMap, BTreeSet};
@@ -67,7 +68,13 @@ async fn one(
         ..Config::default()
     };
     let said = Phases(screen.row(name));
-    let ran = run(&test, config, &mut Companion::default(), &said).await;
+    let mut around = Around {
+        companion: &mut Companion::default(),
+        progress: &said,
+        signals: None,
+        recordings: &mut Recordings::default(),
+    };
+    let ran = run(&test, config, &mut around).await;
     Ok(match ran {
         Ok(ran) => Ok(Document::of(&test, &ran)),
         Err(error) => Err(Broken {

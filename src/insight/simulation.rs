@@ -193,6 +193,7 @@ impl<'s> Run<'s> {
         };
         let mut trace = Trace::new(Header {
             version: VERSION,
+            service: None,
             started_us: 0,
             proxies: vec![
                 proxy("api", Protocol::Http),

@@ -4,7 +4,7 @@ use super::finding::Unknown;
 use super::memo::Memo;
 use super::owners;
 use super::sample::Sample;
-use crate::measure::trace::{Attempt, CloseSide, Name, Outcome, ProxyIndex, Record, Trace};
+use crate::measure::trace::{Attempt, CloseSide, Kind, Name, Outcome, ProxyIndex, Record, Trace};
 use crate::protocol::{Class, Protocol};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -22,7 +22,7 @@ const BUSY_SHARE: usize = 10;
 /// Nothing hangs that is still out after less than this (nanoseconds).
 const HANGS: u64 = super::SECOND;
 
-/// What is known of the service beside the recording.
+/// What is known of the service beside the recording; it goes before what the recording says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Topology {
     /// The proxy before the service's own API; its requests cause the calls to the others. Default: the only HTTP proxy.
@@ -30,8 +30,6 @@ pub struct Topology {
     /// Processes of the service, each with a breaker and pool of its own. Default: as many as the recording names owners of
     /// connections to its dependencies, else unknown.
     pub workers: Option<u32>,
-    /// Names of phases that are left out of every comparison.
-    pub warm_up: Vec<String>,
 }
 
 /// One client connection.
@@ -246,12 +244,12 @@ impl<'t> View<'t> {
         let kept = Kept(times);
         let mut passed: Vec<Passed<'t>> = Vec::new();
         passed.resize_with(trace.header.proxies.len(), Passed::default);
-        let mut phases: Vec<(Name, Span)> = Vec::new();
+        let (mut phases, mut kinds): (Vec<(Name, Span)>, Vec<_>) = (Vec::new(), Vec::new());
         let end = trace.records.iter().map(Record::at).max().unwrap_or(0);
         let end = kept.0.last().map_or(end, |last| last.to.min(end));
         let mut asked_to = end;
         for (place, record) in trace.records.iter().enumerate() {
-            if let Record::Phase { at, phase } = *record {
+            if let Record::Phase { at, phase, kind } = *record {
                 if let Some((_, last)) = phases.last_mut() {
                     last.to = at;
                 }
@@ -259,6 +257,7 @@ impl<'t> View<'t> {
                     asked_to = asked_to.min(at);
                 } else {
                     phases.push((phase, Span { from: at, to: end }));
+                    kinds.push(kind);
                 }
             } else if let Record::Attempt(attempt) = record {
                 if kept.contains(attempt.begun) {
@@ -272,14 +271,19 @@ impl<'t> View<'t> {
             proxy.sort();
             proxy.unreached.retain(|at| kept.contains(*at));
         }
+        let warm_up = phases.iter().zip(kinds);
+        let warm_up = warm_up.filter(|(_, kind)| *kind == Some(Kind::WarmUp));
+        let warm_until = warm_up.map(|((_, span), _)| span.to).max();
         let span = Span { from: 0, to: end };
         let api = api(trace, topology);
-        let workers = owners::settle(&mut passed, api, topology.workers);
+        let told = trace.header.service.as_ref();
+        let workers = topology.workers.or_else(|| told?.workers);
+        let workers = owners::settle(&mut passed, api, workers);
         Self {
             api,
             workers,
             late: late(trace),
-            baseline: baseline(trace, topology, &phases, span),
+            baseline: baseline(trace, warm_until, span),
             memos: vec![Memo::default(); passed.len()],
             trace,
             passed,
@@ -393,13 +397,14 @@ impl<'t> View<'t> {
     /// # Errors
     /// It did.
     pub fn whole(&self, proxy: ProxyIndex) -> Result<(), Unknown> {
-        let lost = self.passed(proxy).dropped + self.api.map_or(0, |api| self.passed(api).dropped);
+        let of_api = self.api.map_or(0, |api| self.passed(api).dropped);
+        let lost = self.passed(proxy).dropped.saturating_add(of_api);
         if lost == 0 {
             return Ok(());
         }
         Err(Unknown::new(
-            format!("{lost} records are missing: the recording reached its bound"),
-            "lower the load, shorten the phases, or raise `--record-limit`",
+            "the recording has lost records",
+            "fewer requests or a shorter time where it reached its bound; else the file as it was written",
         ))
     }
 }
@@ -536,7 +541,7 @@ fn note(passed: &mut [Passed<'_>], record: Record) {
         }
         Record::Dropped { proxy, count, .. } => {
             if let Some(passed) = passed.get_mut(usize::from(proxy.0)) {
-                passed.dropped += count;
+                passed.dropped = passed.dropped.saturating_add(count);
             }
         }
         _ => {}
@@ -549,7 +554,8 @@ const fn is_work(class: Class) -> bool {
 }
 
 fn api(trace: &Trace, topology: &Topology) -> Option<ProxyIndex> {
-    if let Some(name) = &topology.api {
+    let told = trace.header.service.as_ref();
+    if let Some(name) = topology.api.as_ref().or_else(|| told?.api.as_ref()) {
         return trace.header.proxy(name);
     }
     let mut http = (0..)
@@ -563,21 +569,13 @@ fn api(trace: &Trace, topology: &Topology) -> Option<ProxyIndex> {
 }
 
 /// Up to the first fault, without warm-up.
-fn baseline(trace: &Trace, topology: &Topology, phases: &[(Name, Span)], span: Span) -> Span {
+fn baseline(trace: &Trace, warm_until: Option<u64>, span: Span) -> Span {
     let first_fault = trace.records.iter().find_map(|record| match record {
         Record::FaultOn { at, .. } | Record::TurnedAway { at, .. } => Some(*at),
         Record::Attempt(a) if a.fault.is_some() => Some(a.begun),
         _ => None,
     });
-    let warm = |name: &Name| {
-        let name = trace.names.get(*name);
-        topology.warm_up.iter().any(|warm| warm == name)
-    };
-    let warm_until = phases
-        .iter()
-        .filter(|(name, _)| warm(name))
-        .map(|(_, span)| span.to);
-    let from = warm_until.max().unwrap_or(span.from);
+    let from = warm_until.unwrap_or(span.from);
     let to = first_fault.unwrap_or(span.to.saturating_add(1)).max(from);
     Span { from, to }
 }

@@ -115,7 +115,7 @@ fn event<'t>(trace: &'t Trace, record: &Record) -> Option<Told<'t>> {
     let named = |name| trace.names.get(name);
     let proxy = |of: ProxyIndex| trace.header.get(of).map_or("", |p| p.name.as_str());
     Some(match *record {
-        Record::Phase { at, phase } => match named(phase) {
+        Record::Phase { at, phase, .. } => match named(phase) {
             NO_PHASE => (at, What::PhasesEnd, "", None, 1),
             name => (at, What::Phase, name, None, 1),
         },
@@ -166,6 +166,7 @@ mod tests {
     fn trace() -> Trace {
         Trace::new(Header {
             version: 1,
+            service: None,
             started_us: 0,
             proxies: vec![Proxy {
                 name: "redis".into(),

@@ -173,16 +173,6 @@ impl Document {
             from: span.from,
             to: span.to,
         });
-        let topology = Topology {
-            api: test.api().map(str::to_owned),
-            workers: test.service.workers,
-            warm_up: test
-                .phases
-                .iter()
-                .filter(|p| p.kind == Kind::WarmUp)
-                .map(|p| p.name.clone())
-                .collect(),
-        };
         let traffic = traffic::of(&case.view);
         let (events, further) = events::of(&ran.trace);
         let mut omitted = omitted(&case.view, &ran.lanes, &traffic);
@@ -206,7 +196,7 @@ impl Document {
             lanes: ran.lanes.clone(),
             expectations,
             capacity: ran.capacity.clone(),
-            insights: infer(&ran.trace, &topology, 3 * SECOND),
+            insights: infer(&ran.trace, &Topology::default(), 3 * SECOND),
             watched: traffic::processes(&case.view),
             faults: fault_times(&case.view),
             events,

@@ -15,6 +15,7 @@ pub(crate) mod output;
 pub(crate) mod plan;
 pub(crate) mod preflight;
 pub(crate) mod progress;
+pub(crate) mod recordings;
 pub(crate) mod run;
 pub(crate) mod search;
 pub(crate) mod started;

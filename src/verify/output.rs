@@ -1,9 +1,9 @@
 //! What a process says that a test starts: into a file beside the report, and its last words kept, to tell why it died. Read by a
 //! thread of its own, so that neither the process nor the load waits for it.
 
-use crate::folder::Folder;
+use crate::folder::{FileNames, Folder};
 use crate::report::figure::plain;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, PipeWriter, Read, Write};
 use std::path::PathBuf;
@@ -17,20 +17,18 @@ const TAIL: usize = 64 << 10;
 /// Lines that are shown of it, and the columns of each.
 const LINES: usize = 20;
 const COLUMNS: usize = 300;
-/// A name beside the ending and a number.
-const NAME: usize = 48;
 
 /// Where it goes.
 #[derive(Debug, Default)]
 pub(crate) struct Outputs {
     folder: Option<Arc<Folder>>,
-    names: BTreeSet<String>,
+    names: FileNames,
 }
 
 impl Outputs {
     /// Into files of this folder; `None`: nowhere.
-    pub(crate) const fn into(folder: Option<Arc<Folder>>) -> Self {
-        let names = BTreeSet::new();
+    pub(crate) fn into(folder: Option<Arc<Folder>>) -> Self {
+        let names = FileNames::default();
         Self { folder, names }
     }
 
@@ -39,7 +37,7 @@ impl Outputs {
         let (reader, writer) = io::pipe()?;
         let (mut file, mut path) = (None, None);
         if let Some(folder) = self.folder.clone() {
-            let name = self.name(name);
+            let name = self.names.give(name, "process", "log");
             file = Some(folder.anew(&name)?);
             path = Some(folder.at(&name));
         }
@@ -49,22 +47,6 @@ impl Outputs {
             .name("output".into())
             .spawn(move || listen(reader, file, &shared))?;
         Ok((Output { heard, path }, writer))
-    }
-
-    /// One that no other has.
-    fn name(&mut self, of: &str) -> String {
-        let may = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
-        let lower = of.chars().flat_map(char::to_lowercase).take(NAME);
-        let stem: String = lower.map(|c| if may(c) { c } else { '-' }).collect();
-        let stem = stem.trim_start_matches('.');
-        let stem = if stem.is_empty() { "process" } else { stem };
-        let mut name = format!("{stem}.log");
-        let mut number = 2_u32;
-        while !self.names.insert(name.clone()) {
-            name = format!("{stem}-{number}.log");
-            number += 1;
-        }
-        name
     }
 }
 
@@ -236,17 +218,5 @@ mod tests {
     #[test]
     fn whoever_said_nothing_is_said_to() {
         assert_eq!(output("").last_words(), "it said nothing");
-    }
-
-    #[test]
-    fn names_of_files_are_plain_and_of_one_alone() {
-        let mut outputs = Outputs::default();
-        let name = |outputs: &mut Outputs, of: &str| outputs.name(of);
-        assert_eq!(name(&mut outputs, "service"), "service.log");
-        assert_eq!(name(&mut outputs, "Service"), "service-2.log");
-        assert_eq!(name(&mut outputs, "../cos/Ä"), "-cos--.log");
-        assert_eq!(name(&mut outputs, ""), "process.log");
-        let longest = name(&mut outputs, &"z".repeat(200));
-        assert_eq!(longest.len(), NAME + 4, "{longest}");
     }
 }

@@ -3,7 +3,7 @@
 mod expects;
 mod loads;
 
-use super::expect::Expected;
+use super::expect::{Expected, SICK};
 use super::load::{Load, Pace};
 use super::search::Steps;
 use super::written::{GuardTable, Kind, PhaseTable, ServiceTable, WatchTable};
@@ -59,6 +59,8 @@ pub(crate) enum Ends {
 #[derive(Debug, Clone)]
 pub(crate) struct Guard {
     pub(crate) lane: Option<String>,
+    /// It is about the baseline, and looked at before the first fault.
+    pub(crate) baseline: bool,
     pub(crate) error_rate: Option<f64>,
     pub(crate) p95: Option<Duration>,
     pub(crate) window: Duration,
@@ -125,7 +127,7 @@ impl Test {
         can_be_stepped(&mut document, &loads, &phases);
         let watches = watches(&mut document);
         let lanes: Vec<&str> = loads.iter().map(|l| l.lane.as_str()).collect();
-        let guards = guards(&mut document, &lanes);
+        let guards = guards(&mut document, &lanes, &phases);
         let around = expects::Around {
             proxies: &proxies,
             lanes: &lanes,
@@ -360,7 +362,7 @@ const fn default_name(kind: Kind) -> &'static str {
     }
 }
 
-fn guards(document: &mut Document<'_>, lanes: &[&str]) -> Vec<Guard> {
+fn guards(document: &mut Document<'_>, lanes: &[&str], phases: &[Phase]) -> Vec<Guard> {
     let mut guards = Vec::new();
     for (at, table) in tables::<GuardTable>(document, "guard") {
         if let Some(lane) = &table.lane {
@@ -373,12 +375,12 @@ fn guards(document: &mut Document<'_>, lanes: &[&str]) -> Vec<Guard> {
                 "add a [[load]]",
             );
         }
-        if table.error_rate.is_none() && table.p95.is_none() {
-            document.report(
-                &at,
-                "it has no limit",
-                "add `error_rate = 0.9` or `p95 = \"5s\"`",
-            );
+        let baseline = table.baseline.unwrap_or_default();
+        if baseline {
+            baseline_is_there(document, &at, &table, phases);
+        } else if table.error_rate.is_none() && table.p95.is_none() {
+            let remedy = "add `error_rate = 0.9`, `p95 = \"5s\"` or `baseline = true`";
+            document.report(&at, "it has no limit", remedy);
         }
         if table.error_rate.is_some_and(|r| !(0.0..=1.0).contains(&r)) {
             document.report(
@@ -389,12 +391,28 @@ fn guards(document: &mut Document<'_>, lanes: &[&str]) -> Vec<Guard> {
         }
         guards.push(Guard {
             lane: table.lane,
-            error_rate: table.error_rate,
+            baseline,
+            error_rate: table.error_rate.or(baseline.then_some(SICK)),
             p95: table.p95,
             window: table.window.unwrap_or(Duration::from_secs(5)),
         });
     }
     guards
+}
+
+/// Whether there is a baseline to be lost, before a fault that could be kept from it.
+fn baseline_is_there(document: &mut Document<'_>, at: &str, table: &GuardTable, phases: &[Phase]) {
+    if table.window.is_some() {
+        let message = "a guard of the baseline looks at all of it";
+        document.report(&format!("{at}.window"), message, "leave it out");
+    }
+    let fault = phases.iter().position(|p| p.kind == Kind::Fault);
+    let before = phases.get(..fault.unwrap_or_default()).unwrap_or_default();
+    if document.is_clean() && !before.iter().any(|p| p.kind == Kind::Baseline) {
+        let remedy = "put a [[phase]] of kind = \"baseline\" before the one of kind = \"fault\"";
+        let message = "no baseline comes before a fault";
+        document.report(&format!("{at}.baseline"), message, remedy);
+    }
 }
 
 fn known_lane(document: &mut Document<'_>, field: &str, name: &str, lanes: &[&str]) {

@@ -5,6 +5,7 @@ use super::expect::Case;
 use super::load::{LaneFigures, Pace, Tally, Target, drive};
 use super::plan::{Ends, LONGEST_COUNT, Phase, Test, Whom};
 use super::progress::{self, Now, Passed, Passing, Progress};
+use super::recordings::Recordings;
 use super::search::Capacity;
 use super::search::step::Due;
 use super::started::{self, Companion};
@@ -15,10 +16,12 @@ use crate::config::{Config, Listen};
 use crate::insight::view::NO_PHASE;
 use crate::insight::{Topology, View};
 use crate::measure::ledger::Query;
-use crate::measure::trace::{DEFAULT_LIMIT, Record, Trace};
+use crate::measure::trace::{self, DEFAULT_LIMIT, Record, Trace};
 use crate::proxy::{ControlError, Server, StartError};
 use crate::report::configuration::Configuration;
 use crate::report::ledger::Ledger;
+use crate::signals::Signals;
+use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
@@ -51,7 +54,7 @@ pub(crate) enum RunError {
     #[error("nothing was recorded")]
     NoRecording,
     #[error("interrupted; the faults are off")]
-    Interrupted,
+    Interrupted(Signal),
 }
 
 /// A run that came to its end.
@@ -83,14 +86,10 @@ impl Ran {
             let phases = test.phases.iter().filter(|p| kinds.contains(&p.kind));
             phases.map(|p| p.name.clone()).collect()
         };
-        let topology = Topology {
-            api: test.api().map(str::to_owned),
-            workers: test.service.workers,
-            warm_up: apart(&[Kind::WarmUp]),
-        };
         Case {
-            view: View::new(&self.trace, &topology),
-            topology,
+            // What is known of the service stands in the recording, so that whoever reads it later reads the same.
+            view: View::new(&self.trace, &Topology::default()),
+            topology: Topology::default(),
             fault_phases: apart(&[Kind::Fault]),
             apart: apart(&[Kind::WarmUp, Kind::Capacity]),
             lanes: self.lanes.clone(),
@@ -107,12 +106,23 @@ impl Ran {
     }
 }
 
-/// Runs a test. `companion` is started if it does not run yet. `progress` tells people how far it is.
+/// What a run has to do with beside its test.
+pub(crate) struct Around<'a> {
+    /// Started if it does not run yet.
+    pub(crate) companion: &'a mut Companion,
+    /// Tells people how far it is.
+    pub(crate) progress: &'a dyn Progress,
+    /// What ends it early; `None`: whoever runs it sees to that.
+    pub(crate) signals: Option<&'a mut Signals>,
+    /// Where its recording is kept, whatever came of it.
+    pub(crate) recordings: &'a mut Recordings,
+}
+
+/// Runs a test.
 pub(crate) async fn run(
     test: &Test,
     config: Config,
-    companion: &mut Companion,
-    progress: &dyn Progress,
+    around: &mut Around<'_>,
 ) -> Result<Ran, RunError> {
     let config = Config {
         proxies: test.proxies.clone(),
@@ -120,17 +130,36 @@ pub(crate) async fn run(
     };
     let server = Server::start(config).await?;
     let ran = tokio::select! {
-        ran = conduct(test, &server, companion, progress) => ran,
+        ran = conduct(test, &server, around) => ran,
         () = server.keep_time() => Err(RunError::NoRecording),
-        _ = tokio::signal::ctrl_c() => {
-            server.halt();
-            Err(RunError::Interrupted)
-        }
     };
     // Faults first: also after an error.
     server.halt();
+    let progress = around.progress;
+    if let Ok(ran) = &ran {
+        around.recordings.keep(&test.name, &ran.trace, progress);
+    } else if let Some(trace) = recorded(test, &server).await {
+        around.recordings.keep(&test.name, &trace, progress);
+    }
     server.drain(Duration::from_secs(1)).await;
     ran
+}
+
+async fn next_of(signals: &mut Option<&mut Signals>) -> Signal {
+    match signals {
+        Some(signals) => signals.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The recording up to now, with what is known of the service.
+async fn recorded(test: &Test, server: &Server) -> Option<Trace> {
+    let mut trace = server.stop_recording().await?;
+    trace.header.service = Some(trace::Service {
+        api: test.api().map(str::to_owned),
+        workers: test.service.workers,
+    });
+    Some(trace)
 }
 
 /// A run that is under way.
@@ -146,6 +175,8 @@ pub(super) struct Stage<'s> {
     pub(super) progress: &'s dyn Progress,
     /// The phase that is under way, and when it ends at the latest.
     phase: (&'s str, Option<Instant>),
+    /// When the first baseline began.
+    baseline: Option<u64>,
     passing: Passing,
     /// The multiple of its declared rate that open load has; 0: it pauses.
     pub(super) dial: Sender<f64>,
@@ -195,12 +226,8 @@ impl Calls {
     }
 }
 
-async fn conduct(
-    test: &Test,
-    server: &Server,
-    companion: &mut Companion,
-    progress: &dyn Progress,
-) -> Result<Ran, RunError> {
+async fn conduct(test: &Test, server: &Server, around: &mut Around<'_>) -> Result<Ran, RunError> {
+    let progress = around.progress;
     let mut addresses = BTreeMap::new();
     for proxy in server.proxies() {
         let config = proxy.config;
@@ -219,12 +246,13 @@ async fn conduct(
         test,
         server,
         lanes: BTreeMap::new(),
-        companion,
+        companion: around.companion,
         watched: Vec::new(),
         looked: None,
         stopped: None,
         progress,
         phase: ("", None),
+        baseline: None,
         passing: Passing::default(),
         dial: Sender::new(1.0),
         calls: Calls::default(),
@@ -235,18 +263,31 @@ async fn conduct(
     };
     // Sessions that are open already are not recorded, so recording comes first.
     server.record_in_memory(DEFAULT_LIMIT).await;
-    let outcome = match stage.watch(&addresses).await {
-        Ok(()) => stage.under_load(&addresses).await,
-        Err(error) => Err(error),
+    let mut outcome = tokio::select! {
+        outcome = stage.under_way(&addresses) => outcome,
+        signal = next_of(&mut around.signals) => Err(RunError::Interrupted(signal)),
     };
+    // Before anybody waits for a process to end.
+    server.halt();
     let mut last_words: Vec<String> = stage.companion.last_words().into_iter().collect();
-    for mut watched in std::mem::take(&mut stage.watched) {
-        last_words.extend(watched.started().and_then(|started| started.last_words()));
-        watched.end().await;
+    let mut watched = std::mem::take(&mut stage.watched);
+    let started = watched.iter_mut().filter_map(Watched::started);
+    last_words.extend(started.filter_map(|started| started.last_words()));
+    let ended = async {
+        for watched in watched {
+            watched.end().await;
+        }
+    };
+    // Who cannot wait is not kept: what is not waited for is killed.
+    tokio::select! {
+        () = ended => {}
+        signal = next_of(&mut around.signals) => outcome = Err(RunError::Interrupted(signal)),
     }
     if let Err(error) = outcome {
-        for words in &last_words {
-            progress.say(words);
+        if !matches!(error, RunError::Interrupted(_)) {
+            for words in &last_words {
+                progress.say(words);
+            }
         }
         return Err(error);
     }
@@ -264,11 +305,16 @@ async fn conduct(
         stopped: stage.stopped.take(),
         capacity: stage.capacity.take(),
         broken: std::mem::take(&mut stage.broken),
-        trace: server.stop_recording().await.ok_or(RunError::NoRecording)?,
+        trace: recorded(test, server).await.ok_or(RunError::NoRecording)?,
     })
 }
 
 impl<'s> Stage<'s> {
+    async fn under_way(&mut self, addresses: &BTreeMap<String, String>) -> Result<(), RunError> {
+        self.watch(addresses).await?;
+        self.under_load(addresses).await
+    }
+
     async fn watch(&mut self, addresses: &BTreeMap<String, String>) -> Result<(), RunError> {
         let begun = self.companion.begin(self.test, addresses).await;
         begun.map_err(|source| RunError::Watch {
@@ -294,6 +340,8 @@ impl<'s> Stage<'s> {
 
     async fn under_load(&mut self, addresses: &BTreeMap<String, String>) -> Result<(), RunError> {
         let (stop, mut generators) = (CancellationToken::new(), Vec::new());
+        // Also where nobody waits for the end of the phases.
+        let _stopped = stop.clone().drop_guard();
         if let Some(first) = self.test.phases.first() {
             self.begin(first).await;
         }
@@ -310,7 +358,7 @@ impl<'s> Stage<'s> {
         }
         let outcome = self.phases().await;
         // What comes from now on are late replies.
-        self.note_phase(NO_PHASE).await;
+        self.note_phase(NO_PHASE, None).await;
         self.server.halt();
         stop.cancel();
         for (lane, generator) in generators {
@@ -330,14 +378,19 @@ impl<'s> Stage<'s> {
     async fn phases(&mut self) -> Result<(), RunError> {
         let mut looked = false;
         for (number, phase) in self.test.phases.iter().enumerate() {
+            if phase.kind == Kind::Fault && !looked && number > 0 {
+                self.traffic_passes().await?;
+                looked = true;
+                let (from, now) = (self.baseline, Server::clock());
+                self.stop_if(guard::lost(&self.test.guards, &self.lanes, from, now));
+                if self.stopped.is_some() {
+                    return Ok(());
+                }
+            }
             if number > 0 {
                 self.begin(phase).await;
             }
             if phase.kind == Kind::Fault {
-                if !looked && number > 0 {
-                    self.traffic_passes().await?;
-                    looked = true;
-                }
                 self.faults_on(phase)?;
             }
             match &phase.ends {
@@ -363,14 +416,18 @@ impl<'s> Stage<'s> {
             Ends::Search(steps) => Some(steps.within),
         };
         self.phase = (&phase.name, length.map(|length| Instant::now() + length));
-        self.note_phase(&phase.name).await;
+        if phase.kind == Kind::Baseline {
+            self.baseline.get_or_insert_with(Server::clock);
+        }
+        self.note_phase(&phase.name, Some(phase.kind)).await;
     }
 
-    async fn note_phase(&self, name: &str) {
+    async fn note_phase(&self, name: &str, kind: Option<Kind>) {
         self.server
             .note(|names, at| Record::Phase {
                 at,
                 phase: names.name(name),
+                kind,
             })
             .await;
     }
@@ -461,11 +518,12 @@ impl<'s> Stage<'s> {
                 self.tell().await;
             }
             self.write_calls().await;
-            self.stopped = guard::tripped(&self.test.guards, &self.lanes, Server::clock());
-            if let Some(why) = &self.stopped {
-                self.server.halt();
-                self.progress
-                    .say(&format!("stopped by a guard, faults are off: {why}"));
+            self.stop_if(guard::tripped(
+                &self.test.guards,
+                &self.lanes,
+                Server::clock(),
+            ));
+            if self.stopped.is_some() {
                 return;
             }
             let left = time.saturating_sub(began.elapsed());
@@ -474,6 +532,15 @@ impl<'s> Stage<'s> {
             }
             tokio::time::sleep(left.min(TURN)).await;
         }
+    }
+
+    fn stop_if(&mut self, why: Option<String>) {
+        if let Some(why) = &why {
+            self.server.halt();
+            self.progress
+                .say(&format!("stopped by a guard, faults are off: {why}"));
+        }
+        self.stopped = why;
     }
 
     pub(super) async fn write_calls(&mut self) {

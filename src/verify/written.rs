@@ -2,6 +2,7 @@
 //! comments here are what `brownout schema profile` tells.
 
 use crate::config::duration;
+pub(crate) use crate::measure::trace::Kind;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -166,24 +167,6 @@ pub(crate) struct RequestTable {
     /// Its share, as parts of the sum. Default: 1.
     #[schemars(range(min = 1, max = 1000))]
     pub(crate) weight: Option<u32>,
-}
-
-/// What a phase is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, serde::Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Kind {
-    /// Left out of every comparison.
-    WarmUp,
-    /// What is normal.
-    Baseline,
-    /// The profile's faults are on.
-    Fault,
-    /// They are off again.
-    Recovery,
-    /// Load without faults.
-    Steady,
-    /// The rate of the load is stepped, to find what the service bears.
-    Capacity,
 }
 
 /// A phase.
@@ -360,13 +343,16 @@ pub(crate) struct ExpectTable {
 pub(crate) struct GuardTable {
     /// The lane that it looks at. Default: all of them.
     pub(crate) lane: Option<String>,
-    /// Share of failures that is too much.
+    /// It looks at the baseline alone, once, before any fault is switched on: where it is lost (too many failures, nobody answers,
+    /// requests hang, or slower than `p95`), none is. Default: false.
+    pub(crate) baseline: Option<bool>,
+    /// Share of failures that is too much. Default with `baseline`: 0.01.
     pub(crate) error_rate: Option<f64>,
-    /// A p95 that is too much.
+    /// A p95 that is too much. Requests that are unanswered for longer count.
     #[serde(with = "duration::option")]
     #[schemars(with = "Option<duration::Text>")]
     pub(crate) p95: Option<Duration>,
-    /// The time that is looked at. Default: 5s.
+    /// The time that is looked at. Default: 5s; with `baseline` all of it.
     #[serde(with = "duration::option")]
     #[schemars(with = "Option<duration::Text>")]
     pub(crate) window: Option<Duration>,

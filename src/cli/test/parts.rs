@@ -58,6 +58,9 @@ fn command(
     if let Some(folder) = &args.report {
         option("--report", folder.display().to_string());
     }
+    if let Some(folder) = &args.record {
+        option("--record", folder.display().to_string());
+    }
     if matches!(args.output, Output::Json) {
         option("--output", "json".into());
     }

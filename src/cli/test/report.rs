@@ -9,11 +9,12 @@ use crate::report::junit::Junit;
 use crate::report::markdown::Markdown;
 use crate::report::{Form, Suite};
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
-/// Where it goes, if it is wanted: a folder that can be written into.
-pub(super) fn folder(args: &Args) -> io::Result<Option<Arc<Folder>>> {
-    let Some(path) = &args.report else {
+/// Where it goes, or recordings do, if that is wanted: a folder that can be written into.
+pub(super) fn folder(path: Option<&Path>) -> io::Result<Option<Arc<Folder>>> {
+    let Some(path) = path else {
         return Ok(None);
     };
     let folder = Folder::open(path)?;
@@ -54,6 +55,16 @@ pub(super) fn none(args: &Args, error: &io::Error) -> String {
     format!(
         "the report cannot be written into {}: {error}; change: make room in that folder and the right to write into it, or give \
          another one with --report",
+        folder.display()
+    )
+}
+
+/// Why there can be no recordings.
+pub(super) fn no_recordings(args: &Args, error: &io::Error) -> String {
+    let folder = args.record.clone().unwrap_or_default();
+    format!(
+        "recordings cannot be written into {}: {error}; change: make room in that folder and the right to write into it, or give \
+         another one with --record",
         folder.display()
     )
 }

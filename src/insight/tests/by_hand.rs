@@ -16,6 +16,7 @@ impl ByHand {
     fn new() -> Self {
         Self(Trace::new(Header {
             version: VERSION,
+            service: None,
             started_us: 0,
             proxies: vec![Proxy {
                 name: "db".into(),
@@ -270,5 +271,7 @@ fn the_same_recording_gives_the_same_bytes() {
     let mut file = Vec::new();
     crate::measure::trace::jsonl::write(&mut file, &trace).expect("a vector takes everything");
     let again = crate::measure::trace::jsonl::read(&file[..]).expect("what was written");
+    assert_eq!(again.damage, None);
+    let again = again.trace;
     assert_eq!(said(&trace), said(&again));
 }

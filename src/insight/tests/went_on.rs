@@ -25,6 +25,7 @@ impl Recording {
         };
         let mut recording = Self(Trace::new(Header {
             version: VERSION,
+            service: None,
             started_us: 0,
             proxies: vec![
                 proxy("api", Protocol::Http),

@@ -1,14 +1,65 @@
-//! A recording as a file: JSON lines, the first of them the [`Header`]. Names stand there as text, times as nanoseconds since
-//! the recording began. A file that was cut off (a crash, a full disk) can be read up to its last whole line.
+//! A recording as a file: JSON lines, the first of them the [`Header`], the last one the number of the records between. Names
+//! stand there as text, times as nanoseconds since the recording began. A file that was cut off (a crash, a full disk) can be
+//! read up to its last whole line, and it is said that the end is missing.
 
 use super::record::Rename;
-use super::{Header, Name, Names, ProxyIndex, Record, Trace, VERSION};
+use super::{Header, Name, Names, OLDEST, ProxyIndex, Record, Trace, VERSION};
+use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::convert::Infallible;
 use std::io::{self, BufRead, Write};
 
 /// The longest line that is read, in bytes.
 pub const MAX_LINE: u64 = 64 * 1024;
+
+/// The latest time that makes sense, in nanoseconds: ten years.
+const LATEST: u64 = 10 * 365 * 86_400 * 1_000_000_000;
+
+/// What to do about a line that no recorder wrote.
+const AS_WRITTEN: &str = "take the file as brownout wrote it";
+
+/// The last line.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "record", rename_all = "snake_case", deny_unknown_fields)]
+enum Last {
+    End {
+        /// How many records stand before it.
+        records: u64,
+    },
+}
+
+/// A recording that was read.
+#[derive(Debug)]
+pub struct Reading {
+    /// What there is of it.
+    pub trace: Trace,
+    /// What is not.
+    pub damage: Option<Damage>,
+}
+
+/// Why a recording is not whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Damage {
+    /// It has no last line.
+    #[error(
+        "the end is missing behind line {after}: the recording goes on, was cut off, or is of an older version that wrote no end; \
+         what comes behind it is not known"
+    )]
+    NoEnd {
+        /// The last whole line.
+        after: usize,
+    },
+    /// The last line counts others.
+    #[error(
+        "its last line speaks of {said} records, and {found} are there: lines were lost or added"
+    )]
+    Count {
+        /// In the last line.
+        said: u64,
+        /// In the file.
+        found: u64,
+    },
+}
 
 /// A record as it stands in a line.
 type Line<'a> = Record<Cow<'a, str>, Cow<'a, str>>;
@@ -53,6 +104,15 @@ pub fn write_record(
     to.write_all(b"\n")
 }
 
+/// Writes the last line, which says that it is whole: so many records stand before it.
+///
+/// # Errors
+/// What the system says.
+pub fn write_end(to: &mut impl Write, records: u64) -> io::Result<()> {
+    serde_json::to_writer(&mut *to, &Last::End { records })?;
+    to.write_all(b"\n")
+}
+
 /// Writes a whole recording.
 ///
 /// # Errors
@@ -62,14 +122,14 @@ pub fn write(to: &mut impl Write, trace: &Trace) -> io::Result<()> {
     for record in &trace.records {
         write_record(to, &trace.header, &trace.names, record)?;
     }
-    Ok(())
+    write_end(to, trace.records.len() as u64)
 }
 
 /// Reads a recording; its records come in the order of time. A last line without its end is left out.
 ///
 /// # Errors
-/// A line is not one of a recording of this version, names a proxy that the first one does not, or cannot be read.
-pub fn read(from: impl BufRead) -> Result<Trace, ReadError> {
+/// A line is not one of a recording, names a proxy that the first one does not, cannot be true, or cannot be read.
+pub fn read(from: impl BufRead) -> Result<Reading, ReadError> {
     let mut lines = Lines {
         from,
         buffer: Vec::new(),
@@ -82,13 +142,45 @@ pub fn read(from: impl BufRead) -> Result<Trace, ReadError> {
         ));
     };
     let mut trace = Trace::new(header(first)?);
+    let mut said = None;
+    let mut number = 1;
     while let Some(text) = lines.next()? {
-        let record = record(text, &mut trace);
-        let record = record.map_err(|message| error(lines.number, &message))?;
-        trace.records.push(record);
+        number += 1;
+        if said.is_some() {
+            let message = format!("the line before it is the end of the recording; {AS_WRITTEN}");
+            return Err(error(number, &message));
+        }
+        match record(text, &mut trace) {
+            Ok(record) => trace.records.push(record),
+            Err(message) => match serde_json::from_slice(text) {
+                Ok(Last::End { records }) => said = Some(records),
+                Err(_) => return Err(error(number, &message)),
+            },
+        }
     }
+    let damage = damage(said, &mut trace, number);
     trace.sort();
-    Ok(trace)
+    Ok(Reading { trace, damage })
+}
+
+/// Whether it is whole. Where lines are missing, nobody knows of which proxy: each may have lost them.
+fn damage(said: Option<u64>, trace: &mut Trace, after: usize) -> Option<Damage> {
+    let found = trace.records.len() as u64;
+    let Some(said) = said else {
+        return Some(Damage::NoEnd { after });
+    };
+    if said == found {
+        return None;
+    }
+    let at = trace.records.iter().map(Record::at).max().unwrap_or(0);
+    let proxies = (0..trace.header.proxies.len()).filter_map(|n| u16::try_from(n).ok());
+    let dropped = proxies.map(|proxy| Record::Dropped {
+        at,
+        proxy: ProxyIndex(proxy),
+        count: said.abs_diff(found),
+    });
+    trace.records.extend(dropped);
+    Some(Damage::Count { said, found })
 }
 
 fn error(line: usize, message: &str) -> ReadError {
@@ -101,9 +193,9 @@ fn error(line: usize, message: &str) -> ReadError {
 fn header(text: &[u8]) -> Result<Header, ReadError> {
     let header: Header = serde_json::from_slice(text)
         .map_err(|e| error(1, &format!("not the header of a recording: {e}")))?;
-    if header.version != VERSION {
+    if !(OLDEST..=VERSION).contains(&header.version) {
         let message = format!(
-            "a recording of version {}; this program reads version {VERSION}",
+            "a recording of version {}; this program reads versions {OLDEST} to {VERSION}",
             header.version
         );
         return Err(error(1, &message));
@@ -113,10 +205,33 @@ fn header(text: &[u8]) -> Result<Header, ReadError> {
 
 fn record(text: &[u8], trace: &mut Trace) -> Result<Record, String> {
     let line: Line<'_> = serde_json::from_slice(text).map_err(|e| e.to_string())?;
+    possible(&line)?;
     line.rename(&mut Numbered {
         header: &trace.header,
         names: &mut trace.names,
     })
+}
+
+/// Refuses times that no clock gave: what reckons with them would be wrong, or overflow.
+fn possible(line: &Line<'_>) -> Result<(), String> {
+    for (field, time) in line.times() {
+        if time > LATEST {
+            return Err(format!(
+                "`{field}` is {time} ns, which is more than ten years; {AS_WRITTEN}"
+            ));
+        }
+    }
+    let (begin, from, end, to) = match line {
+        Record::Attempt(a) => ("begun", a.begun, "ended", a.ended),
+        Record::Call { sent, at, .. } => ("sent", *sent, "at", *at),
+        _ => return Ok(()),
+    };
+    if to < from {
+        return Err(format!(
+            "`{end}` is {to}, before `{begin}`, which is {from}; {AS_WRITTEN}"
+        ));
+    }
+    Ok(())
 }
 
 /// Numbers to text.

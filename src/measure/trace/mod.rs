@@ -25,10 +25,14 @@ pub use recorder::{DEFAULT_LIMIT, Keeping, RecordError, Recorded, Recorder};
 pub use roll::{Label, MAX_RECORDS, Raw, Roll, Tape, Taped};
 
 use crate::protocol::Protocol;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The version of the format, in a file's first line.
-pub const VERSION: u32 = 1;
+/// The version of the format, in a file's first line. Those before 2 had no last line and no kinds of phases.
+pub const VERSION: u32 = 2;
+
+/// The oldest version that is read.
+pub const OLDEST: u32 = 1;
 
 /// A proxy of a recording, by its place in [`Header::proxies`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -47,12 +51,45 @@ pub struct Proxy {
     pub pool: Option<u32>,
 }
 
+/// What a test knew of the service, so that its recording is read as it was judged.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Service {
+    /// The proxy before its own API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api: Option<String>,
+    /// Its processes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workers: Option<u32>,
+}
+
+/// What a phase is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Left out of every comparison.
+    WarmUp,
+    /// What is normal.
+    Baseline,
+    /// The profile's faults are on.
+    Fault,
+    /// They are off again.
+    Recovery,
+    /// Load without faults.
+    Steady,
+    /// The rate of the load is stepped, to find what the service bears.
+    Capacity,
+}
+
 /// What a recording says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Header {
-    /// [`VERSION`].
+    /// [`VERSION`], or one since [`OLDEST`].
     pub version: u32,
+    /// What is known of the service, where a test recorded it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<Service>,
     /// Microseconds since the Unix epoch at which the recording began: for people only.
     pub started_us: u64,
     /// The proxies, in the order in which records number them.
@@ -109,6 +146,6 @@ impl Trace {
             Record::Dropped { proxy, count, .. } if *proxy == of => *count,
             _ => 0,
         });
-        dropped.sum()
+        dropped.fold(0, u64::saturating_add)
     }
 }

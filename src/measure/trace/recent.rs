@@ -225,6 +225,7 @@ mod tests {
     fn header() -> Header {
         Header {
             version: VERSION,
+            service: None,
             started_us: 1_000,
             proxies: vec![Proxy {
                 name: "redis".into(),

@@ -1,6 +1,6 @@
 //! One record of a recording.
 
-use super::{Attempt, Name, ProxyIndex};
+use super::{Attempt, Kind, Name, ProxyIndex};
 use crate::protocol::Transaction;
 use serde::{Deserialize, Serialize};
 
@@ -147,6 +147,9 @@ pub enum Record<P = ProxyIndex, N = Name> {
         at: u64,
         /// Its name.
         phase: N,
+        /// What it is for; old recordings do not say it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        kind: Option<Kind>,
     },
     /// A request of our own load generator, at its end.
     Call {
@@ -245,6 +248,28 @@ impl<P, N> Record<P, N> {
             | Self::Gone { .. }
             | Self::Lag { .. } => None,
         }
+    }
+
+    /// Every time and length of time in it, by the name that it has in a file.
+    pub(super) fn times(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let none = ("", None);
+        let (own, others) = match self {
+            Self::Attempt(a) => {
+                let (begun, asked) = (("begun", Some(a.begun)), ("asked", Some(a.asked)));
+                let (first, upstream) = (("first_byte", a.first_byte), ("upstream", a.upstream));
+                ("ended", [begun, asked, first, upstream])
+            }
+            Self::Call { intended, sent, .. } => {
+                let (intended, sent) = (("intended", Some(*intended)), ("sent", Some(*sent)));
+                ("at", [intended, sent, none, none])
+            }
+            Self::Watched { cpu, .. } => ("at", [("cpu", Some(*cpu)), none, none, none]),
+            Self::Lag { longest, .. } => ("at", [("longest", Some(*longest)), none, none, none]),
+            _ => ("at", [none; 4]),
+        };
+        let others = others.into_iter();
+        let others = others.filter_map(|(field, time)| Some((field, time?)));
+        std::iter::once((own, self.at())).chain(others)
     }
 
     /// Counts its times from `began` on.
@@ -400,9 +425,10 @@ impl<P, N> Record<P, N> {
                 at,
                 fault: to.name(fault)?,
             },
-            Self::Phase { at, phase } => Record::Phase {
+            Self::Phase { at, phase, kind } => Record::Phase {
                 at,
                 phase: to.name(phase)?,
+                kind,
             },
             Self::Call {
                 at,

@@ -72,6 +72,8 @@ pub struct Recorder {
     sink: Sink,
     limit: u64,
     written: u64,
+    /// Lines in the file, between its first and its last.
+    lines: u64,
     /// Records beside what passed, which have a bound of their own: the same, and what is beyond it is not missed.
     hints: u64,
     /// Records that did not fit, by proxy, and not said yet.
@@ -129,6 +131,7 @@ impl Recorder {
         let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let header = Header {
             version: VERSION,
+            service: None,
             started_us: started.map_or(0, |d| d.as_micros() as u64),
             proxies: proxies
                 .iter()
@@ -152,6 +155,7 @@ impl Recorder {
             sink,
             limit,
             written: 0,
+            lines: 0,
             hints: 0,
             lost: BTreeMap::new(),
             failed: None,
@@ -250,9 +254,15 @@ impl Recorder {
             &mut self.written
         };
         *count += 1;
+        self.put(record);
+    }
+
+    /// Into the file or the memory, whatever the limit is.
+    fn put(&mut self, record: Record) {
         match &mut self.sink {
             Sink::Memory(records) => records.push(record),
             Sink::File(file) => {
+                self.lines += 1;
                 let written = jsonl::write_record(file, &self.header, &self.names, &record);
                 self.failed = self.failed.take().or(written.err());
             }
@@ -267,17 +277,8 @@ impl Recorder {
     pub fn settle(&mut self, now: u64) -> io::Result<()> {
         let at = now.saturating_sub(self.began);
         for (proxy, count) in std::mem::take(&mut self.lost) {
-            let dropped = Record::Dropped { at, proxy, count };
-            match &mut self.sink {
-                // Beyond the limit: few, and the reason for it.
-                Sink::Memory(records) => records.push(dropped),
-                Sink::File(file) => {
-                    let written = jsonl::write_record(file, &self.header, &self.names, &dropped);
-                    self.failed = self.failed.take().or(written.err());
-                }
-                // Said where it is at hand.
-                Sink::Nowhere => {}
-            }
+            // Beyond the limit: few, and the reason for it.
+            self.put(Record::Dropped { at, proxy, count });
         }
         if let Sink::File(file) = &mut self.sink {
             let flushed = file.flush();
@@ -288,7 +289,7 @@ impl Recorder {
 
     /// Ends it. The recording, where it was kept in memory.
     pub fn finish(mut self, now: u64) -> Option<Trace> {
-        if let Err(error) = self.settle(now) {
+        if let Err(error) = self.settle(now).and_then(|()| self.write_end()) {
             tracing::error!(%error, "the end of the recording could not be written");
         }
         match self.sink {
@@ -303,6 +304,15 @@ impl Recorder {
             }
             Sink::File(_) | Sink::Nowhere => None,
         }
+    }
+
+    /// Says that nothing comes any more, and that all is there. Not said where something could not be written.
+    fn write_end(&mut self) -> io::Result<()> {
+        if let Sink::File(file) = &mut self.sink {
+            jsonl::write_end(file, self.lines)?;
+            file.flush()?;
+        }
+        Ok(())
     }
 
     fn named(&mut self, raw: Raw) -> Option<Record> {

@@ -134,6 +134,7 @@ mod tests {
         let steps = steps.chain(broken.map(|b| step(b, Held::Broken)));
         let trace = Trace::new(Header {
             version: 1,
+            service: None,
             started_us: 0,
             proxies: Vec::new(),
         });

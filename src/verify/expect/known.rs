@@ -142,7 +142,14 @@ fn what_a_route_takes_by_itself_is_not_held_against_its_breaker() {
 fn latency_that_may_be_the_late_proxys_own_breaks_no_limit() {
     let mut trace = Service::default().run();
     let phase = trace.names.intern("steady");
-    trace.records.insert(0, Record::Phase { at: 0, phase });
+    trace.records.insert(
+        0,
+        Record::Phase {
+            at: 0,
+            phase,
+            kind: None,
+        },
+    );
     for record in &mut trace.records {
         if let Record::Attempt(a) = record
             && a.proxy == CACHE

@@ -59,7 +59,11 @@ fn run(service: &Service) -> Trace {
 
 fn phase(trace: &mut Trace, at: u64, name: &str) {
     let phase = trace.names.intern(name);
-    trace.records.push(Record::Phase { at, phase });
+    trace.records.push(Record::Phase {
+        at,
+        phase,
+        kind: None,
+    });
     trace.sort();
 }
 
@@ -377,6 +381,7 @@ fn by_hand(protocol: Protocol) -> Trace {
     Trace::new(Header {
         version: VERSION,
         started_us: 0,
+        service: None,
         proxies: vec![Proxy {
             name: "db".into(),
             protocol,

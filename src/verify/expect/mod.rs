@@ -28,7 +28,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 /// Failures in the baseline above which nothing is said of a fault's effect.
-const SICK: f64 = 0.01;
+pub(super) const SICK: f64 = 0.01;
 
 /// What an expectation is about.
 #[derive(Debug, Clone, Default)]
@@ -393,6 +393,7 @@ mod tests {
     fn judged(judge: fn() -> Judgement, own: u64, broken: bool, lane: &str) -> Verdict {
         let trace = Trace::new(Header {
             version: 1,
+            service: None,
             started_us: 0,
             proxies: Vec::new(),
         });

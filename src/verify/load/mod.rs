@@ -197,7 +197,7 @@ impl Lane {
             return;
         };
         self.tally.late(Server::clock().saturating_sub(intended));
-        self.tally.begin();
+        self.tally.begin(intended);
         // What is under way at the end has its own time limit: a hang must not vanish from the figures.
         let lane = self.clone();
         tasks.spawn(async move {
@@ -215,8 +215,9 @@ impl Lane {
             if stop.run_until_cancelled(due).await.is_none() {
                 break;
             }
-            self.tally.begin();
-            self.send(number, Server::clock()).await;
+            let now = Server::clock();
+            self.tally.begin(now);
+            self.send(number, now).await;
             let next = (began.elapsed().as_secs_f64() * rate).ceil() as u64;
             self.tally.pass_over(next.saturating_sub(number + 1));
             number = next.max(number + 1);
@@ -229,8 +230,9 @@ impl Lane {
             tokio::spawn(async move {
                 for number in (caller..).step_by(callers as usize) {
                     let before = lane.tally.failures();
-                    lane.tally.begin();
-                    lane.send(number, Server::clock()).await;
+                    let now = Server::clock();
+                    lane.tally.begin(now);
+                    lane.send(number, now).await;
                     // A server that is not there answers at once: that must not become a busy loop.
                     let failed = lane.tally.failures() > before;
                     let pause = if failed {

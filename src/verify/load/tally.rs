@@ -5,6 +5,7 @@ use hdrhistogram::Histogram;
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::VecDeque;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Calls that are kept for a guard's window; older ones go.
@@ -37,7 +38,8 @@ struct Inner {
     unwritten: Vec<Called>,
     recent: VecDeque<(u64, u64, bool)>,
     late: Vec<u64>,
-    begun: u64,
+    /// Requests that have not ended, by when they were due.
+    out: BTreeMap<u64, u64>,
     figures: LaneFigures,
 }
 
@@ -53,7 +55,7 @@ impl Default for Tally {
             unwritten: Vec::new(),
             recent: VecDeque::new(),
             late: Vec::new(),
-            begun: 0,
+            out: BTreeMap::new(),
             figures: LaneFigures::default(),
         }))
     }
@@ -92,6 +94,12 @@ impl Tally {
 
     pub(crate) fn add(&self, call: Called) {
         let mut inner = self.inner();
+        if let Entry::Occupied(mut out) = inner.out.entry(call.intended) {
+            *out.get_mut() -= 1;
+            if *out.get() == 0 {
+                out.remove();
+            }
+        }
         inner.figures.ended += 1;
         inner.figures.failed += u64::from(!call.ok);
         inner.figures.own += u64::from(call.own);
@@ -106,15 +114,24 @@ impl Tally {
         }
     }
 
-    /// A request is sent.
-    pub(crate) fn begin(&self) {
-        self.inner().begun += 1;
+    /// A request is sent that was due at this moment.
+    pub(crate) fn begin(&self, intended: u64) {
+        *self.inner().out.entry(intended).or_default() += 1;
     }
 
     /// Requests that have not ended.
     pub(crate) fn outstanding(&self) -> u64 {
+        self.inner().out.values().sum()
+    }
+
+    /// For how long they have been out: their latencies will be no less.
+    pub(crate) fn ages(&self, now: u64) -> Vec<u64> {
         let inner = self.inner();
-        inner.begun.saturating_sub(inner.figures.ended)
+        let ages = inner.out.iter().flat_map(|(intended, count)| {
+            let count = usize::try_from(*count).unwrap_or(usize::MAX);
+            std::iter::repeat_n(now.saturating_sub(*intended), count)
+        });
+        ages.collect()
     }
 
     pub(crate) fn skip(&self) {

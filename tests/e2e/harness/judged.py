@@ -161,7 +161,7 @@ class NotRun(Exception):
     """The test could not run: a port was taken, a service did not come up."""
 
 
-def judge(app, variant, kind, seed, servers, folder, database=0):
+def judge(app, variant, kind, seed, servers, folder, database=0, options=()):
     """What `brownout test` says: its document, and what the service said of itself. Raises `NotRun` with its words."""
     text, ports = profile(app, variant, kind, random.Random(f"{variant} {kind} {seed}"), servers)
     (folder / "judged.toml").write_text(text)
@@ -178,7 +178,7 @@ def judge(app, variant, kind, seed, servers, folder, database=0):
         service += ["--workers", workers(variant)]
     else:
         service = [program("node"), app.directory / "app.mjs"]
-    command = [binary(), "test", folder / "judged.toml", "--seed", seed, "--report", folder, "--output", "json", "--", *service]
+    command = [binary(), "test", folder / "judged.toml", "--seed", seed, "--report", folder, "--output", "json", *options, "--", *service]
     where = folder if app is FASTAPI else app.modules
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True, env=environment, cwd=where, timeout=150)
     document = json.loads(done.stdout or "{}")

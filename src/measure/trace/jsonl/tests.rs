@@ -1,5 +1,5 @@
 use super::*;
-use crate::measure::trace::{Attempt, CloseSide, Outcome, Proxy};
+use crate::measure::trace::{Attempt, CloseSide, Kind, Outcome, Proxy};
 use crate::protocol::{Class, Protocol, Transaction};
 use proptest::prelude::*;
 
@@ -11,6 +11,7 @@ fn empty() -> Trace {
     };
     Trace::new(Header {
         version: VERSION,
+        service: None,
         started_us: 1_700_000_000_000_000,
         proxies: vec![
             proxy("cache", Protocol::Redis),
@@ -108,6 +109,7 @@ fn every_kind(trace: &mut Trace) -> Vec<Record> {
         Record::Phase {
             at: 22,
             phase: name,
+            kind: Some(Kind::WarmUp),
         },
         Record::Call {
             at: 23,
@@ -138,6 +140,13 @@ fn every_kind(trace: &mut Trace) -> Vec<Record> {
     ]
 }
 
+/// As it is read back; it has to be whole.
+fn whole(text: &[u8]) -> Trace {
+    let Reading { trace, damage } = read(text).expect("what was written");
+    assert_eq!(damage, None);
+    trace
+}
+
 fn text(trace: &Trace) -> Vec<u8> {
     let mut text = Vec::new();
     write(&mut text, trace).expect("a vector takes everything");
@@ -149,7 +158,7 @@ fn every_kind_of_record_is_read_back() {
     let mut trace = empty();
     trace.records = every_kind(&mut trace);
     let written = text(&trace);
-    let back = read(&written[..]).expect("what was written");
+    let back = whole(&written);
     assert_eq!(back.header, trace.header);
     assert_eq!(back.records.len(), trace.records.len());
     // Names may have other numbers; their text is the same.
@@ -180,7 +189,7 @@ fn a_line_says_what_it_is_about() {
 fn records_come_in_the_order_of_time() {
     let mut trace = empty();
     trace.records = [30, 10, 20].map(|at| attempt(&mut trace, at)).to_vec();
-    let back = read(&text(&trace)[..]).expect("what was written");
+    let back = whole(&text(&trace));
     let times: Vec<u64> = back.records.iter().map(Record::at).collect();
     assert_eq!(times, [10, 20, 30]);
 }
@@ -196,37 +205,104 @@ fn what_is_wrong_is_named_by_its_line() {
     let good = text(&trace);
     assert!(refused(b"").starts_with("line 1: "));
     assert!(refused(b"{}\n").starts_with("line 1: not the header"));
-    let newer = String::from_utf8_lossy(&good).replacen("\"version\":1", "\"version\":2", 1);
-    assert!(refused(newer.as_bytes()).contains("version 2; this program reads version 1"));
+    let newer = String::from_utf8_lossy(&good).replacen("\"version\":2", "\"version\":3", 1);
+    assert!(refused(newer.as_bytes()).contains("version 3; this program reads versions 1 to 2"));
     let foreign =
         String::from_utf8_lossy(&good).replace("\"proxy\":\"cache\"", "\"proxy\":\"cash\"");
     assert_eq!(
         refused(foreign.as_bytes()),
         "line 2: the header names no proxy `cash`"
     );
-    let mut unknown = good.clone();
-    unknown.extend_from_slice(b"{\"record\":\"nonsense\"}\n");
-    assert!(refused(&unknown).starts_with("line 3: unknown variant `nonsense`"));
+    let unknown = String::from_utf8_lossy(&good).replace("\"attempt\"", "\"nonsense\"");
+    assert!(refused(unknown.as_bytes()).starts_with("line 2: unknown variant `nonsense`"));
+    let mut behind = good.clone();
+    behind.extend_from_slice(b"{\"record\":\"gone\",\"at\":1,\"target\":\"a\"}\n");
+    assert!(refused(&behind).starts_with("line 4: the line before it is the end"));
+}
+
+/// As it was written, with one number in place of another.
+fn changed(from: &str, to: &str) -> String {
+    let mut trace = empty();
+    trace.records = every_kind(&mut trace);
+    let good = String::from_utf8(text(&trace)).expect("JSON");
+    assert!(good.contains(from), "{from} in {good}");
+    refused(good.replacen(from, to, 1).as_bytes())
+}
+
+#[test]
+fn times_that_cannot_be_are_refused_with_their_field_and_a_remedy() {
+    let before = changed("\"ended\":10", "\"ended\":6");
+    assert_eq!(
+        before,
+        "line 2: `ended` is 6, before `begun`, which is 7; take the file as brownout wrote it"
+    );
+    assert!(
+        changed("\"sent\":21", "\"sent\":24").starts_with("line 15: `at` is 23, before `sent`")
+    );
+    for (field, line) in [
+        ("\"ended\":10", 2),
+        ("\"at\":11", 3),
+        ("\"first_byte\":9", 2),
+        ("\"longest\":77", 18),
+        ("\"cpu\":99", 16),
+    ] {
+        let name = field.split('"').nth(1).expect("a field");
+        let said = changed(field, &format!("\"{name}\":{}", u64::MAX));
+        assert!(
+            said.starts_with(&format!("line {line}: `{name}` is ")),
+            "{said}"
+        );
+        assert!(said.contains("more than ten years; take"), "{said}");
+    }
+}
+
+#[test]
+fn a_recording_of_the_first_version_is_read_and_its_end_is_missed() {
+    let old = b"{\"version\":1,\"started_us\":7,\"proxies\":[{\"name\":\"cache\",\"protocol\":\"redis\"}]}\n\
+        {\"record\":\"phase\",\"at\":5,\"phase\":\"baseline\"}\n";
+    let Reading { trace, damage } = read(&old[..]).expect("an old one");
+    assert!(matches!(
+        trace.records[..],
+        [Record::Phase { kind: None, .. }]
+    ));
+    assert_eq!(damage, Some(Damage::NoEnd { after: 2 }));
+}
+
+#[test]
+fn lines_that_are_gone_are_missed_on_every_proxy() {
+    let mut trace = empty();
+    trace.records = every_kind(&mut trace);
+    let all = String::from_utf8(text(&trace)).expect("JSON");
+    let kept: Vec<&str> = all
+        .lines()
+        .filter(|line| !line.contains("connected"))
+        .collect();
+    let Reading { trace, damage } = read((kept.join("\n") + "\n").as_bytes()).expect("lines");
+    let (said, found) = (17, 16);
+    assert_eq!(damage, Some(Damage::Count { said, found }));
+    assert_eq!(trace.dropped(ProxyIndex(0)), 1);
 }
 
 #[test]
 fn a_line_has_a_bound() {
     let mut long = text(&empty());
     long.resize(long.len() + MAX_LINE as usize, b' ');
-    assert!(refused(&long).starts_with("line 2: longer than"));
+    assert!(refused(&long).starts_with("line 3: longer than"));
 }
 
 proptest! {
-    /// A recording that was cut off anywhere behind its header is read up to its last whole line.
+    /// A recording that was cut off anywhere behind its header is read up to its last whole line, and its end is missed: also
+    /// where it was cut between two lines.
     #[test]
-    fn a_torn_end_is_left_out(share in 0.0..1.0_f64) {
+    fn a_torn_end_is_left_out_and_missed(share in 0.0..1.0_f64) {
         let mut trace = empty();
         trace.records = every_kind(&mut trace);
         let whole = text(&trace);
         let header = whole.iter().position(|b| *b == b'\n').expect("a header") + 1;
         let cut = header + ((whole.len() - header) as f64 * share) as usize;
         let lines = whole[header..cut].split(|b| *b == b'\n').count() - 1;
-        let back = read(&whole[..cut]).expect("whole lines");
-        prop_assert_eq!(back.records.len(), lines);
+        let Reading { trace, damage } = read(&whole[..cut]).expect("whole lines");
+        prop_assert_eq!(trace.records.len(), lines);
+        prop_assert_eq!(damage, Some(Damage::NoEnd { after: lines + 1 }));
     }
 }
