@@ -146,7 +146,7 @@ enum Ended {
     Ran(Box<Document>),
     CouldNot {
         /// As in a document.
-        result: &'static str,
+        result: Counts,
         #[serde(flatten)]
         broken: Broken,
     },
@@ -195,14 +195,14 @@ async fn run_all(parts: &[Part], companion: &mut Companion, row: &Row) -> Option
             Ok(ran) => {
                 let mut document = Document::of(test, &ran);
                 document.again = Some(part.again.clone());
-                if matches!(document.counts, Some(Counts::Broken)) {
+                if document.result == Counts::Broken {
                     ran.last_words.iter().for_each(|words| row.say(words));
                 }
-                done.codes.push(match document.counts {
-                    Some(Counts::Passed) => 0,
-                    Some(Counts::Open) => INCONCLUSIVE,
-                    Some(Counts::Failed) | None => CHECK_FAILED,
-                    Some(Counts::Broken) => COULD_NOT_RUN,
+                done.codes.push(match document.result {
+                    Counts::Passed => 0,
+                    Counts::Open => INCONCLUSIVE,
+                    Counts::Failed => CHECK_FAILED,
+                    Counts::Broken => COULD_NOT_RUN,
                 });
                 done.ended.push(Ended::Ran(Box::new(document)));
             }
@@ -214,7 +214,7 @@ async fn run_all(parts: &[Part], companion: &mut Companion, row: &Row) -> Option
                 }
                 let profile = test.name.clone();
                 done.ended.push(Ended::CouldNot {
-                    result: "error",
+                    result: Counts::Broken,
                     broken: Broken { profile, why },
                 });
                 done.codes.push(COULD_NOT_RUN);
