@@ -340,6 +340,26 @@ pub(super) mod tests {
         }
     }
 
+    /// An operation with answers of so many microseconds, none of which failed.
+    pub(in super::super) fn operation(phase: &str, name: &str, latencies: &[u64]) -> Operation {
+        let sample: Sample = latencies.iter().map(|us| us * 1_000).collect();
+        let n = latencies.len() as u64;
+        Operation {
+            phase: phase.into(),
+            operation: name.into(),
+            ended: n,
+            failed: 0,
+            injected: 0,
+            answered: n,
+            mean_us: sample.mean().map(|mean| us(mean as u64)),
+            p50_us: sample.quantile(0.5).map(us),
+            p95_us: sample.quantile(0.95).map(us),
+            p99_us: sample.quantile(0.99).map(us),
+            max_us: sample.max().map(us),
+            histogram: encoded(&sample, Digits::Three),
+        }
+    }
+
     #[test]
     fn the_latencies_of_a_second_are_read_back() {
         let read = latencies_of(&second(&[1, 200, 200, 3_000_000])).expect("they are there");
