@@ -1,6 +1,7 @@
 //! `brownout report`: the report of a test in other forms, and two of them compared.
 
 use super::{CHECK_FAILED, COULD_NOT_RUN, INCONCLUSIVE, USAGE, say, written};
+use crate::folder;
 use crate::report::csv::Csv;
 use crate::report::figure::plain;
 use crate::report::github::Github;
@@ -8,7 +9,7 @@ use crate::report::html::Html;
 use crate::report::junit::Junit;
 use crate::report::markdown::Markdown;
 use crate::report::text::Text;
-use crate::report::{Form, Suite, compare, suite};
+use crate::report::{Form, Suite, compare, read};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -129,10 +130,13 @@ fn shown(args: &Args, file: &Path) -> u8 {
                 .write_all(text.as_bytes())
                 .map(|()| 0),
         ),
-        Some(out) => match std::fs::write(out, text) {
+        Some(out) => match folder::write_file(out, text) {
             Ok(()) => 0,
             Err(error) => {
-                say(&format!("{} cannot be written: {error}", out.display()));
+                say(&format!(
+                    "{} cannot be written: {error}; change: give --out another name, or leave it out to have it on stdout",
+                    out.display()
+                ));
                 COULD_NOT_RUN
             }
         },
@@ -179,22 +183,8 @@ fn read(file: &Path) -> Result<Suite, u8> {
         say(&format!("{shown} cannot be read: {error}"));
         USAGE
     })?;
-    let suite: Suite = serde_json::from_slice(&text).map_err(|error| {
-        say(&format!("{shown} is no report: {error}; expected the report.json of `brownout test --report DIR`"));
+    read::read(&text).map_err(|error| {
+        say(&plain(&format!("{shown}: {error}")));
         USAGE
-    })?;
-    if suite.version != suite::VERSION {
-        say(&format!(
-            "{shown} is a report of version {}; this program reads {}",
-            suite.version,
-            suite::VERSION
-        ));
-        return Err(USAGE);
-    }
-    if let Err(broken) = suite.check() {
-        let broken = plain(&broken);
-        say(&format!("{shown}: {broken}; make the report anew"));
-        return Err(USAGE);
-    }
-    Ok(suite)
+    })
 }

@@ -115,26 +115,6 @@ impl Suite {
         self.runs.iter().flat_map(of)
     }
 
-    /// Whether every latency that it counts can be read: a comparison of nothing would find nothing worse.
-    ///
-    /// # Errors
-    /// The operation of which it cannot.
-    pub(crate) fn check(&self) -> Result<(), String> {
-        for run in &self.runs {
-            for traffic in &run.traffic {
-                let broken = traffic.operations.iter().find(|o| o.latencies().is_none());
-                if let Some(broken) = broken {
-                    let (profile, proxy) = (&run.profile, &traffic.proxy);
-                    return Err(format!(
-                        "the histogram of {} in {profile}, {proxy}, {} cannot be read",
-                        broken.operation, broken.phase
-                    ));
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Parts that did not come to their end: ended by a guard, or not run at all. An expectation says nothing of it.
     pub(crate) fn unfinished(&self) -> impl Iterator<Item = Unfinished<'_>> {
         let stopped = self.runs.iter().filter_map(|run| {

@@ -482,15 +482,6 @@ fn text_has_every_figure_of_every_row() {
     }
 }
 
-#[test]
-fn latencies_that_cannot_be_read_are_told() {
-    let mut suite = suite("plain");
-    let told = suite.check().expect_err("an empty text is no histogram");
-    assert!(told.contains("plain, redis, plain"), "{told}");
-    suite.runs[0].traffic[0].operations.clear();
-    assert_eq!(suite.check(), Ok(()));
-}
-
 /// With latencies that can be read and a breaker that opened once, on a machine that is always the same.
 pub(super) fn fixed() -> Suite {
     let unknown = || {
