@@ -128,7 +128,7 @@ pub(crate) fn compare(before: &Suite, after: &Suite, limit: f64) -> Comparison {
         tests.extend(found);
     }
     let count = tests.len();
-    changes.extend(beyond_chance(tests));
+    changes.extend(beyond_chance(&tests));
     if !same_machine {
         let told = format!("{} -> {}", before.machine, after.machine);
         changes.push(Change::note("the machine", told));
@@ -143,7 +143,7 @@ pub(crate) fn compare(before: &Suite, after: &Suite, limit: f64) -> Comparison {
 }
 
 /// The changes of tests that chance does not explain.
-fn beyond_chance(tests: Vec<Test>) -> Vec<Change> {
+fn beyond_chance(tests: &[Test]) -> Vec<Change> {
     let mut sure = Vec::new();
     for family in Family::ALL {
         let of_family = |test: &&Test| test.family == family;

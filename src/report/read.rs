@@ -11,14 +11,14 @@ use serde::Deserialize;
 /// Bytes of a document at most: what takes seconds to read is no report.
 const MOST_BYTES: usize = 512 << 20;
 
-/// The largest count: sums of as many as there may be stay far below 2^64.
-const MOST: u64 = 1 << 48;
+/// The largest count: sums of as many as fit into a document stay below 2^64.
+const MOST: u64 = 1 << 40;
 
 /// The highest bucket of a second: what is above an hour of latency is in none.
 const HIGHEST_BUCKET: u8 = 63;
 
-/// Looks at a process at most: a day of them.
-const LOOKS: usize = 86_400;
+/// Looks at a process at most: eleven days of them.
+const LOOKS: usize = 1_000_000;
 
 /// Why a document is no report that can be shown.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]

@@ -71,16 +71,14 @@ fn again(suite: &Suite) -> String {
         "\nHow to run it again\n{}",
         paragraph(&suite.of_commands(), 2)
     );
-    let block = |commands: Vec<String>| -> String {
-        let lines = commands.into_iter();
-        lines
-            .map(|line| format!("\n  {}\n", plain(&line)))
-            .collect()
-    };
-    text += &block(all);
+    for command in all {
+        let _ = write!(text, "\n  {}\n", plain(&command));
+    }
     if !parts.is_empty() {
         text += "\n  One part alone:\n";
-        text += &block(parts);
+    }
+    for command in parts {
+        let _ = write!(text, "\n  {}\n", plain(&command));
     }
     text
 }
@@ -107,8 +105,11 @@ fn columns(cells: &[&str; 6]) -> String {
 
 /// Lines of a text, so far from the left.
 fn paragraph(text: &str, left: usize) -> String {
-    let lines = wrapped(&plain(text), WIDTH - left).into_iter();
-    lines.map(|line| format!("{:left$}{line}\n", "")).collect()
+    let mut lines = String::new();
+    for line in wrapped(&plain(text), WIDTH - left) {
+        let _ = writeln!(lines, "{:left$}{line}", "");
+    }
+    lines
 }
 
 /// Broken at blanks; a word that is longer than a line is broken, too.

@@ -115,12 +115,11 @@ pub(super) fn verdicts(old: &Document, new: &Document) -> Vec<Change> {
     let (then, now) = (rows(old), rows(new));
     let mut changes = Vec::new();
     for (key, was) in &then {
-        match now.get(key) {
-            Some(is) => changes.extend(verdict((old, was), (new, is))),
-            None => {
-                let told = format!("{} -> not expected any more", stands(was));
-                changes.push(Change::sure(&name(new, was), told, true));
-            }
+        if let Some(is) = now.get(key) {
+            changes.extend(verdict((old, was), (new, is)));
+        } else {
+            let told = format!("{} -> not expected any more", stands(was));
+            changes.push(Change::sure(&name(new, was), told, true));
         }
     }
     for (_, is) in now.iter().filter(|(key, _)| !then.contains_key(*key)) {

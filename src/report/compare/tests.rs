@@ -250,7 +250,7 @@ fn a_part_that_is_gone_or_could_not_be_run_is_worse() {
                 now.errors.push(Broken {
                     profile: "new".into(),
                     ..broken()
-                })
+                });
             }),
         ),
         (
