@@ -6,6 +6,7 @@
 
 use rustix::fs::{AtFlags, Mode, OFlags, openat, renameat, unlinkat};
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
@@ -107,16 +108,21 @@ impl Folder {
     /// The system refuses, or a folder has that name. What was there before stays.
     pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> io::Result<PathBuf> {
         plain(name)?;
+        self.replace(name.as_ref(), content.as_ref())?;
+        Ok(self.at(name))
+    }
+
+    /// Puts a whole file in place of what has that name.
+    fn replace(&self, name: &OsStr, content: &[u8]) -> io::Result<()> {
         let (unfinished, mut file) = self.unfinished()?;
         let done = file
-            .write_all(content.as_ref())
+            .write_all(content)
             .and_then(|()| Ok(renameat(&self.fd, &*unfinished, &self.fd, name)?));
-        if let Err(error) = done {
+        if done.is_err() {
             // It was ours alone; that it may stay behind is the smaller evil.
             let _ = unlinkat(&self.fd, &*unfinished, AtFlags::empty());
-            return Err(error);
         }
-        Ok(self.at(name))
+        done
     }
 
     /// A file under a name that nobody has.
@@ -134,6 +140,25 @@ impl Folder {
             format!("{TRIES} unfinished files are in {}", self.path.display()),
         ))
     }
+}
+
+/// Writes a whole file under a name that the user chose, mode 0600, in place of the file that has it.
+///
+/// # Errors
+/// The system refuses, or a folder, a link, a device or a pipe has that name: to replace `/dev/stdout` is as wrong as to
+/// follow a link.
+pub(crate) fn write_file(path: &Path, content: impl AsRef<[u8]>) -> io::Result<()> {
+    let other = path.symlink_metadata().is_ok_and(|there| !there.is_file());
+    let name = path.file_name().filter(|_| !other);
+    let name =
+        name.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"))?;
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    // What is misspelt is not made.
+    folder.metadata()?;
+    Folder::open(folder)?.replace(name, content.as_ref())
 }
 
 fn plain(name: &str) -> io::Result<()> {
@@ -202,6 +227,33 @@ mod tests {
                 .expect("it is there")
                 .permissions();
             assert_eq!(mode.mode() & 0o777, 0o600);
+        }
+    }
+
+    #[test]
+    fn a_file_of_any_name_is_its_owners_alone_and_no_link_is_followed() {
+        let path = scratch("any-name");
+        let (victim, out) = (path.join("victim"), path.join("My Report.HTML"));
+        std::fs::write(&victim, "theirs").expect("written");
+        symlink(&victim, &out).expect("linked");
+        write_file(&out, "ours").expect_err("a link");
+        assert_eq!(read(&victim), "theirs");
+        std::fs::remove_file(&out).expect("removed");
+        write_file(&out, "ours").expect("written");
+        assert_eq!(read(&out), "ours");
+        let mode = out.symlink_metadata().expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        std::fs::set_permissions(&out, std::fs::Permissions::from_mode(0o644)).expect("changed");
+        write_file(&out, "anew").expect("written");
+        assert_eq!(
+            out.metadata().expect("there").permissions().mode() & 0o777,
+            0o600
+        );
+        let pipe = path.join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.expect("mkfifo runs").success());
+        for other in [&path, &pipe, &path.join("nowhere/out"), Path::new("/")] {
+            write_file(other, "x").expect_err("refused");
         }
     }
 

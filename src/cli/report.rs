@@ -1,6 +1,7 @@
 //! `brownout report`: the report of a test in other forms, and two of them compared.
 
-use super::{CHECK_FAILED, COULD_NOT_RUN, USAGE, say, written};
+use super::{CHECK_FAILED, COULD_NOT_RUN, INCONCLUSIVE, USAGE, say, written};
+use crate::folder;
 use crate::report::csv::Csv;
 use crate::report::figure::plain;
 use crate::report::github::Github;
@@ -8,7 +9,7 @@ use crate::report::html::Html;
 use crate::report::junit::Junit;
 use crate::report::markdown::Markdown;
 use crate::report::text::Text;
-use crate::report::{Form, Suite, compare, suite};
+use crate::report::{Form, Suite, compare, read};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -26,7 +27,8 @@ Examples:
   brownout report reports/report.json --github
   brownout report compare before/report.json after/report.json --limit 20
 
-Exit codes: 0; 1: compare found something worse; 2: wrong usage, or no report."
+Exit codes: 0; 1: compare found something worse; 2: wrong usage, or no report; 3: nothing
+is worse for sure, and something may be, or may be the machine's; 4: it cannot be written."
 )]
 pub struct Args {
     #[command(subcommand)]
@@ -75,9 +77,10 @@ enum Command {
 
 /// Say what became better or worse from one report to the other.
 ///
-/// Medians by the Mann-Whitney U test, which asks of any two shapes whether one tends to be larger; p95 and p99 by intervals of order
-/// statistics, which know no shape either; failures by the z test of two proportions. Only what is beyond chance (once in a thousand)
-/// and beyond the limit counts.
+/// Parts and expectations that are gone, could not be run or stand worse than before are told whatever the figures say. Medians are
+/// compared by the Mann-Whitney U test; p95 and p99 by how many answers lie beyond the percentile of both; failures by the z test of two
+/// proportions; all by the spread of seconds, since samples of one second are not independent. Only what is beyond chance (Holm, 1 % for
+/// all operations together) and beyond the limit counts. What is slower by no more than the machine was late is not comparable.
 #[derive(Debug, Clone, clap::Args)]
 struct Compare {
     /// The report before.
@@ -127,10 +130,13 @@ fn shown(args: &Args, file: &Path) -> u8 {
                 .write_all(text.as_bytes())
                 .map(|()| 0),
         ),
-        Some(out) => match std::fs::write(out, text) {
+        Some(out) => match folder::write_file(out, text) {
             Ok(()) => 0,
             Err(error) => {
-                say(&format!("{} cannot be written: {error}", out.display()));
+                say(&format!(
+                    "{} cannot be written: {error}; change: give --out another name, or leave it out to have it on stdout",
+                    out.display()
+                ));
                 COULD_NOT_RUN
             }
         },
@@ -150,16 +156,18 @@ fn compared(two: &Compare) -> u8 {
         (Err(code), _) | (_, Err(code)) => return code,
     };
     let limit = two.limit / 100.0;
-    let (changes, compared) = compare::changes(&before, &after, limit);
-    if compared == 0 {
-        say("the two reports have no operation in common: were they made of the same profiles?");
+    let comparison = compare::compare(&before, &after, limit);
+    if comparison.parts == 0 {
+        say(
+            "the two reports have no part in common; change: compare reports that were made of the same profiles",
+        );
         return USAGE;
     }
-    let text = compare::render(&changes, compared, limit);
-    let code = if changes.iter().any(|c| c.worse) {
-        CHECK_FAILED
-    } else {
-        0
+    let text = comparison.render();
+    let code = match (comparison.is_worse(), comparison.is_open()) {
+        (true, _) => CHECK_FAILED,
+        (false, true) => INCONCLUSIVE,
+        (false, false) => 0,
     };
     written(
         std::io::stdout()
@@ -175,22 +183,8 @@ fn read(file: &Path) -> Result<Suite, u8> {
         say(&format!("{shown} cannot be read: {error}"));
         USAGE
     })?;
-    let suite: Suite = serde_json::from_slice(&text).map_err(|error| {
-        say(&format!("{shown} is no report: {error}; expected the report.json of `brownout test --report DIR`"));
+    read::read(&text).map_err(|error| {
+        say(&plain(&format!("{shown}: {error}")));
         USAGE
-    })?;
-    if suite.version != suite::VERSION {
-        say(&format!(
-            "{shown} is a report of version {}; this program reads {}",
-            suite.version,
-            suite::VERSION
-        ));
-        return Err(USAGE);
-    }
-    if let Err(broken) = suite.check() {
-        let broken = plain(&broken);
-        say(&format!("{shown}: {broken}; make the report anew"));
-        return Err(USAGE);
-    }
-    Ok(suite)
+    })
 }

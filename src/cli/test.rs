@@ -193,7 +193,7 @@ enum Ended {
     Ran(Box<Document>),
     CouldNot {
         /// As in a document.
-        result: &'static str,
+        result: Counts,
         #[serde(flatten)]
         broken: Broken,
     },
@@ -245,14 +245,14 @@ async fn run_all(parts: &[Part], around: &mut Around<'_>, row: &Row) -> Result<D
             Ok(ran) => {
                 let mut document = Document::of(test, &ran);
                 document.again = Some(part.again.clone());
-                if matches!(document.counts, Some(Counts::Broken)) {
+                if document.result == Counts::Broken {
                     ran.last_words.iter().for_each(|words| row.say(words));
                 }
-                done.codes.push(match document.counts {
-                    Some(Counts::Passed) => 0,
-                    Some(Counts::Open) => INCONCLUSIVE,
-                    Some(Counts::Failed) | None => CHECK_FAILED,
-                    Some(Counts::Broken) => COULD_NOT_RUN,
+                done.codes.push(match document.result {
+                    Counts::Passed => 0,
+                    Counts::Open => INCONCLUSIVE,
+                    Counts::Failed => CHECK_FAILED,
+                    Counts::Broken => COULD_NOT_RUN,
                 });
                 done.ended.push(Ended::Ran(Box::new(document)));
             }
@@ -264,7 +264,7 @@ async fn run_all(parts: &[Part], around: &mut Around<'_>, row: &Row) -> Result<D
                 }
                 let profile = test.name.clone();
                 done.ended.push(Ended::CouldNot {
-                    result: "error",
+                    result: Counts::Broken,
                     broken: Broken { profile, why },
                 });
                 done.codes.push(COULD_NOT_RUN);

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 /// The most profiles of a library.
 const MAX_PROFILES: usize = 1_000;
+/// How the name of a file begins that is none: a profile of the program itself.
+pub(crate) const BUILT_IN: &str = "built-in ";
 /// How many folders deep profiles are looked for.
 const MAX_DEPTH: usize = 8;
 
@@ -109,7 +111,7 @@ impl Library {
         for (name, text) in BUILTIN {
             library.add(
                 name,
-                Profile::parse(name, text, &format!("built-in {name}.toml")),
+                Profile::parse(name, text, &format!("{BUILT_IN}{name}.toml")),
             );
         }
         library

@@ -29,7 +29,7 @@ pub(crate) use check::profile_proxies;
 pub use file::OnDesync;
 pub use guards::{CHANGES_LOCAL, CHANGES_REMOTE, Guards, Limits};
 pub use kind::Kind;
-pub(crate) use library::toml_files;
+pub(crate) use library::{BUILT_IN, toml_files};
 pub use library::{Broken, Library};
 pub use probe::Probe;
 pub use problem::{Problem, Problems};

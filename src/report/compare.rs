@@ -1,344 +1,396 @@
-//! Two reports side by side: what became better or worse, told apart from noise.
+//! Two reports side by side: what became better or worse, told apart from noise, from the machine, and from what was not looked at.
 //!
-//! Latencies are compared by the Mann-Whitney U test: it asks whether one of the two tends to be larger, of whatever shape they are,
-//! and takes ties, which histograms are full of, into account. Tails, which a shift of the middle says nothing of, are compared by
-//! distribution-free intervals: the order statistics between which p95 or p99 lies but once in a thousand times, whatever the
-//! shape. Only intervals that do not meet count, which is stricter than a test of the difference, on purpose: requests that queue
-//! behind one another are not independent, and many operations are looked at. A bootstrap would cost more, and of so few samples
-//! beyond p99 know no more than these ranks do. Failures are compared by the z test of two proportions. What
-//! differs by chance once in a thousand times is noise; what differs for sure and by less than the limit is small. Both have
-//! to be exceeded before anything is called a change.
+//! What is there in one report alone, and verdicts that changed, are told whatever the figures say ([`parts`]). Figures are compared
+//! by operation, phase by phase:
+//!
+//! - Medians by the Mann-Whitney U test: whether one of the two tends to be larger, of whatever shape they are. It takes ties into
+//!   account, which histograms are full of.
+//! - p95 and p99 by how many answers of each side lie beyond the percentile of both together (Mood's median test, at another place),
+//!   failures by how many failed: the z test of two proportions. It needs [`BEYOND`] answers beyond on each side.
+//! - Samples of one second are not independent. So the variance is that of seconds, not of samples, wherever it is larger
+//!   ([`statistics::Spread`]).
+//! - Many operations are compared at once, and some of them differ by chance. Medians, tails and failures are a third of
+//!   [`statistics::LEVEL`] each, and within each of these Holm's method holds it for all tests together.
+//! - A difference that is no larger than what the machine was late in that run is not the service's for sure ([`machine`]).
+//!
+//! What differs for sure and by less than the limit is small. Both have to be exceeded before anything is called a change.
+
+mod machine;
+mod parts;
+mod seconds;
+mod statistics;
+#[cfg(test)]
+mod tests;
 
 use super::figure;
 use super::suite::Suite;
-use super::traffic::Operation;
+use super::traffic::{Operation, Traffic};
 use crate::verify::document::Document;
-use crate::verify::verdict::Verdict;
 use hdrhistogram::Histogram;
+use machine::Figure;
+use seconds::Spreads;
+use statistics::{LEVEL, Side};
 use std::fmt::Write;
 
-/// Two-sided, once in a thousand.
-const SURE: f64 = 3.29;
 /// Fewer answers on a side say nothing.
 const LEAST: u64 = 30;
 
-/// How an operation in a phase became.
+/// Answers beyond a percentile that each side has to have: p95 takes 200, p99 1,000.
+const BEYOND: f64 = 10.0;
+
+/// A difference, and what it counts as.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Change {
     pub(crate) what: String,
     pub(crate) told: String,
-    pub(crate) worse: bool,
+    pub(crate) kind: Kind,
 }
 
-/// What changed by more than `limit` (a share, like 0.1), and how many operations were compared.
-pub(crate) fn changes(before: &Suite, after: &Suite, limit: f64) -> (Vec<Change>, usize) {
-    let mut found = Vec::new();
-    let mut compared = 0;
-    for run in &after.runs {
-        let Some(old) = before.runs.iter().find(|r| r.profile == run.profile) else {
-            continue;
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Worse,
+    Better,
+    /// It may be the machine's.
+    Machine {
+        /// The figure is.
+        worse: bool,
+    },
+    /// Neither better nor worse.
+    Note,
+}
+
+impl Change {
+    fn sure(what: &str, told: String, worse: bool) -> Self {
+        let kind = if worse { Kind::Worse } else { Kind::Better };
+        let what = what.to_owned();
+        Self { what, told, kind }
+    }
+
+    fn note(what: &str, told: String) -> Self {
+        let what = what.to_owned();
+        Self {
+            what,
+            told,
+            kind: Kind::Note,
+        }
+    }
+}
+
+/// What came of a comparison.
+#[derive(Debug)]
+pub(crate) struct Comparison {
+    pub(crate) changes: Vec<Change>,
+    /// Parts that both reports have.
+    pub(crate) parts: usize,
+    /// Operations of which there was enough to compare.
+    pub(crate) operations: usize,
+    pub(crate) tests: usize,
+    limit: f64,
+}
+
+/// How a figure of an operation differs, before it is known whether that is chance.
+struct Test {
+    family: Family,
+    chance: f64,
+    /// What to say if it is none; `None`: less than the limit.
+    change: Option<Change>,
+}
+
+/// Tests that share what may be chance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Family {
+    Medians,
+    Tails,
+    Failures,
+}
+
+impl Family {
+    const ALL: [Self; 3] = [Self::Medians, Self::Tails, Self::Failures];
+}
+
+/// What changed by more than `limit` (a share, like 0.1).
+pub(crate) fn compare(before: &Suite, after: &Suite, limit: f64) -> Comparison {
+    let (pairs, mut changes, parts) = parts::pairs(before, after);
+    let same_machine = before.machine == after.machine;
+    let (mut operations, mut tests) = (0, Vec::new());
+    for (old, new) in pairs {
+        changes.extend(parts::stopped(old, new));
+        changes.extend(parts::verdicts(old, new));
+        changes.extend(parts::operations(old, new));
+        let runs = Runs {
+            old,
+            new,
+            same_machine,
+            limit,
         };
-        found.extend(verdicts(old, run));
-        found.extend(vanished(old, run));
-        for traffic in &run.traffic {
-            let Some(was) = old.traffic.iter().find(|t| t.proxy == traffic.proxy) else {
+        let (compared, found) = runs.tests();
+        operations += compared;
+        tests.extend(found);
+    }
+    let count = tests.len();
+    changes.extend(beyond_chance(&tests));
+    if !same_machine {
+        let told = format!("{} -> {}", before.machine, after.machine);
+        changes.push(Change::note("the machine", told));
+    }
+    Comparison {
+        changes,
+        parts,
+        operations,
+        tests: count,
+        limit,
+    }
+}
+
+/// The changes of tests that chance does not explain.
+fn beyond_chance(tests: &[Test]) -> Vec<Change> {
+    let mut sure = Vec::new();
+    for family in Family::ALL {
+        let of_family = |test: &&Test| test.family == family;
+        let chances: Vec<f64> = tests.iter().filter(of_family).map(|t| t.chance).collect();
+        let level = LEVEL / Family::ALL.len() as f64;
+        let found = statistics::holm(&chances, level);
+        let both = tests.iter().filter(of_family).zip(found);
+        sure.extend(both.filter_map(|(test, sure)| test.change.clone().filter(|_| sure)));
+    }
+    sure
+}
+
+/// Whether operations of a phase are compared, by its name.
+fn compares(run: &Document, phase: &str) -> bool {
+    seconds::phases(run).any(|of| of.name == phase) || run.phases.is_empty()
+}
+
+/// A part in both reports.
+#[derive(Clone, Copy)]
+struct Runs<'d> {
+    old: &'d Document,
+    new: &'d Document,
+    same_machine: bool,
+    limit: f64,
+}
+
+/// An operation in both.
+struct Pair<'d> {
+    runs: Runs<'d>,
+    what: String,
+    then: &'d Operation,
+    now: &'d Operation,
+    spreads: [Spreads; 2],
+    /// Of what passed its proxy.
+    shares: [f64; 2],
+}
+
+impl<'d> Runs<'d> {
+    /// How many operations are compared, and by which tests.
+    fn tests(self) -> (usize, Vec<Test>) {
+        let (mut compared, mut tests) = (0, Vec::new());
+        for now in &self.new.traffic {
+            let Some(then) = self.old.traffic.iter().find(|t| t.proxy == now.proxy) else {
                 continue;
             };
-            for now in &traffic.operations {
-                let same = |o: &&Operation| o.phase == now.phase && o.operation == now.operation;
-                let Some(then) = was.operations.iter().find(same) else {
-                    continue;
-                };
-                let what = format!(
-                    "{}, {}, {} in {}",
-                    run.profile, traffic.proxy, now.operation, now.phase
-                );
-                // What is too little to tell anything of has not been compared.
-                if then.ended >= LEAST && now.ended >= LEAST {
-                    compared += 1;
-                }
-                found.extend(latency(&what, then, now, limit));
-                found.extend(tails(&what, then, now, limit));
-                found.extend(failures(&what, then, now, limit));
+            for pair in self.pairs(then, now) {
+                compared += 1;
+                tests.extend(pair.latencies());
+                tests.extend(pair.failures());
             }
         }
+        (compared, tests)
     }
-    (found, compared)
-}
 
-/// Expectations that passed and fail now, or the other way round: no limit makes that small.
-fn verdicts(old: &Document, new: &Document) -> Vec<Change> {
-    let mut found = Vec::new();
-    for now in &new.expectations {
-        let same = old.expectations.iter().find(|then| {
-            then.field == now.field && then.component == now.component && then.phases == now.phases
-        });
-        let Some(then) = same else { continue };
-        let worse = match (&then.verdict, &now.verdict) {
-            (Verdict::Pass, Verdict::Fail { .. }) => true,
-            (Verdict::Fail { .. }, Verdict::Pass) => false,
-            _ => continue,
+    /// Operations of which both have enough to tell anything of.
+    fn pairs(self, then: &'d Traffic, now: &'d Traffic) -> Vec<Pair<'d>> {
+        let spreads = [Spreads::of(self.old, then), Spreads::of(self.new, now)];
+        let enough = |of: &&Operation| {
+            let both = compares(self.old, &of.phase) && compares(self.new, &of.phase);
+            of.ended >= LEAST && both
         };
-        found.push(Change {
-            what: format!("{}, {}: {}", new.profile, now.component, now.target),
-            told: format!(
-                "{} ({}) -> {} ({})",
-                then.word(),
-                then.measured,
-                now.word(),
-                now.measured
-            ),
-            worse,
-        });
-    }
-    found
-}
-
-/// Operations that were there often enough and are not there at all now: a service that is silent is not a service as before.
-fn vanished(old: &Document, new: &Document) -> Vec<Change> {
-    let there = |proxy: &str, was: &Operation| {
-        let traffic = new.traffic.iter().filter(|t| t.proxy == proxy);
-        traffic
-            .flat_map(|t| &t.operations)
-            .any(|o| o.phase == was.phase && o.operation == was.operation)
-    };
-    let mut found = Vec::new();
-    for traffic in &old.traffic {
-        for was in &traffic.operations {
-            if was.ended < LEAST || there(&traffic.proxy, was) {
+        let mut found = Vec::new();
+        for of in now.operations.iter().filter(enough) {
+            let same = |o: &&Operation| o.phase == of.phase && o.operation == of.operation;
+            let Some(was) = then.operations.iter().filter(enough).find(same) else {
                 continue;
-            }
-            found.push(Change {
-                what: format!(
-                    "{}, {}, {} in {}",
-                    new.profile, traffic.proxy, was.operation, was.phase
-                ),
-                told: format!("n {} -> 0", was.ended),
-                worse: true,
+            };
+            found.push(Pair {
+                runs: self,
+                what: parts::operation(self.new, &now.proxy, of),
+                then: was,
+                now: of,
+                spreads,
+                shares: [share(then, was), share(now, of)],
             });
         }
+        found
     }
-    found
 }
 
-fn latency(what: &str, then: &Operation, now: &Operation, limit: f64) -> Option<Change> {
-    let (a, b) = (then.latencies()?, now.latencies()?);
-    if a.len() < LEAST || b.len() < LEAST {
-        return None;
+/// Which part of what passed a proxy in its phase an operation is.
+fn share(of: &Traffic, operation: &Operation) -> f64 {
+    let phase = of.operations.iter().filter(|o| o.phase == operation.phase);
+    let all: f64 = phase.map(|o| o.ended as f64).sum();
+    operation.ended as f64 / all.max(1.0)
+}
+
+impl Pair<'_> {
+    fn latencies(&self) -> Vec<Test> {
+        let (Some(a), Some(b)) = (self.then.latencies(), self.now.latencies()) else {
+            return Vec::new();
+        };
+        if a.len() < LEAST || b.len() < LEAST {
+            return Vec::new();
+        }
+        let figures = [Figure::Median, Figure::P95, Figure::P99].into_iter();
+        figures
+            .filter_map(|figure| self.latency(figure, &a, &b))
+            .collect()
     }
-    let z = rank_z(&a, &b);
-    let (old, new) = (a.value_at_quantile(0.5), b.value_at_quantile(0.5));
-    let share = (new as f64 - old as f64) / (old.max(1) as f64);
-    if z.abs() < SURE || share.abs() < limit || (z > 0.0) != (share > 0.0) {
-        return None;
+
+    fn latency(&self, figure: Figure, a: &Histogram<u64>, b: &Histogram<u64>) -> Option<Test> {
+        let q = figure.quantile();
+        let (family, z) = match figure {
+            Figure::Median => (Family::Medians, statistics::rank_z(a, b)),
+            Figure::P95 | Figure::P99 => {
+                let fewest = a.len().min(b.len()) as f64;
+                if fewest * (1.0 - q) < BEYOND {
+                    return None;
+                }
+                (Family::Tails, statistics::tail_z(a, b, q)?)
+            }
+        };
+        let spread = |of: &Spreads| match figure {
+            Figure::Median => of.ranks,
+            Figure::P95 => of.p95,
+            Figure::P99 => of.p99,
+        };
+        let z = self.by_second(z, [a.len() as f64, b.len() as f64], spread);
+        Some(Test {
+            family,
+            chance: statistics::chance(z),
+            change: self.moved(figure, z, a, b),
+        })
     }
-    Some(Change {
-        what: what.into(),
-        told: format!(
-            "median {} -> {} ({:+.0} %), p95 {} -> {}, n {} and {}, z {z:.1}",
+
+    fn by_second(
+        &self,
+        z: f64,
+        samples: [f64; 2],
+        of: impl Fn(&Spreads) -> statistics::Spread,
+    ) -> f64 {
+        let side = |n: usize| Side {
+            samples: samples[n],
+            spread: of(&self.spreads[n]),
+            share: self.shares[n],
+        };
+        statistics::by_second(z, [side(0), side(1)])
+    }
+
+    /// How a percentile moved. `None`: by less than the limit, or not in the direction of the test.
+    fn moved(
+        &self,
+        figure: Figure,
+        z: f64,
+        a: &Histogram<u64>,
+        b: &Histogram<u64>,
+    ) -> Option<Change> {
+        let [old, new] = [a, b].map(|of| of.value_at_quantile(figure.quantile()));
+        let share = (new as f64 - old as f64) / (old.max(1) as f64);
+        if share.abs() < self.runs.limit || (z > 0.0) != (share > 0.0) {
+            return None;
+        }
+        let mut told = format!(
+            "{} {} -> {} ({:+.0} %), n {} and {}, z {z:.1}",
+            figure.name(),
             figure::duration(old),
             figure::duration(new),
             share * 100.0,
-            figure::duration(a.value_at_quantile(0.95)),
-            figure::duration(b.value_at_quantile(0.95)),
             a.len(),
             b.len()
-        ),
-        worse: share > 0.0,
-    })
-}
-
-/// p95 and p99, where both sides have the samples that bound them.
-fn tails(what: &str, then: &Operation, now: &Operation, limit: f64) -> Vec<Change> {
-    let (Some(a), Some(b)) = (then.latencies(), now.latencies()) else {
-        return Vec::new();
-    };
-    let named = [("p95", 0.95), ("p99", 0.99)].into_iter();
-    let found = named.filter_map(|(name, q)| tail(&a, &b, q, limit).map(|t| (name, t)));
-    found
-        .map(|(name, (told, worse))| Change {
-            what: what.into(),
-            told: format!("{name} {told}"),
-            worse,
-        })
-        .collect()
-}
-
-/// How a percentile moved, and whether that is worse; `None`: not for sure, or by less than the limit.
-fn tail(a: &Histogram<u64>, b: &Histogram<u64>, q: f64, limit: f64) -> Option<(String, bool)> {
-    let (was, is) = (interval(a, q)?, interval(b, q)?);
-    let (old, new) = (a.value_at_quantile(q), b.value_at_quantile(q));
-    let share = (new as f64 - old as f64) / (old.max(1) as f64);
-    if (was.0 <= is.1 && is.0 <= was.1) || share.abs() < limit {
-        return None;
+        );
+        let worse = share > 0.0;
+        // What is slower may be so because the machine was late then.
+        let run = if worse { self.runs.new } else { self.runs.old };
+        let machine = if !self.runs.same_machine {
+            Some("another machine".to_owned())
+        } else if old.abs_diff(new) <= machine::may_have_added(run, figure) {
+            Some(machine::told(run, figure))
+        } else {
+            None
+        };
+        let what = self.what.clone();
+        let Some(why) = machine else {
+            return Some(Change::sure(&what, told, worse));
+        };
+        told += &format!("; {why}");
+        let kind = Kind::Machine { worse };
+        Some(Change { what, told, kind })
     }
-    let shown = |value, (low, high)| {
-        let [value, low, high] = [value, low, high].map(figure::duration);
-        format!("{value} ({low} to {high})")
-    };
-    let (from, to) = (shown(old, was), shown(new, is));
-    let told = format!(
-        "{from} -> {to} ({:+.0} %), n {} and {}",
-        share * 100.0,
-        a.len(),
-        b.len()
-    );
-    Some((told, share > 0.0))
-}
 
-/// Between which values a percentile lies, once in a thousand times wrong: the number of samples below it is binomial. `None`: too
-/// few samples for an upper end.
-fn interval(of: &Histogram<u64>, q: f64) -> Option<(u64, u64)> {
-    let n = of.len() as f64;
-    let spread = SURE * (n * q * (1.0 - q)).sqrt();
-    let (low, high) = (n * q - spread, n * q + spread + 1.0);
-    if low < 1.0 || high > n {
-        return None;
-    }
-    Some((
-        of.value_at_quantile(low / n),
-        of.value_at_quantile(high / n),
-    ))
-}
-
-fn failures(what: &str, then: &Operation, now: &Operation, limit: f64) -> Option<Change> {
-    let (n, m) = (then.ended as f64, now.ended as f64);
-    if then.ended < LEAST || now.ended < LEAST {
-        return None;
-    }
-    let (p, q) = (then.failed as f64 / n, now.failed as f64 / m);
-    let all = (then.failed + now.failed) as f64 / (n + m);
-    let spread = (all * (1.0 - all) * (1.0 / n + 1.0 / m)).sqrt();
-    if spread == 0.0 || ((q - p) / spread).abs() < SURE || (q - p).abs() < limit.min(0.01) {
-        return None;
-    }
-    Some(Change {
-        what: what.into(),
-        told: format!(
-            "failures {} of {} ({}) -> {} of {} ({})",
+    fn failures(&self) -> Option<Test> {
+        let (then, now) = (self.then, self.now);
+        let (n, m) = (then.ended as f64, now.ended as f64);
+        let (failed, fails) = (then.failed as f64, now.failed as f64);
+        let z = statistics::share_z((failed, n), (fails, m))?;
+        let z = self.by_second(z, [n, m], |of| of.failures);
+        let small = (fails / m - failed / n).abs() < self.runs.limit.min(0.01);
+        let told = format!(
+            "failures {} of {} ({}) -> {} of {} ({}), z {z:.1}",
             then.failed,
             then.ended,
             figure::percent(then.failed, then.ended),
             now.failed,
             now.ended,
             figure::percent(now.failed, now.ended)
-        ),
-        worse: q > p,
-    })
+        );
+        Some(Test {
+            family: Family::Failures,
+            chance: statistics::chance(z),
+            change: (!small).then(|| Change::sure(&self.what, told, z > 0.0)),
+        })
+    }
 }
 
-/// By how many standard deviations the ranks of `b` are larger than chance would have them, ties taken into account.
-fn rank_z(a: &Histogram<u64>, b: &Histogram<u64>) -> f64 {
-    let (of_a, of_b) = (a.len() as f64, b.len() as f64);
-    let mut values: Vec<u64> = a.iter_recorded().map(|v| v.value_iterated_to()).collect();
-    values.extend(b.iter_recorded().map(|v| v.value_iterated_to()));
-    values.sort_unstable();
-    values.dedup();
-    let (mut below, mut ranks, mut ties) = (0.0, 0.0, 0.0);
-    for value in values {
-        let here = b.count_at(value) as f64;
-        let all = a.count_at(value) as f64 + here;
-        // Equal values share the middle of their ranks.
-        ranks += here * (below + f64::midpoint(all, 1.0));
-        ties += all.powi(3) - all;
-        below += all;
+impl Comparison {
+    fn count(&self, which: impl Fn(Kind) -> bool) -> usize {
+        self.changes.iter().filter(|c| which(c.kind)).count()
     }
-    let total = of_a + of_b;
-    let larger = ranks - of_b * (of_b + 1.0) / 2.0;
-    let variance = of_a * of_b / 12.0 * ((total + 1.0) - ties / (total * (total - 1.0)));
-    if variance <= 0.0 {
-        return 0.0;
-    }
-    (larger - of_a * of_b / 2.0) / variance.sqrt()
-}
 
-/// For people.
-pub(crate) fn render(changes: &[Change], compared: usize, limit: f64) -> String {
-    let mut text = String::new();
-    for (title, worse) in [("worse", true), ("better", false)] {
-        for change in changes.iter().filter(|c| c.worse == worse) {
-            let _ = writeln!(
-                text,
-                "{title}: {}: {}",
-                figure::plain(&change.what),
-                change.told
-            );
+    pub(crate) fn is_worse(&self) -> bool {
+        self.count(|kind| kind == Kind::Worse) > 0
+    }
+
+    /// Whether something may be worse, or may be the machine's.
+    pub(crate) fn is_open(&self) -> bool {
+        self.count(|kind| kind == Kind::Machine { worse: true }) > 0
+    }
+
+    /// For people.
+    pub(crate) fn render(&self) -> String {
+        let mut text = String::new();
+        for (title, kind) in [
+            ("worse", Kind::Worse),
+            ("not comparable: machine", Kind::Machine { worse: true }),
+            ("not comparable: machine", Kind::Machine { worse: false }),
+            ("changed", Kind::Note),
+            ("better", Kind::Better),
+        ] {
+            for change in self.changes.iter().filter(|c| c.kind == kind) {
+                let (what, told) = (figure::plain(&change.what), figure::plain(&change.told));
+                let _ = writeln!(text, "{title}: {what}: {told}");
+            }
         }
-    }
-    let worse = changes.iter().filter(|c| c.worse).count();
-    let _ = writeln!(
-        text,
-        "{compared} operations compared: {worse} worse, {} better by more than {:.0} % and beyond chance",
-        changes.len() - worse,
-        limit * 100.0
-    );
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn histogram(values: impl IntoIterator<Item = u64>) -> Histogram<u64> {
-        let mut histogram = Histogram::new_with_bounds(1, 3_600_000_000, 3).expect("bounds");
-        for value in values {
-            histogram.record(value).expect("within bounds");
-        }
-        histogram
-    }
-
-    #[test]
-    fn ranks_tell_a_shift_from_noise() {
-        let base = || (0..400_u64).map(|n| 100 + n * 7919 % 97);
-        assert!(rank_z(&histogram(base()), &histogram(base())).abs() < 0.01);
-        let shifted = base().map(|v| v + 20);
-        assert!(rank_z(&histogram(base()), &histogram(shifted.clone())) > 5.0);
-        assert!(rank_z(&histogram(shifted), &histogram(base())) < -5.0);
-        // All equal: nothing to tell apart.
-        assert!(rank_z(&histogram([5; 50]), &histogram([5; 50])).abs() < f64::EPSILON);
-    }
-
-    #[test]
-    fn a_tail_that_grew_is_told_where_the_median_did_not() {
-        let with_tail = |slow: u64| {
-            histogram((0..4_000_u64).map(move |n| if n % 50 == 0 { slow } else { 100 + n % 40 }))
-        };
-        let (before, after) = (with_tail(1_000), with_tail(9_000));
-        assert!(rank_z(&before, &after).abs() < SURE, "medians say nothing");
-        let (told, worse) = tail(&before, &after, 0.99, 0.1).expect("p99 is nine times as large");
-        assert!(
-            worse && told.contains("1.00 ms") && told.contains("9.01 ms"),
-            "{told}"
+        let _ = writeln!(
+            text,
+            "compared: parts {}, operations {}, tests {} (Holm, {:.0} % for all of them): {} worse, {} better by more than {:.0} %, \
+             {} not comparable since the machine was late",
+            self.parts,
+            self.operations,
+            self.tests,
+            LEVEL * 100.0,
+            self.count(|kind| kind == Kind::Worse),
+            self.count(|kind| kind == Kind::Better),
+            self.limit * 100.0,
+            self.count(|kind| matches!(kind, Kind::Machine { .. }))
         );
-        let (_, worse) = tail(&after, &before, 0.99, 0.1).expect("the other way round");
-        assert!(!worse);
-        assert_eq!(
-            tail(&before, &after, 0.95, 0.1),
-            None,
-            "p95 is before the tail"
-        );
-        assert_eq!(tail(&before, &after, 0.99, 10.0), None, "below the limit");
-        assert_eq!(tail(&before, &before, 0.99, 0.0), None);
-    }
-
-    #[test]
-    fn a_percentile_needs_the_samples_that_bound_it() {
-        let of = |n: u64| histogram(1..=n);
-        assert_eq!(interval(&of(205), 0.95), None);
-        assert!(interval(&of(300), 0.95).is_some());
-        assert_eq!(interval(&of(1_000), 0.99), None);
-        let (low, high) = interval(&of(10_000), 0.99).expect("enough");
-        // 9900, and 3.29 times the root of 10000 * 0.99 * 0.01 on either side; a bucket is 8 wide there.
-        assert!(
-            (9_859..=9_880).contains(&low) && (9_925..=9_945).contains(&high),
-            "{low} {high}"
-        );
-    }
-
-    #[test]
-    fn u_is_that_of_the_textbook() {
-        // Ranks 1, 2, 4 against 3, 5, 6: U = 14 - 6 = 8 of 9; mean 4.5, variance 3 * 3 * 7 / 12.
-        let z = rank_z(&histogram([1, 2, 4]), &histogram([3, 5, 6]));
-        assert!((z - 3.5 / (63.0_f64 / 12.0).sqrt()).abs() < 1e-9, "{z}");
+        text
     }
 }

@@ -1,11 +1,12 @@
-//! For spreadsheets (RFC 4180): one row an expectation.
+//! For spreadsheets (RFC 4180): one row an expectation, and one a part that did not come to its end.
 
 use super::figure::plain;
 use super::{Form, FormError, Suite};
-use crate::verify::verdict::Verdict;
+use crate::verify::document::Document;
+use crate::verify::verdict::{Counts, Standing};
 
-const HEAD: &str =
-    "profile,component,phases,target,measured,samples,severity,verdict,why,field,again";
+const HEAD: &str = "profile,component,phases,target,measured,samples,severity,verdict,counts,why,remedy,field,again";
+const COLUMNS: usize = 13;
 
 /// Comma-separated, lines end with CR LF.
 #[derive(Debug)]
@@ -20,13 +21,12 @@ impl Form for Csv {
 fn whole(suite: &Suite) -> String {
     let mut text = format!("{HEAD}\r\n");
     for (run, row) in suite.rows() {
-        let why = match &row.verdict {
-            Verdict::Pass => "",
-            Verdict::Fail { why } | Verdict::Error { why } => why,
-            Verdict::Inconclusive { reason, .. } => reason,
-        };
         let severity = format!("{:?}", row.severity).to_lowercase();
-        let cells = [
+        let (why, remedy) = match row.why() {
+            Some(why) => (why.said, why.remedy.unwrap_or_default()),
+            None => Default::default(),
+        };
+        text += &line(&[
             run.profile.as_str(),
             &row.component,
             &row.phases.join(" "),
@@ -35,15 +35,43 @@ fn whole(suite: &Suite) -> String {
             &row.samples.to_string(),
             &severity,
             row.verdict.word(),
-            why,
+            row.counts().word(),
+            &why,
+            &remedy,
             &row.field,
             &run.command(),
-        ];
-        let cells: Vec<String> = cells.into_iter().map(cell).collect();
-        text += &cells.join(",");
-        text += "\r\n";
+        ]);
+    }
+    for part in suite.unfinished() {
+        let counts = match part.standing {
+            Standing::Broken => Counts::Broken,
+            _ => Counts::Failed,
+        };
+        let why = format!("{}: {}", part.what, part.why);
+        let run = suite.runs.iter().find(|run| run.profile == part.profile);
+        let again = run.map(Document::command).unwrap_or_default();
+        text += &line(&[
+            part.profile,
+            "the run",
+            "",
+            "",
+            "",
+            "",
+            "limit",
+            counts.word(),
+            counts.word(),
+            &why,
+            "",
+            "",
+            &again,
+        ]);
     }
     text
+}
+
+fn line(cells: &[&str; COLUMNS]) -> String {
+    let cells: Vec<String> = cells.iter().copied().map(cell).collect();
+    cells.join(",") + "\r\n"
 }
 
 /// Quoted where it has to be; what a spreadsheet would compute is text.

@@ -1,11 +1,12 @@
 //! Annotations of GitHub Actions (workflow commands): each failure at its line of the profile.
 
 use super::{Form, FormError, Suite};
-use crate::verify::verdict::Verdict;
-use crate::verify::written::Severity;
+use crate::verify::expect::Place;
+use crate::verify::suite::is_built_in;
+use crate::verify::verdict::Standing;
 use std::fmt::Write;
 
-/// `::error file=...,line=...::...`, one a line; nothing for what passed.
+/// `::error file=...,line=...::...`, one a line for what did not pass, and a notice with the result.
 #[derive(Debug)]
 pub(crate) struct Github;
 
@@ -18,53 +19,58 @@ impl Form for Github {
 fn whole(suite: &Suite) -> String {
     let mut text = String::new();
     for (run, row) in suite.rows() {
-        let (level, why) = match (&row.verdict, row.severity) {
-            (Verdict::Pass, _) => continue,
-            (Verdict::Fail { why }, Severity::Limit) => ("error", why.clone()),
-            (Verdict::Error { why }, _) => ("error", format!("nothing is known: {why}")),
-            (Verdict::Fail { why }, Severity::Alert) => ("warning", why.clone()),
-            (Verdict::Inconclusive { reason, remedy }, _) => (
-                "warning",
-                format!("inconclusive: {reason}; change: {remedy}"),
-            ),
-        };
+        let Some(why) = row.why() else { continue };
+        let level = level(row.standing());
         let title = format!("{}: {} ({})", row.component, row.target, row.measured);
-        let mut place = String::new();
-        if let Some(at) = &row.place {
-            let _ = write!(
-                place,
-                "file={},line={},col={},",
-                property(&at.file),
-                at.line,
-                at.column
-            );
-        }
+        let (place, of) = row.place.as_ref().map_or_else(Default::default, at);
+        let why = match row.standing() {
+            Standing::Open => format!("inconclusive: {}", why.whole()),
+            _ => why.whole(),
+        };
         let _ = writeln!(
             text,
             "::{level} {place}title={}::{}: {}",
             property(&title),
-            data(&run.profile),
+            data(&format!("{}{of}", run.profile)),
             data(&why)
         );
     }
-    for broken in &suite.errors {
+    for part in suite.unfinished() {
         let _ = writeln!(
             text,
-            "::error title={}::{}",
-            property(&broken.profile),
-            data(&broken.why)
+            "::{} title={}::{}",
+            level(part.standing),
+            property(part.profile),
+            data(&format!("{}: {}", part.what, part.why))
         );
     }
-    if !text.is_empty() {
-        for command in suite.commands() {
-            let _ = writeln!(
-                text,
-                "::notice title=How to run it again::{}",
-                data(&command)
-            );
-        }
+    // A step that shows nothing looks like one that did nothing.
+    let notices = std::iter::once((suite.result.word(), suite.sentence()));
+    let commands = suite.commands().into_iter();
+    for (title, said) in notices.chain(commands.map(|c| ("How to run it again", c))) {
+        let _ = writeln!(text, "::notice title={}::{}", property(title), data(&said));
     }
     text
+}
+
+const fn level(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Failed | Standing::Broken => "error",
+        _ => "warning",
+    }
+}
+
+/// The properties for a place, and the words for one that is no file of the repository.
+fn at(place: &Place) -> (String, String) {
+    let Place { file, line, column } = place;
+    if is_built_in(file) {
+        return (String::new(), format!(" ({file}, line {line})"));
+    }
+    let file = property(file);
+    (
+        format!("file={file},line={line},col={column},"),
+        String::new(),
+    )
 }
 
 fn data(text: &str) -> String {

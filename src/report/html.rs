@@ -10,8 +10,8 @@ use crate::insight::Dependency;
 use crate::insight::breaker::Opening;
 use crate::insight::view::Span;
 use crate::insight::words;
-use crate::verify::document::{Document, Row};
-use crate::verify::verdict::Verdict;
+use crate::verify::document::{Document, Row, Why};
+use crate::verify::verdict::{Standing, Verdict};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 /// Bytes that a page may have before it shows less detail.
@@ -81,10 +81,10 @@ fn head(suite: &Suite) -> Markup {
 }
 
 fn badge(row: &Row) -> Markup {
-    let class = match &row.verdict {
-        Verdict::Pass => "pass",
-        Verdict::Fail { .. } | Verdict::Error { .. } => "fail",
-        Verdict::Inconclusive { .. } => "inconclusive",
+    let class = match row.standing() {
+        Standing::Passed | Standing::Quiet => "pass",
+        Standing::Failed | Standing::Raised | Standing::Broken => "fail",
+        Standing::Open => "inconclusive",
     };
     html! { span class=(format!("badge {class}")) { (row.word()) } }
 }
@@ -121,33 +121,27 @@ fn matrix(suite: &Suite) -> Markup {
 }
 
 fn reasons(suite: &Suite) -> Markup {
-    let open: Vec<_> = suite
-        .rows()
-        .filter(|(_, row)| row.verdict != Verdict::Pass)
-        .collect();
+    let with_why = |(run, row)| Row::why(row).map(|why| (run, row, why));
+    let open: Vec<(&Document, &Row, Why)> = suite.rows().filter_map(with_why).collect();
+    let mut unfinished = suite.unfinished().peekable();
+    let all = open.is_empty() && unfinished.peek().is_none();
     html! {
         section #reasons {
             h2 { "What did not pass, and why" }
-            @if open.is_empty() && suite.errors.is_empty() { p { "Everything passed." } }
-            @for (run, row) in open {
+            @if all { p { (if suite.rows().next().is_some() { "Everything passed." } else { "Nothing was judged." }) } }
+            @for (run, row, why) in open {
                 article {
                     h3 { (badge(row)) " " (plain(&row.component)) ": " (plain(&row.target)) }
-                    @match &row.verdict {
-                        Verdict::Pass => {}
-                        Verdict::Fail { why } | Verdict::Error { why } => { p { (sentence(why)) } }
-                        Verdict::Inconclusive { reason, remedy } => {
-                            p { (sentence(reason)) }
-                            p { strong { "To judge it: " } (plain(remedy)) "." }
-                        }
-                    }
+                    p { (sentence(&why.said)) }
+                    @if let Some(remedy) = &why.remedy { p { strong { "To judge it: " } (plain(remedy)) "." } }
                     @if let (Verdict::Fail { .. }, Some(advice)) = (&row.verdict, advice(&row.field)) {
                         p { strong { "In the service: " } (advice) }
                     }
                     p.small { (plain(&run.profile)) ", " code { (row.field) } ", n = " (row.samples) @for note in &row.evidence.notes { "; " (plain(note)) } }
                 }
             }
-            @for broken in &suite.errors {
-                article { h3 { span.badge.fail { "error" } " " (plain(&broken.profile)) } p { (plain(&broken.why)) } }
+            @for part in unfinished {
+                article { h3 { span.badge.fail { (part.standing.word()) } " " (plain(part.profile)) ": " (part.what) } p { (plain(part.why)) } }
             }
         }
     }
@@ -213,7 +207,7 @@ fn one(number: usize, run: &Document, detail: Detail) -> Markup {
             h2 { (plain(&run.profile)) ": " (run.result) }
             @if !run.description.is_empty() { p { (first_paragraph(&run.description)) } }
             @if let Some(stopped) = &run.stopped { p { strong { "Stopped early: " } (plain(stopped)) } }
-            @if detail.runs.has(&run.result) {
+            @if detail.runs.has(run.result) {
                 (pictures(run, detail))
             } @else {
                 p { "Its pictures and tables would make this page larger than 1 MB; report.json has all of them, and a report of this part alone shows them." }
@@ -455,9 +449,10 @@ fn again(suite: &Suite) -> Markup {
             h2 { "How to run it again" }
             p { (suite.of_commands()) }
             pre tabindex="0" { @for command in suite.commands() { (plain(&command)) "\n" } }
-            @if suite.again.is_some() && suite.runs.len() > 1 && suite.runs.iter().all(|run| run.again.is_some()) {
+            @let parts = suite.commands_of_parts();
+            @if !parts.is_empty() {
                 p { "One part alone:" }
-                pre tabindex="0" { @for run in &suite.runs { (plain(&run.command())) "\n" } }
+                pre tabindex="0" { @for command in parts { (plain(&command)) "\n" } }
             }
         }
     }

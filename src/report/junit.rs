@@ -2,11 +2,11 @@
 
 use super::figure::plain;
 use super::{Form, FormError, Suite};
-use crate::verify::verdict::Verdict;
-use crate::verify::written::Severity;
+use crate::verify::document::Row;
+use crate::verify::verdict::Standing;
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
-/// Failures fail, what is inconclusive is skipped with its reason, a run that came to no end is an error.
+/// Failures fail, what is inconclusive is skipped with its reason, a run that came to no end is an error, one that a guard ended a failure.
 #[derive(Debug)]
 pub(crate) struct Junit;
 
@@ -17,13 +17,12 @@ impl Form for Junit {
             let mut cases = TestSuite::new(plain(&run.profile));
             cases.add_property(("again", plain(&run.command()).as_str()));
             for row in &run.expectations {
-                let phases = if row.phases.is_empty() {
-                    String::new()
-                } else {
-                    format!(" [{}]", row.phases.join(", "))
+                let phases = match row.phases.as_slice() {
+                    [] => String::new(),
+                    some => format!(" [{}]", some.join(", ")),
                 };
                 let name = plain(&format!("{}: {}{phases}", row.component, row.target));
-                let mut case = TestCase::new(name, status(&row.verdict, row.severity));
+                let mut case = TestCase::new(name, status(row));
                 case.set_classname(plain(&run.profile));
                 case.set_system_out(plain(&format!(
                     "measured {}, {} samples, {}",
@@ -33,10 +32,13 @@ impl Form for Junit {
             }
             report.add_test_suite(cases);
         }
-        for broken in &suite.errors {
-            let mut cases = TestSuite::new(plain(&broken.profile));
-            let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
-            status.set_message(plain(&broken.why));
+        for part in suite.unfinished() {
+            let mut cases = TestSuite::new(plain(part.profile));
+            let kind = match part.standing {
+                Standing::Broken => NonSuccessKind::Error,
+                _ => NonSuccessKind::Failure,
+            };
+            let status = without_success(kind, &format!("{}: {}", part.what, part.why));
             cases.add_test_case(TestCase::new("the run", status));
             report.add_test_suite(cases);
         }
@@ -47,24 +49,25 @@ impl Form for Junit {
     }
 }
 
-fn status(verdict: &Verdict, severity: Severity) -> TestCaseStatus {
-    match (verdict, severity) {
-        (Verdict::Pass, _) => TestCaseStatus::success(),
-        (Verdict::Fail { why }, Severity::Limit) => {
-            let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
-            status.set_message(plain(why));
-            status
-        }
-        (Verdict::Error { why }, _) => {
-            let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
-            status.set_message(plain(why));
-            status
-        }
-        (Verdict::Fail { why }, Severity::Alert) => skipped(&format!("alert raised: {why}")),
-        (Verdict::Inconclusive { reason, remedy }, _) => {
-            skipped(&format!("inconclusive: {reason}; change: {remedy}"))
+fn status(row: &Row) -> TestCaseStatus {
+    let Some(why) = row.why() else {
+        return TestCaseStatus::success();
+    };
+    let why = why.whole();
+    match row.standing() {
+        Standing::Failed => without_success(NonSuccessKind::Failure, &why),
+        Standing::Broken => without_success(NonSuccessKind::Error, &why),
+        Standing::Raised => skipped(&format!("alert raised: {why}")),
+        Standing::Open | Standing::Passed | Standing::Quiet => {
+            skipped(&format!("inconclusive: {why}"))
         }
     }
+}
+
+fn without_success(kind: NonSuccessKind, why: &str) -> TestCaseStatus {
+    let mut status = TestCaseStatus::non_success(kind);
+    status.set_message(plain(why));
+    status
 }
 
 fn skipped(why: &str) -> TestCaseStatus {

@@ -2,7 +2,7 @@
 
 use super::figure::plain;
 use super::{Form, FormError, Suite};
-use crate::verify::verdict::Verdict;
+use crate::verify::verdict::Standing;
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
@@ -17,25 +17,20 @@ impl Form for Markdown {
 }
 
 fn whole(suite: &Suite) -> String {
-    let mut text = format!("## {}: {}\n\n", cell(&suite.result), suite.sentence());
+    let mut text = format!("## {}: {}\n\n", suite.result, suite.sentence());
     text += "| part | component | phase | target | measured | samples | verdict |\n";
     text += "| --- | --- | --- | --- | --- | ---: | --- |\n";
     for (run, row) in suite.rows() {
-        let phases = if row.phases.is_empty() {
-            "all".into()
-        } else {
-            row.phases.join(", ")
-        };
-        let word = match row.word() {
-            bad @ ("FAIL" | "RAISED") => format!("**{bad}**"),
-            other => other.into(),
+        let word = match (row.standing(), row.word()) {
+            (Standing::Failed | Standing::Raised | Standing::Broken, bad) => format!("**{bad}**"),
+            (_, other) => other.into(),
         };
         let _ = writeln!(
             text,
             "| {} | {} | {} | {} | {} | {} | {word} |",
             cell(&run.profile),
             cell(&row.component),
-            cell(&phases),
+            cell(&row.phases()),
             cell(&row.target),
             cell(&row.measured),
             row.samples
@@ -43,27 +38,27 @@ fn whole(suite: &Suite) -> String {
     }
     let mut reasons = String::new();
     for (run, row) in suite.rows() {
-        let why = match &row.verdict {
-            Verdict::Pass => continue,
-            Verdict::Fail { why } | Verdict::Error { why } => cell(why),
-            Verdict::Inconclusive { reason, remedy } => {
-                format!("{} *Change:* {}.", cell(reason), cell(remedy))
-            }
+        let Some(why) = row.why() else { continue };
+        let said = match &why.remedy {
+            None => cell(&why.said),
+            Some(remedy) => format!("{}. *Change:* {}.", cell(&why.said), cell(remedy)),
         };
         let _ = writeln!(
             reasons,
-            "- **{}** ({}, {}): {why}",
+            "- **{}** ({}, {}): {said}",
             cell(&row.component),
             cell(&run.profile),
             row.word()
         );
     }
-    for broken in &suite.errors {
+    for part in suite.unfinished() {
         let _ = writeln!(
             reasons,
-            "- **{}** (error): {}",
-            cell(&broken.profile),
-            cell(&broken.why)
+            "- **{}** ({}): {}: {}",
+            cell(part.profile),
+            part.standing.word(),
+            part.what,
+            cell(part.why)
         );
     }
     if !reasons.is_empty() {
@@ -80,19 +75,34 @@ fn whole(suite: &Suite) -> String {
             let _ = writeln!(text, "- {}", cell(&line));
         }
     }
-    let commands = suite.commands();
-    if !commands.is_empty() {
-        let fence = fence(&commands);
-        let _ = writeln!(
-            text,
-            "\n### How to run it again\n\n{}\n\n{fence}sh",
-            cell(&suite.of_commands())
-        );
-        for command in &commands {
-            let _ = writeln!(text, "{}", plain(command));
-        }
-        let _ = writeln!(text, "{fence}");
+    text + &again(suite)
+}
+
+/// The commands, as blocks that can be copied.
+fn again(suite: &Suite) -> String {
+    let (all, parts) = (suite.commands(), suite.commands_of_parts());
+    if all.is_empty() {
+        return String::new();
     }
+    let mut text = format!(
+        "\n### How to run it again\n\n{}\n",
+        cell(&suite.of_commands())
+    );
+    text += &block(&all);
+    if !parts.is_empty() {
+        text += "\nOne part alone:\n";
+        text += &block(&parts);
+    }
+    text
+}
+
+fn block(commands: &[String]) -> String {
+    let fence = fence(commands);
+    let mut text = format!("\n{fence}sh\n");
+    for command in commands {
+        let _ = writeln!(text, "{}", plain(command));
+    }
+    let _ = writeln!(text, "{fence}");
     text
 }
 

@@ -14,6 +14,7 @@ pub(crate) mod html;
 pub(crate) mod junit;
 pub(crate) mod ledger;
 pub(crate) mod markdown;
+pub(crate) mod read;
 mod steps;
 pub(crate) mod suite;
 pub(crate) mod svg;

@@ -3,6 +3,7 @@
 
 use super::traffic::{Look, Process, Second, Traffic, latencies_of, us_at};
 use crate::insight::SECOND;
+use crate::verify::verdict::Counts;
 use hdrhistogram::Histogram;
 use std::time::Duration;
 
@@ -28,10 +29,10 @@ pub(super) enum Runs {
 
 impl Runs {
     /// Whether a run with this result is among them.
-    pub(super) fn has(self, result: &str) -> bool {
+    pub(super) fn has(self, result: Counts) -> bool {
         match self {
             Self::All => true,
-            Self::NotPassed => result != "pass",
+            Self::NotPassed => result != Counts::Passed,
             Self::None => false,
         }
     }

@@ -2,7 +2,7 @@
 
 use super::again;
 use crate::verify::document::{Document, Row};
-use crate::verify::verdict::Verdict;
+use crate::verify::verdict::{Counts, Standing, Verdict};
 use crate::verify::written::Severity;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -19,8 +19,8 @@ pub(crate) struct Suite {
     pub(crate) program: String,
     /// The machine: system, architecture and cores.
     pub(crate) machine: String,
-    /// The worst of all runs: `pass`, `fail`, `inconclusive`, or `error` where one could not be run.
-    pub(crate) result: String,
+    /// The gravest of all runs; `error` where one could not be run.
+    pub(crate) result: Counts,
     pub(crate) runs: Vec<Document>,
     /// Runs that came to no end, and why.
     pub(crate) errors: Vec<Broken>,
@@ -37,15 +37,27 @@ pub(crate) struct Broken {
     pub(crate) why: String,
 }
 
+/// A part that did not come to its end.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Unfinished<'s> {
+    pub(crate) profile: &'s str,
+    pub(crate) standing: Standing,
+    pub(crate) what: &'static str,
+    pub(crate) why: &'s str,
+}
+
+/// What a suite comes to: nothing hides what could not be run, nor that the test itself broke.
+pub(super) fn gravest(runs: &[Document], errors: &[Broken]) -> Counts {
+    if !errors.is_empty() {
+        return Counts::Broken;
+    }
+    let results = runs.iter().map(|run| run.result);
+    results.max().unwrap_or(Counts::Passed)
+}
+
 impl Suite {
     pub(crate) fn new(runs: Vec<Document>, errors: Vec<Broken>) -> Self {
-        let has = |result: &str| runs.iter().any(|run| run.result == result);
-        let result = match () {
-            () if !errors.is_empty() => "error",
-            () if has("fail") => "fail",
-            () if has("inconclusive") => "inconclusive",
-            () => "pass",
-        };
+        let result = gravest(&runs, &errors);
         let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
         Self {
             version: VERSION,
@@ -55,7 +67,7 @@ impl Suite {
                 std::env::consts::OS,
                 std::env::consts::ARCH
             ),
-            result: result.into(),
+            result,
             runs,
             errors,
             again: None,
@@ -68,6 +80,15 @@ impl Suite {
             Some(whole) => vec![whole.clone()],
             None => self.runs.iter().map(Document::command).collect(),
         }
+    }
+
+    /// Of each part the command that runs it alone, where another runs all.
+    pub(crate) fn commands_of_parts(&self) -> Vec<String> {
+        let several = self.runs.len() > 1 && self.runs.iter().all(|run| run.again.is_some());
+        if self.again.is_none() || !several {
+            return Vec::new();
+        }
+        self.runs.iter().map(Document::command).collect()
     }
 
     /// What is to be known of them.
@@ -94,75 +115,120 @@ impl Suite {
         self.runs.iter().flat_map(of)
     }
 
-    /// Whether every latency that it counts can be read: a comparison of nothing would find nothing worse.
-    ///
-    /// # Errors
-    /// The operation of which it cannot.
-    pub(crate) fn check(&self) -> Result<(), String> {
-        for run in &self.runs {
-            for traffic in &run.traffic {
-                let broken = traffic.operations.iter().find(|o| o.latencies().is_none());
-                if let Some(broken) = broken {
-                    let (profile, proxy) = (&run.profile, &traffic.proxy);
-                    return Err(format!(
-                        "the histogram of {} in {profile}, {proxy}, {} cannot be read",
-                        broken.operation, broken.phase
-                    ));
-                }
-            }
-        }
-        Ok(())
+    /// Parts that did not come to their end: ended by a guard, or not run at all. An expectation says nothing of it.
+    pub(crate) fn unfinished(&self) -> impl Iterator<Item = Unfinished<'_>> {
+        let stopped = self.runs.iter().filter_map(|run| {
+            Some(Unfinished {
+                profile: &run.profile,
+                standing: Standing::Failed,
+                what: "stopped early",
+                why: run.stopped.as_deref()?,
+            })
+        });
+        stopped.chain(self.errors.iter().map(|broken| Unfinished {
+            profile: &broken.profile,
+            standing: Standing::Broken,
+            what: "could not be run",
+            why: &broken.why,
+        }))
     }
 
     /// All of it in one sentence.
     pub(crate) fn sentence(&self) -> String {
-        let limits = || {
+        let mut clauses = vec![Judged::of(self).words()];
+        let count = |standing| {
             self.rows()
-                .filter(|(_, row)| row.severity == Severity::Limit)
+                .filter(|(_, r)| r.standing() == standing)
+                .count()
         };
-        let count =
-            |which: fn(&Verdict) -> bool| limits().filter(|(_, r)| which(&r.verdict)).count();
-        let all = limits().count();
-        let failed = count(|v| matches!(v, Verdict::Fail { .. }));
-        let open = count(|v| matches!(v, Verdict::Inconclusive { .. }));
-        let raised = self
-            .rows()
-            .filter(|(_, row)| row.severity == Severity::Alert)
-            .filter(|(_, row)| matches!(row.verdict, Verdict::Fail { .. }))
-            .count();
-        let mut sentence = match (failed, open) {
-            (0, 0) if limits().all(|(_, r)| r.verdict == Verdict::Pass) => {
-                format!("All {all} expectations were met")
+        match count(Standing::Raised) {
+            0 => {}
+            1 => clauses.push("1 alert was raised".into()),
+            raised => clauses.push(format!("{raised} alerts were raised")),
+        }
+        match count(Standing::Broken) {
+            0 => {}
+            broken => clauses.push(format!(
+                "of {broken} nothing is known, since the test itself broke"
+            )),
+        }
+        for what in ["stopped early", "could not be run"] {
+            match (
+                self.unfinished().filter(|part| part.what == what).count(),
+                what,
+            ) {
+                (0, _) => {}
+                (1, "stopped early") => clauses.push("1 part was stopped early".into()),
+                (n, "stopped early") => clauses.push(format!("{n} parts were stopped early")),
+                (1, what) => clauses.push(format!("1 part {what}")),
+                (n, what) => clauses.push(format!("{n} parts {what}")),
             }
-            (0, 0) => format!("None of {all} expectations failed"),
-            (0, open) => {
-                format!("None of {all} expectations failed, and {open} could not be judged")
-            }
-            (failed, 0) => format!("{failed} of {all} expectations failed"),
-            (failed, open) => {
-                format!("{failed} of {all} expectations failed, and {open} could not be judged")
-            }
+        }
+        clauses.join("; ") + "."
+    }
+}
+
+/// Limits that were looked at: all but those of which nothing is known.
+struct Judged {
+    all: usize,
+    failed: usize,
+    /// Of the failed, those that only could not be judged.
+    undecided: usize,
+    open: usize,
+}
+
+impl Judged {
+    fn of(suite: &Suite) -> Self {
+        let limits = || {
+            let rows = suite.rows().map(|(_, row)| row);
+            rows.filter(|row| row.severity == Severity::Limit)
         };
-        if raised > 0 {
-            let (noun, verb) = if raised == 1 {
-                ("alert", "was")
-            } else {
-                ("alerts", "were")
-            };
-            sentence += &format!("; {raised} {noun} {verb} raised");
+        let count = |standing| limits().filter(|r| r.standing() == standing).count();
+        let broken = count(Standing::Broken);
+        let undecided = limits().filter(|row| {
+            row.standing() == Standing::Failed && !matches!(row.verdict, Verdict::Fail { .. })
+        });
+        Self {
+            all: limits().count() - broken,
+            failed: count(Standing::Failed),
+            undecided: undecided.count(),
+            open: count(Standing::Open),
         }
-        let broken = self
-            .rows()
-            .filter(|(_, row)| matches!(row.verdict, Verdict::Error { .. }))
-            .count();
-        if broken > 0 {
-            sentence += &format!("; of {broken} nothing is known, since the test itself broke");
+    }
+
+    fn words(&self) -> String {
+        let Self {
+            all,
+            failed,
+            undecided,
+            open,
+        } = *self;
+        let noun = if all == 1 {
+            "expectation"
+        } else {
+            "expectations"
+        };
+        let mut words = match (all, failed, open) {
+            (0, ..) => return "Nothing was judged".into(),
+            (1, 0, 0) => return "The one expectation was met".into(),
+            (_, 0, 0) => return format!("All {all} expectations were met"),
+            (_, 0, _) => format!("None of {all} {noun} failed"),
+            (_, failed, _) => format!("{failed} of {all} {noun} failed"),
+        };
+        match undecided {
+            0 => {}
+            _ if undecided == failed => {
+                words += ", since what cannot be judged fails there (on_inconclusive = \"fail\")";
+            }
+            _ => {
+                words += &format!(
+                    ", {undecided} of them since what cannot be judged fails there (on_inconclusive = \"fail\")"
+                );
+            }
         }
-        if !self.errors.is_empty() {
-            let count = self.errors.len();
-            let noun = if count == 1 { "part" } else { "parts" };
-            sentence += &format!("; {count} {noun} could not be run");
+        if open > 0 {
+            words += &format!(", and {open} could not be judged");
         }
-        sentence + "."
+        words
     }
 }

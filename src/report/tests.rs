@@ -7,6 +7,8 @@ use super::junit::Junit;
 use super::markdown::Markdown;
 use super::text::Text;
 use super::*;
+use crate::verify::document::Document;
+use crate::verify::verdict::Counts;
 use serde_json::{Value, json};
 
 const HOSTILE: &str =
@@ -89,7 +91,7 @@ fn what_is_written_is_read_back() {
     let text = serde_json::to_string(&suite).expect("JSON");
     let again: Suite = serde_json::from_str(&text).expect("the same");
     assert_eq!(serde_json::to_string(&again).expect("JSON"), text);
-    assert_eq!(again.result, "error");
+    assert_eq!(again.result, Counts::Broken);
     assert_eq!(
         again.sentence(),
         "1 of 3 expectations failed, and 1 could not be judged; 1 alert was raised; 1 part could not be run."
@@ -184,6 +186,19 @@ fn every_form_says_how_to_run_it_again() {
         let text = render(form, &suite);
         assert!(text.contains(&shown), "{shown}\n{text}");
     }
+    let other = suite.runs[0].clone();
+    suite.runs.push(Document {
+        again: Some("brownout test other.toml --seed 7".into()),
+        ..other
+    });
+    for form in [&Text as &dyn Form, &Markdown, &Csv, &Junit, &Html] {
+        let text = render(form, &suite);
+        assert!(
+            text.contains("brownout test other.toml --seed 7"),
+            "of each part: {text}"
+        );
+    }
+    suite.runs.pop();
     (suite.again, suite.runs[0].again) = (None, None);
     assert_eq!(
         suite.commands(),
@@ -218,7 +233,11 @@ fn markdown_keeps_its_table_whatever_the_names_are() {
 #[test]
 fn csv_quotes_and_computes_nothing() {
     let text = render(&Csv, &suite("=cmd()"));
-    assert_eq!(text.lines().count(), 5, "{text}");
+    assert_eq!(
+        text.lines().count(),
+        6,
+        "a head, four rows, and a part that could not be run: {text}"
+    );
     assert!(!text.lines().any(|l| l.starts_with('=')), "{text}");
     let hostile = render(&Csv, &suite(HOSTILE));
     assert!(hostile.contains("\"\""), "quotes are doubled: {hostile}");
@@ -228,7 +247,7 @@ fn csv_quotes_and_computes_nothing() {
 fn annotations_are_one_a_line_at_their_place() {
     let text = render(&Github, &suite(HOSTILE));
     let lines: Vec<&str> = text.lines().collect();
-    assert_eq!(lines.len(), 5, "{text}");
+    assert_eq!(lines.len(), 6, "{text}");
     assert!(
         lines[0].starts_with("::error file=a%3Ab%2Cc.toml,line=7,col=1,title="),
         "{}",
@@ -248,26 +267,223 @@ fn annotations_are_one_a_line_at_their_place() {
 fn text_fits_into_eighty_columns() {
     for name in ["plain", HOSTILE, &"long ".repeat(60), &"x".repeat(300)] {
         let text = render(&Text, &suite(name));
-        for line in text.lines().skip(1) {
-            let heading = line.ends_with(')') && !line.starts_with(' ');
+        for line in text.lines() {
             let command = line.starts_with("  brownout test ");
-            assert!(heading || command || line.chars().count() <= 80, "{line}");
+            assert!(command || line.chars().count() <= 80, "{line}");
         }
+        assert!(!text.contains('\u{2026}'), "nothing is cut off: {text}");
         assert!(!text.contains('\u{1b}'));
     }
 }
 
+const FORMS: [(&str, &dyn Form); 6] = [
+    ("text", &Text),
+    ("markdown", &Markdown),
+    ("csv", &Csv),
+    ("junit", &Junit),
+    ("github", &Github),
+    ("html", &Html),
+];
+
+/// A suite of one part with these expectations, which came to its end.
+fn judged(rows: &[Value], result: Counts) -> Suite {
+    let Suite { mut runs, .. } = suite("plain");
+    let rows = rows.iter().cloned().map(serde_json::from_value);
+    runs[0].expectations = rows.collect::<Result<_, _>>().expect("rows");
+    runs[0].result = result;
+    Suite::new(runs, Vec::new())
+}
+
 #[test]
-fn latencies_that_cannot_be_read_are_told() {
-    let mut suite = suite("plain");
-    let told = suite.check().expect_err("an empty text is no histogram");
-    assert!(told.contains("plain, redis, plain"), "{told}");
-    suite.runs[0].traffic[0].operations.clear();
-    assert_eq!(suite.check(), Ok(()));
+fn a_judge_that_broke_is_no_pass_in_any_form() {
+    let error = row("a", &json!({ "verdict": "error", "why": "the load broke" }));
+    let passed = row("b", &json!({ "verdict": "pass" }));
+    let suite = judged(&[error, passed], Counts::Broken);
+    assert_eq!(suite.result, Counts::Broken);
+    let sentence =
+        "The one expectation was met; of 1 nothing is known, since the test itself broke.";
+    assert_eq!(suite.sentence(), sentence);
+    for (name, form) in FORMS {
+        let text = render(form, &suite);
+        assert!(
+            text.contains("nothing is known: the load broke") || name == "html",
+            "{text}"
+        );
+        let shown = match name {
+            "text" => "\n error        a ",
+            "markdown" => "| **error** |",
+            "csv" => ",error,error,nothing is known: the load broke,,",
+            "junit" => "errors=\"1\"",
+            "github" => "::error file=",
+            _ => "<header class=\"error\">",
+        };
+        assert!(text.contains(shown), "{name}: {text}");
+    }
+    let json = serde_json::to_value(&suite).expect("JSON");
+    assert_eq!(json["result"], "error");
+}
+
+#[test]
+fn the_gravest_of_all_runs_is_the_result() {
+    let of = |results: &[Counts]| {
+        let run = suite("plain").runs.remove(0);
+        let run = |result| Document {
+            result,
+            ..run.clone()
+        };
+        Suite::new(results.iter().copied().map(run).collect(), Vec::new()).result
+    };
+    let ordered = [Counts::Passed, Counts::Open, Counts::Failed, Counts::Broken];
+    for (n, gravest) in ordered.into_iter().enumerate() {
+        for other in &ordered[..=n] {
+            assert_eq!(of(&[gravest, *other]), gravest);
+            assert_eq!(of(&[*other, gravest]), gravest);
+        }
+    }
+}
+
+/// An expectation that could not be judged, and what the profile makes of it.
+fn undecided(on: &str) -> Value {
+    let verdict = json!({ "verdict": "inconclusive", "reason": "too few", "remedy": "more" });
+    let mut row = row("a", &verdict);
+    row["on_inconclusive"] = on.into();
+    row
+}
+
+#[test]
+fn what_is_inconclusive_fails_in_every_form_where_the_profile_says_so() {
+    let suite = judged(&[undecided("fail")], Counts::Failed);
+    let sentence = suite.sentence();
+    assert_eq!(
+        sentence,
+        "1 of 1 expectation failed, since what cannot be judged fails there (on_inconclusive = \"fail\")."
+    );
+    for (name, form) in FORMS {
+        let text = render(form, &suite);
+        let shown = match name {
+            "text" => "\n FAIL         a ",
+            "markdown" => "| **FAIL** |",
+            "csv" => ",inconclusive,fail,",
+            "junit" => "failures=\"1\"",
+            "github" => "::error file=",
+            _ => "<span class=\"badge fail\">FAIL</span>",
+        };
+        assert!(text.contains(shown), "{name}: {text}");
+        let words = text
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
+            .to_lowercase();
+        assert!(
+            words.contains("inconclusive, which fails here"),
+            "{name}: {text}"
+        );
+    }
+    let both = [
+        undecided("fail"),
+        row("b", &json!({ "verdict": "fail", "why": "slow" })),
+    ];
+    let sentence = judged(&both, Counts::Failed).sentence();
+    assert!(
+        sentence.starts_with("2 of 2 expectations failed, 1 of them since"),
+        "{sentence}"
+    );
+}
+
+#[test]
+fn what_is_inconclusive_and_passes_is_said_to() {
+    let suite = judged(&[undecided("pass")], Counts::Passed);
+    assert_eq!(
+        suite.sentence(),
+        "None of 1 expectation failed, and 1 could not be judged."
+    );
+    assert!(render(&Csv, &suite).contains(",inconclusive,pass,"));
+    let text = render(&Text, &suite);
+    assert!(text.contains("inconclusive, which passes here"), "{text}");
+}
+
+#[test]
+fn where_nothing_was_judged_nothing_is_said_to_be_met() {
+    let errors = vec![suite::Broken {
+        profile: "p".into(),
+        why: "the service died".into(),
+    }];
+    let suite = Suite::new(Vec::new(), errors);
+    assert_eq!(
+        suite.sentence(),
+        "Nothing was judged; 1 part could not be run."
+    );
+    let csv = render(&Csv, &suite);
+    assert!(
+        csv.contains("\r\np,the run,,,,,limit,error,error,could not be run: the service died,"),
+        "{csv}"
+    );
+}
+
+#[test]
+fn a_part_that_a_guard_stopped_fails_in_every_form() {
+    let mut suite = judged(&[row("a", &json!({ "verdict": "pass" }))], Counts::Failed);
+    suite.runs[0].stopped = Some("40 % failed".into());
+    assert_eq!(
+        suite.sentence(),
+        "The one expectation was met; 1 part was stopped early."
+    );
+    for (name, form) in FORMS {
+        let text = render(form, &suite);
+        assert!(
+            text.contains("stopped early")
+                && text.contains(
+                    "40 % failed"
+                        .replace('%', if name == "github" { "%25" } else { "%" })
+                        .as_str()
+                ),
+            "{name}: {text}"
+        );
+    }
+    assert!(render(&Junit, &suite).contains("failures=\"1\""));
+}
+
+#[test]
+fn annotations_say_that_all_passed_and_name_no_file_that_is_none() {
+    let passed = judged(&[row("a", &json!({ "verdict": "pass" }))], Counts::Passed);
+    let text = render(&Github, &passed);
+    assert!(
+        text.starts_with("::notice title=pass::The one expectation was met.\n"),
+        "{text}"
+    );
+    let mut failed = row("a", &json!({ "verdict": "fail", "why": "slow" }));
+    failed["place"]["file"] = "built-in cos/capacity.toml".into();
+    let text = render(&Github, &judged(&[failed], Counts::Failed));
+    let first = text.lines().next().unwrap_or_default();
+    assert!(
+        first.starts_with("::error title=")
+            && first.contains("::plain (built-in cos/capacity.toml, line 7): slow"),
+        "{first}"
+    );
+}
+
+#[test]
+fn text_has_every_figure_of_every_row() {
+    let mut long = row("plain", &json!({ "verdict": "pass" }));
+    long["target"] = "degrades: every request answered, none with 500".into();
+    long["measured"] = "106 answered".into();
+    long["samples"] = 123_456_789.into();
+    let text = render(&Text, &judged(&[long], Counts::Passed));
+    for words in [
+        "degrades: every",
+        "request answered",
+        "none with 500",
+        " fault ",
+        " 106 ",
+        "123456",
+        " 789",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
 }
 
 /// With latencies that can be read and a breaker that opened once, on a machine that is always the same.
-fn fixed() -> Suite {
+pub(super) fn fixed() -> Suite {
     let unknown = || {
         json!({
             "answer": { "Err": { "reason": "too little was seen", "remedy": "a longer phase" } },
@@ -334,16 +550,7 @@ fn fixed() -> Suite {
 #[test]
 fn every_form_of_a_fixed_document_is_as_it_was_looked_at() {
     let suite = fixed();
-    assert_eq!(suite.check(), Ok(()));
-    let forms: [(&str, &dyn Form); 6] = [
-        ("text", &Text),
-        ("markdown", &Markdown),
-        ("csv", &Csv),
-        ("junit", &Junit),
-        ("github", &Github),
-        ("html", &Html),
-    ];
-    for (name, form) in forms {
+    for (name, form) in FORMS {
         insta::assert_snapshot!(name, render(form, &suite));
     }
 }
@@ -472,11 +679,11 @@ fn many(parts: usize, failed: usize) -> Suite {
     for traffic in &mut run.traffic {
         traffic.seconds.truncate(200);
     }
-    run.result = "pass".into();
+    run.result = Counts::Passed;
     let run = suite.runs[0].clone();
     suite.runs.resize(parts, run);
     for run in &mut suite.runs[..failed] {
-        run.result = "fail".into();
+        run.result = Counts::Failed;
     }
     suite
 }

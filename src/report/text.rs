@@ -3,10 +3,14 @@
 use super::configuration::Configuration;
 use super::figure::plain;
 use super::{Form, FormError, Suite};
-use crate::verify::verdict::Verdict;
+use crate::verify::document::Row;
 use std::fmt::Write;
 
 const WIDTH: usize = 80;
+
+const HEAD: [&str; 6] = ["verdict", "component", "phase", "target", "measured", "n"];
+/// Of the columns; before each is a blank.
+const WIDTHS: [usize; 6] = [12, 18, 10, 18, 10, 6];
 
 /// The matrix, then what did not pass and why.
 #[derive(Debug)]
@@ -19,74 +23,93 @@ impl Form for Text {
 }
 
 fn whole(suite: &Suite) -> String {
-    let mut text = format!("{}\n", suite.sentence());
+    let mut text = paragraph(&suite.sentence(), 0);
     for run in &suite.runs {
-        let _ = writeln!(
-            text,
-            "\n{} ({}, seed {})",
-            plain(&run.profile),
-            plain(&run.result),
-            run.seed
-        );
+        let heading = format!("{} ({}, seed {})", run.profile, run.result, run.seed);
+        text += &format!("\n{}", paragraph(&heading, 0));
         if let Some(servers) = run.configuration.as_ref().and_then(Configuration::servers) {
-            for line in wrapped(&plain(&format!("servers: {servers}")), WIDTH - 2) {
-                let _ = writeln!(text, "  {line}");
-            }
+            text += &paragraph(&format!("servers: {servers}"), 2);
+        }
+        if !run.expectations.is_empty() {
+            text += &columns(&HEAD);
         }
         for row in &run.expectations {
-            let component = cut(&plain(&row.component), 27);
-            let target = cut(&plain(&row.target), 22);
-            let measured = cut(&plain(&row.measured), 13);
-            let line = format!(
-                "  {:<12} {component:<27} {target:<22} {measured}",
-                row.word()
-            );
-            let _ = writeln!(text, "{}", line.trim_end());
-            let more = match &row.verdict {
-                Verdict::Pass => continue,
-                Verdict::Fail { why } | Verdict::Error { why } => plain(why),
-                Verdict::Inconclusive { reason, remedy } => {
-                    plain(&format!("{reason}; change: {remedy}"))
-                }
-            };
-            for line in wrapped(
-                &format!("{more} ({} samples, {})", row.samples, plain(&row.field)),
-                WIDTH - 15,
-            ) {
-                let _ = writeln!(text, "{:15}{line}", "");
-            }
-        }
-        if let Some(stopped) = &run.stopped {
-            let _ = writeln!(text, "  stopped early: {}", plain(stopped));
+            text += &of_row(row);
         }
     }
-    for broken in &suite.errors {
-        let _ = writeln!(text, "\n{} (error)", plain(&broken.profile));
-        for line in wrapped(&plain(&broken.why), WIDTH - 2) {
-            let _ = writeln!(text, "  {line}");
-        }
+    for part in suite.unfinished() {
+        let heading = format!("{} ({}): {}", part.profile, part.standing.word(), part.what);
+        text += &format!("\n{}{}", paragraph(&heading, 0), paragraph(part.why, 2));
     }
-    let commands = suite.commands();
-    if !commands.is_empty() {
-        let _ = writeln!(text, "\nHow to run it again");
-        for line in wrapped(&suite.of_commands(), WIDTH - 2) {
-            let _ = writeln!(text, "  {line}");
-        }
-        for command in &commands {
-            // A command that was broken into lines could not be copied, so this one line may be longer.
-            let _ = writeln!(text, "\n  {}", plain(command));
-        }
+    text + &again(suite)
+}
+
+/// A row of the matrix, and below it why it did not pass.
+fn of_row(row: &Row) -> String {
+    let samples = row.samples.to_string();
+    let mut text = columns(&[
+        row.word(),
+        &row.component,
+        &row.phases(),
+        &row.target,
+        &row.measured,
+        &samples,
+    ]);
+    if let Some(why) = row.why() {
+        text += &paragraph(&format!("{} ({})", why.whole(), row.field), 15);
     }
     text
 }
 
-fn cut(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
-        return text.to_owned();
+/// The commands: one that was broken into lines could not be copied, so these lines may be longer.
+fn again(suite: &Suite) -> String {
+    let (all, parts) = (suite.commands(), suite.commands_of_parts());
+    if all.is_empty() {
+        return String::new();
     }
-    let mut short: String = text.chars().take(width - 1).collect();
-    short.push('\u{2026}');
-    short
+    let mut text = format!(
+        "\nHow to run it again\n{}",
+        paragraph(&suite.of_commands(), 2)
+    );
+    for command in all {
+        let _ = write!(text, "\n  {}\n", plain(&command));
+    }
+    if !parts.is_empty() {
+        text += "\n  One part alone:\n";
+    }
+    for command in parts {
+        let _ = write!(text, "\n  {}\n", plain(&command));
+    }
+    text
+}
+
+/// A row of cells, each in as many lines as it takes: nothing is cut off.
+fn columns(cells: &[&str; 6]) -> String {
+    let cells: Vec<Vec<String>> = cells
+        .iter()
+        .zip(WIDTHS)
+        .map(|(cell, width)| wrapped(&plain(cell), width))
+        .collect();
+    let height = cells.iter().map(Vec::len).max().unwrap_or(0);
+    let mut text = String::new();
+    for n in 0..height {
+        let mut line = String::new();
+        for (cell, width) in cells.iter().zip(WIDTHS) {
+            let part = cell.get(n).map_or("", String::as_str);
+            let _ = write!(line, " {part:<width$}");
+        }
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
+    text
+}
+
+/// Lines of a text, so far from the left.
+fn paragraph(text: &str, left: usize) -> String {
+    let mut lines = String::new();
+    for line in wrapped(&plain(text), WIDTH - left) {
+        let _ = writeln!(lines, "{:left$}{line}", "");
+    }
+    lines
 }
 
 /// Broken at blanks; a word that is longer than a line is broken, too.

@@ -266,14 +266,33 @@ pub(super) enum Digits {
     Three = 3,
 }
 
+/// An hour.
+const MOST_US: u64 = 3_600_000_000;
+
 fn empty(digits: Digits) -> Histogram<u64> {
-    Histogram::new_with_bounds(1, 3_600_000_000, digits as u8).expect("bounds that are valid")
+    Histogram::new_with_bounds(1, MOST_US, digits as u8).expect("bounds that are valid")
 }
 
 fn decoded(text: &str) -> Option<Histogram<u64>> {
     use hdrhistogram::serialization::Deserializer;
-    let bytes = base64::engine::general_purpose::STANDARD.decode(text);
-    Deserializer::new().deserialize(&mut &bytes.ok()?[..]).ok()
+    let bytes = base64::engine::general_purpose::STANDARD
+        .decode(text)
+        .ok()?;
+    if !is_ours(&bytes) {
+        return None;
+    }
+    Deserializer::new().deserialize(&mut &bytes[..]).ok()
+}
+
+/// Whether a histogram has bounds as ours have: others could ask for any amount of memory.
+fn is_ours(bytes: &[u8]) -> bool {
+    // Cookie, length, offset, digits: four bytes each; the least and the largest value: eight.
+    let number = |at: usize| Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
+    let (digits, high, low) = (number(12), number(24), number(28));
+    let largest = high
+        .zip(low)
+        .map(|(high, low)| u64::from(high) << 32 | u64::from(low));
+    digits.is_some_and(|digits| digits <= 3) && largest.is_some_and(|most| most <= MOST_US)
 }
 
 pub(super) fn encoded(sample: &Sample, digits: Digits) -> String {
@@ -337,6 +356,26 @@ pub(super) mod tests {
         Second {
             ended: latencies.len() as u64,
             ..Second::answered(&sample)
+        }
+    }
+
+    /// An operation with answers of so many microseconds, none of which failed.
+    pub(in super::super) fn operation(phase: &str, name: &str, latencies: &[u64]) -> Operation {
+        let sample: Sample = latencies.iter().map(|us| us * 1_000).collect();
+        let n = latencies.len() as u64;
+        Operation {
+            phase: phase.into(),
+            operation: name.into(),
+            ended: n,
+            failed: 0,
+            injected: 0,
+            answered: n,
+            mean_us: sample.mean().map(|mean| us(mean as u64)),
+            p50_us: sample.quantile(0.5).map(us),
+            p95_us: sample.quantile(0.95).map(us),
+            p99_us: sample.quantile(0.99).map(us),
+            max_us: sample.max().map(us),
+            histogram: encoded(&sample, Digits::Three),
         }
     }
 

@@ -6,7 +6,7 @@ use super::load::LaneFigures;
 use super::plan::Test;
 use super::run::Ran;
 use super::search::Capacity;
-use super::verdict::{Counts, Verdict};
+use super::verdict::{Counts, Standing, Verdict};
 use super::written::{Kind, OnInconclusive, Severity};
 use crate::insight::Evidence;
 use crate::insight::all::{Insights, infer};
@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The version of the document.
-const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 1;
 
 /// A run of `brownout test`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -38,8 +38,8 @@ pub(crate) struct Document {
     pub(crate) configuration: Option<Configuration>,
     /// Microseconds since the Unix epoch.
     pub(crate) started_us: u64,
-    /// `pass`, `inconclusive`, `fail` or `error`: the worst of all.
-    pub(crate) result: String,
+    /// The gravest of all.
+    pub(crate) result: Counts,
     /// Why a guard ended it early.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) stopped: Option<String>,
@@ -63,13 +63,14 @@ pub(crate) struct Document {
     /// What became of the exchanges that faults touched; none in documents of older programs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ledger: Option<Ledger>,
+    /// How late the proxy itself was; none in documents of older programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) lateness: Option<Lateness>,
     /// What is not in the figures, in words.
     pub(crate) omitted: Vec<String>,
     /// The command that runs it again, alone, as bash and zsh read it. `***` stands for a secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) again: Option<String>,
-    #[serde(skip)]
-    pub(crate) counts: Option<Counts>,
 }
 
 /// A phase as it was.
@@ -89,6 +90,15 @@ pub(crate) struct FaultTime {
     /// Nanoseconds since the recording began.
     pub(crate) from: u64,
     pub(crate) to: u64,
+}
+
+/// How late the proxy itself was, by the most of each second: so much later than recorded may things have been.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Lateness {
+    /// In a usual second (the median), in microseconds.
+    pub(crate) usual_us: u64,
+    /// In any, in microseconds.
+    pub(crate) most_us: u64,
 }
 
 /// An expectation and its verdict.
@@ -129,10 +139,8 @@ impl Document {
         let mut counts = Counts::Passed;
         let judged = test.expects.iter().map(|expected| {
             let judgement = case.judge(expected);
-            let broke = matches!(judgement.verdict, Verdict::Error { .. });
-            if broke || expected.severity == Severity::Limit {
-                counts = counts.max(judgement.verdict.counts(expected.on_inconclusive));
-            }
+            let verdict = &judgement.verdict;
+            counts = counts.max(verdict.counts(expected.severity, expected.on_inconclusive));
             let scope = &expected.scope;
             let about = scope
                 .lane
@@ -160,7 +168,7 @@ impl Document {
         });
         let mut expectations: Vec<Row> = judged.collect();
         for row in acted::idle(test, &ran.acted) {
-            counts = counts.max(row.verdict.counts(row.on_inconclusive));
+            counts = counts.max(row.verdict.counts(row.severity, row.on_inconclusive));
             expectations.push(row);
         }
         if ran.stopped.is_some() {
@@ -175,7 +183,12 @@ impl Document {
         });
         let traffic = traffic::of(&case.view);
         let (events, further) = events::of(&ran.trace);
+        let lateness = Lateness {
+            usual_us: case.view.usually_late() / 1_000,
+            most_us: case.view.late(case.view.span) / 1_000,
+        };
         let mut omitted = omitted(&case.view, &ran.lanes, &traffic);
+        omitted.extend(late(lateness, &ran.lanes));
         omitted.extend(beyond(&ran.ledger, further));
         Self {
             version: VERSION,
@@ -184,13 +197,7 @@ impl Document {
             seed: ran.seed,
             configuration: Some(ran.configuration.clone()),
             started_us: ran.trace.header.started_us,
-            result: match counts {
-                Counts::Passed => "pass",
-                Counts::Open => "inconclusive",
-                Counts::Failed => "fail",
-                Counts::Broken => "error",
-            }
-            .to_owned(),
+            result: counts,
             stopped: ran.stopped.clone(),
             phases: phases.collect(),
             lanes: ran.lanes.clone(),
@@ -201,10 +208,10 @@ impl Document {
             faults: fault_times(&case.view),
             events,
             ledger: Some(ran.ledger.clone()),
+            lateness: Some(lateness),
             omitted,
             traffic,
             again: None,
-            counts: Some(counts),
         }
     }
 
@@ -292,6 +299,43 @@ fn omitted(
     lines
 }
 
+/// Later than this nobody is by the ticks of timers alone.
+const LATE_MS: f64 = 10.0;
+
+/// What our own part was late by, or did not send at all: figures of that time are the machine's as well.
+fn late(proxy: Lateness, lanes: &BTreeMap<String, LaneFigures>) -> Vec<String> {
+    let mut lines = Vec::new();
+    let [usual, most] = [proxy.usual_us, proxy.most_us].map(|us| us as f64 / 1e3);
+    if most >= LATE_MS {
+        lines.push(format!(
+            "the proxy itself was late by up to {most:.0} ms, {usual:.1} ms in a usual second: so much of a latency may be the \
+             machine's, and what waited to be read is in none"
+        ));
+    }
+    for (lane, figures) in lanes {
+        if figures.late_p99_ms >= LATE_MS {
+            lines.push(format!(
+                "lane {lane}: one request in a hundred was sent {:.0} ms late or later; callers' latencies count from when it was due",
+                figures.late_p99_ms
+            ));
+        }
+        // What was just due when it was stopped is no sign of anything.
+        if figures.behind > 1 && figures.behind * 100 > figures.ended {
+            lines.push(format!(
+                "lane {lane}: the load generator fell behind: {} requests were due and not sent, {} were",
+                figures.behind, figures.ended
+            ));
+        }
+        if figures.passed_over > 0 {
+            lines.push(format!(
+                "lane {lane}: {} requests were due and not sent, since the one before was unanswered",
+                figures.passed_over
+            ));
+        }
+    }
+    lines
+}
+
 /// What the bounds of the ledger and of the events left out.
 fn beyond(ledger: &Ledger, events: u64) -> impl Iterator<Item = String> {
     let left_out = [
@@ -317,14 +361,121 @@ fn beyond(ledger: &Ledger, events: u64) -> impl Iterator<Item = String> {
     some.map(|(count, what)| format!("{count} {what}"))
 }
 
-impl Row {
-    /// The verdict in a word: of an alert whether it is raised.
-    pub(crate) const fn word(&self) -> &'static str {
-        match (&self.verdict, self.severity) {
-            (Verdict::Pass, Severity::Alert) => "quiet",
-            (Verdict::Fail { .. }, Severity::Alert) => "RAISED",
-            (Verdict::Fail { .. }, Severity::Limit) => "FAIL",
-            (verdict, _) => verdict.word(),
+/// Why an expectation did not pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Why {
+    pub(crate) said: String,
+    /// The setting to change, where it could not be judged.
+    pub(crate) remedy: Option<String>,
+}
+
+impl Why {
+    /// Both in one.
+    pub(crate) fn whole(&self) -> String {
+        match &self.remedy {
+            Some(remedy) => format!("{}; change: {remedy}", self.said),
+            None => self.said.clone(),
         }
+    }
+}
+
+impl Row {
+    pub(crate) const fn standing(&self) -> Standing {
+        Standing::of(&self.verdict, self.severity, self.on_inconclusive)
+    }
+
+    /// What it adds to the result of its run.
+    pub(crate) const fn counts(&self) -> Counts {
+        self.verdict.counts(self.severity, self.on_inconclusive)
+    }
+
+    /// How it stands, in a word.
+    pub(crate) const fn word(&self) -> &'static str {
+        self.standing().word()
+    }
+
+    /// Why it did not pass. `None`: it did.
+    pub(crate) fn why(&self) -> Option<Why> {
+        let (said, remedy) = match &self.verdict {
+            Verdict::Pass => return None,
+            Verdict::Fail { why } => (why.clone(), None),
+            Verdict::Error { why } => (format!("nothing is known: {why}"), None),
+            Verdict::Inconclusive { reason, remedy } => {
+                (self.undecided(reason), Some(remedy.clone()))
+            }
+        };
+        Some(Why { said, remedy })
+    }
+
+    /// A reason for not judging, and what the profile makes of that where it is not the usual.
+    fn undecided(&self, reason: &str) -> String {
+        match (self.severity, self.on_inconclusive) {
+            (Severity::Limit, OnInconclusive::Fail) => {
+                format!("inconclusive, which fails here (on_inconclusive = \"fail\"): {reason}")
+            }
+            (Severity::Limit, OnInconclusive::Pass) => {
+                format!("inconclusive, which passes here (on_inconclusive = \"pass\"): {reason}")
+            }
+            _ => reason.to_owned(),
+        }
+    }
+
+    /// "baseline, fault", or "all".
+    pub(crate) fn phases(&self) -> String {
+        if self.phases.is_empty() {
+            return "all".into();
+        }
+        self.phases.join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lanes(figures: LaneFigures) -> BTreeMap<String, LaneFigures> {
+        BTreeMap::from([("reads".to_owned(), figures)])
+    }
+
+    #[test]
+    fn what_our_own_part_was_late_by_is_told() {
+        let busy = Lateness {
+            usual_us: 2_100,
+            most_us: 172_700,
+        };
+        let fell_behind = LaneFigures {
+            ended: 2_692,
+            behind: 2_108,
+            late_p99_ms: 1_830.3,
+            passed_over: 3,
+            ..LaneFigures::default()
+        };
+        let lines = late(busy, &lanes(fell_behind));
+        for words in [
+            "late by up to 173 ms, 2.1 ms in a usual second",
+            "lane reads: one request in a hundred was sent 1830 ms late",
+            "2108 requests were due and not sent, 2692 were",
+            "3 requests were due and not sent, since the one before",
+        ] {
+            assert!(
+                lines.iter().any(|line| line.contains(words)),
+                "{words}: {lines:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn ticks_of_timers_and_the_last_request_are_not_told() {
+        let idle = Lateness {
+            usual_us: 90,
+            most_us: 9_000,
+        };
+        let kept_up = LaneFigures {
+            ended: 1_000,
+            behind: 2,
+            late_p99_ms: 1.9,
+            ..LaneFigures::default()
+        };
+        assert_eq!(late(idle, &lanes(kept_up)), [""; 0]);
     }
 }

@@ -1,6 +1,6 @@
 //! From what is named on the command line to the texts of test profiles: files, folders, and what every binary carries.
 
-use crate::config::{Config, Library, Problem, Problems, read};
+use crate::config::{BUILT_IN, Config, Library, Problem, Problems, read};
 use std::path::Path;
 
 macro_rules! builtin {
@@ -25,6 +25,11 @@ builtin!(
     "unknown-outcome",
     "capacity",
 );
+
+/// Whether what names a profile is no file, but one of the program itself.
+pub(crate) fn is_built_in(origin: &str) -> bool {
+    origin.starts_with(BUILT_IN)
+}
 
 /// The text of a test profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,7 +76,7 @@ fn built_in((name, text): &(&str, &str)) -> Source {
     Source {
         name: format!("cos/{name}"),
         text: (*text).to_owned(),
-        origin: format!("built-in cos/{name}.toml"),
+        origin: format!("{BUILT_IN}cos/{name}.toml"),
         given: format!("cos/{name}"),
     }
 }

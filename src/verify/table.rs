@@ -1,7 +1,6 @@
 //! The verdicts as a table, for people.
 
 use super::document::{Document, Row};
-use super::verdict::Verdict;
 use std::borrow::Borrow;
 use std::fmt::Write as _;
 
@@ -72,14 +71,9 @@ pub(crate) fn render(document: &Document) -> String {
 }
 
 fn cells(row: &Row) -> [String; 6] {
-    let phase = if row.phases.is_empty() {
-        "all".to_owned()
-    } else {
-        row.phases.join(", ")
-    };
     [
         row.component.clone(),
-        phase,
+        row.phases(),
         row.target.clone(),
         row.measured.clone(),
         row.samples.to_string(),
@@ -159,19 +153,14 @@ fn lanes(document: &Document) -> String {
 fn reasons(document: &Document, before: &str) -> String {
     let mut text = String::new();
     for row in &document.expectations {
-        let (why, then) = match &row.verdict {
-            Verdict::Pass => continue,
-            Verdict::Fail { why } | Verdict::Error { why } => (why.clone(), String::new()),
-            Verdict::Inconclusive { reason, remedy } => {
-                (reason.clone(), format!("; change: {remedy}"))
-            }
-        };
+        let Some(why) = row.why() else { continue };
         let _ = writeln!(
             text,
-            "\n{before}{} ({}), {}: {why}{then}",
+            "\n{before}{} ({}), {}: {}",
             row.component,
             row.field,
-            row.word()
+            row.word(),
+            why.whole()
         );
     }
     if let Some(stopped) = &document.stopped {

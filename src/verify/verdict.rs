@@ -1,6 +1,6 @@
 //! What comes of an expectation.
 
-use super::written::OnInconclusive;
+use super::written::{OnInconclusive, Severity};
 use crate::insight::{Evidence, Unknown};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -108,27 +108,92 @@ impl Verdict {
         }
     }
 
-    /// What it counts as.
-    pub(crate) const fn counts(&self, on: OnInconclusive) -> Counts {
-        match (self, on) {
-            (Self::Pass, _) | (Self::Inconclusive { .. }, OnInconclusive::Pass) => Counts::Passed,
-            (Self::Fail { .. }, _) | (Self::Inconclusive { .. }, OnInconclusive::Fail) => {
-                Counts::Failed
-            }
-            (Self::Inconclusive { .. }, OnInconclusive::Warn) => Counts::Open,
-            (Self::Error { .. }, _) => Counts::Broken,
+    /// What it counts as: an alert fails nothing, and leaves nothing open.
+    pub(crate) const fn counts(&self, severity: Severity, on: OnInconclusive) -> Counts {
+        match (Standing::of(self, severity, on), severity, on) {
+            (Standing::Broken, ..) => Counts::Broken,
+            (Standing::Failed, ..) => Counts::Failed,
+            (Standing::Open, Severity::Limit, OnInconclusive::Warn) => Counts::Open,
+            _ => Counts::Passed,
         }
     }
 }
 
-/// What a verdict counts as; the largest of a run is the run's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// What a verdict counts as; the largest of a run is the run's, and that of its runs the suite's.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 pub(crate) enum Counts {
+    #[serde(rename = "pass")]
     Passed,
+    #[serde(rename = "inconclusive")]
     Open,
+    #[serde(rename = "fail")]
     Failed,
     /// Of a part of it nothing is known, whatever the rest says.
+    #[serde(rename = "error")]
     Broken,
+}
+
+impl Counts {
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Passed => "pass",
+            Self::Open => "inconclusive",
+            Self::Failed => "fail",
+            Self::Broken => "error",
+        }
+    }
+}
+
+impl std::fmt::Display for Counts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// How an expectation stands in every form of a report: its verdict, and what the profile makes of it. The graver the larger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Standing {
+    Passed,
+    /// An alert that is not exceeded.
+    Quiet,
+    /// Not judged, and nothing fails by it.
+    Open,
+    /// An alert that is exceeded; it fails nothing.
+    Raised,
+    /// The limit is not kept, or could not be judged where the profile says that this fails.
+    Failed,
+    Broken,
+}
+
+impl Standing {
+    pub(crate) const fn of(verdict: &Verdict, severity: Severity, on: OnInconclusive) -> Self {
+        match (verdict, severity) {
+            (Verdict::Error { .. }, _) => Self::Broken,
+            (Verdict::Pass, Severity::Limit) => Self::Passed,
+            (Verdict::Pass, Severity::Alert) => Self::Quiet,
+            (Verdict::Fail { .. }, Severity::Alert) => Self::Raised,
+            (Verdict::Fail { .. }, Severity::Limit) => Self::Failed,
+            (Verdict::Inconclusive { .. }, Severity::Limit)
+                if matches!(on, OnInconclusive::Fail) =>
+            {
+                Self::Failed
+            }
+            (Verdict::Inconclusive { .. }, _) => Self::Open,
+        }
+    }
+
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Passed => "pass",
+            Self::Quiet => "quiet",
+            Self::Open => "inconclusive",
+            Self::Raised => "RAISED",
+            Self::Failed => "FAIL",
+            Self::Broken => "error",
+        }
+    }
 }
 
 #[cfg(test)]
@@ -143,7 +208,9 @@ mod tests {
             OnInconclusive::Warn,
             OnInconclusive::Fail,
         ] {
-            assert_eq!(error.counts(on), Counts::Broken);
+            for severity in [Severity::Limit, Severity::Alert] {
+                assert_eq!(error.counts(severity, on), Counts::Broken);
+            }
         }
         assert!(Counts::Broken > Counts::Failed && Counts::Failed > Counts::Open);
     }

@@ -4,6 +4,7 @@
 mod bad_input;
 mod explain;
 mod help;
+mod report;
 #[path = "../support/mod.rs"]
 mod support;
 mod trouble;

@@ -174,10 +174,21 @@ impl Lane {
                         None => std::future::pending().await,
                     }
                 };
+                let behind = || {
+                    let due = schedule.between(0.0, began.elapsed().as_secs_f64() * factor);
+                    self.tally
+                        .fall_behind((due as u64).saturating_sub(place + 1));
+                };
                 tokio::select! {
                     biased;
-                    () = stop.cancelled() => break 'turned,
-                    Ok(()) = dial.changed() => continue 'turned,
+                    () = stop.cancelled() => {
+                        behind();
+                        break 'turned;
+                    }
+                    Ok(()) = dial.changed() => {
+                        behind();
+                        continue 'turned;
+                    }
                     () = due => {}
                 }
                 let offset = offset.unwrap_or_default().as_nanos();

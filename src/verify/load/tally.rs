@@ -77,8 +77,16 @@ pub(crate) struct LaneFigures {
     pub(crate) p95_ms: f64,
     #[serde(default)]
     pub(crate) p99_ms: f64,
+    /// How late the generator itself was, in milliseconds; none in documents of older programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) late_p50_ms: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) late_p95_ms: Option<f64>,
     /// How late the generator itself was: p99, in milliseconds.
     pub(crate) late_p99_ms: f64,
+    /// Requests that were due and not sent, because the generator had not come to them when it was stopped.
+    #[serde(default)]
+    pub(crate) behind: u64,
     /// Of a canary: times at which it was due, and its last request was still unanswered.
     #[serde(default)]
     pub(crate) passed_over: u64,
@@ -138,6 +146,10 @@ impl Tally {
         self.inner().figures.skipped += 1;
     }
 
+    pub(crate) fn fall_behind(&self, requests: u64) {
+        self.inner().figures.behind += requests;
+    }
+
     pub(crate) fn skipped(&self) -> u64 {
         self.inner().figures.skipped
     }
@@ -183,11 +195,14 @@ impl Tally {
             0 => 0.0,
             _ => inner.latencies.value_at_quantile(q) as f64 / 1e3,
         };
+        let late_ms = |q: f64| late.quantile(q).map(crate::insight::millis);
         LaneFigures {
             p50_ms: ms(0.5),
             p95_ms: ms(0.95),
             p99_ms: ms(0.99),
-            late_p99_ms: late.quantile(0.99).map_or(0.0, crate::insight::millis),
+            late_p50_ms: late_ms(0.5),
+            late_p95_ms: late_ms(0.95),
+            late_p99_ms: late_ms(0.99).unwrap_or(0.0),
             ..inner.figures.clone()
         }
     }
