@@ -455,7 +455,7 @@ fn again(suite: &Suite) -> Markup {
             h2 { "How to run it again" }
             p { (suite.of_commands()) }
             pre tabindex="0" { @for command in suite.commands() { (plain(&command)) "\n" } }
-            @if suite.again.is_some() && suite.runs.len() > 1 && suite.runs.iter().all(|run| run.again.is_some()) {
+            @if suite.again.is_some() && suite.runs.len() > 1 && suite.runs.iter().all(|run| run.again.is_some() && run.again != suite.again) {
                 p { "One part alone:" }
                 pre tabindex="0" { @for run in &suite.runs { (plain(&run.command())) "\n" } }
             }

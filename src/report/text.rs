@@ -90,7 +90,7 @@ fn cut(text: &str, width: usize) -> String {
 }
 
 /// Broken at blanks; a word that is longer than a line is broken, too.
-fn wrapped(text: &str, width: usize) -> Vec<String> {
+pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
         let mut word: Vec<char> = word.chars().collect();
