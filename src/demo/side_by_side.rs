@@ -113,6 +113,6 @@ fn test(
         ("api".to_owned(), api.to_string()),
     ]);
     let origin = "side_by_side.toml";
-    let text = variables::fill(PROFILE, &values, origin, &mut BTreeSet::new())?;
+    let text = variables::fill(PROFILE, &values, origin, &mut BTreeSet::new())?.text;
     Test::parse(&format!("service {name}"), &text, origin, &[])
 }

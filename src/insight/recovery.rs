@@ -33,7 +33,7 @@ const PASSES: u64 = 2;
 pub const SECONDS_AT_LEAST: &str = "seconds_at_least";
 
 /// Answers that a window needs before its error rate means something.
-const LEAST: usize = 30;
+pub(crate) const LEAST: usize = 30;
 
 /// When it was itself again. Seconds from the last reply that the fault touched.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
