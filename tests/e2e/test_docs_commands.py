@@ -17,17 +17,18 @@ pytestmark = pytest.mark.proxy
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # Their `sh` blocks are run by tests/readme.rs, and those of the last one by tests/toxiproxy/docs.rs.
 RUN_BY_CARGO = ["README", "first-ten-minutes", "matching", "operating", "writing-a-test", "from-toxiproxy"]
-PROGRAMS = ["brownout", "cargo", "kubectl", "curl", "redis-cli", "pytest", "docker", "git", "tests/run", "./tests/run", "benches/compare/run"]
+PROGRAMS = ["brownout", "cargo", "kubectl", "curl", "redis-cli", "pytest", "docker", "git"]
+PROGRAMS += ["tests/run", "./tests/run", "benches/compare/run"]
 # Commands in blocks that are not run line by line, and what has them run or checked.
 ELSEWHERE = {
     "cargo run --release -- demo": "tests/demo.rs",
     "./tests/run": "this is run by it",
     "brownout test cos --report reports -- uvicorn app:app --port 8000": "test_cos_suite.py",
-    "cargo build --release && benches/compare/run --brownout target/release/brownout": "test_what_the_sources_have_is_named_right",
-    "cargo test --lib fault::": "test_what_the_sources_have_is_named_right",
-    "cargo test --test adding_a_fault": "test_what_the_sources_have_is_named_right",
-    "cargo test --release --test datapath numbered:: -- --nocapture --test-threads 1": "test_what_the_sources_have_is_named_right",
-    "tests/run -k docs_faults": "test_what_the_sources_have_is_named_right",
+    "cargo build --release && benches/compare/run --brownout target/release/brownout": "test_the_sources_have_what_is_named",
+    "cargo test --lib fault::": "test_the_sources_have_what_is_named",
+    "cargo test --test adding_a_fault": "test_the_sources_have_what_is_named",
+    "cargo test --release --test datapath numbered:: -- --nocapture --test-threads 1": "test_the_sources_have_what_is_named",
+    "tests/run -k docs_faults": "test_the_sources_have_what_is_named",
     "cargo install --path .": "tests/package",
     "brownout report compare main/report.json reports/report.json --limit 20": "test_the_commands_of_the_page_on_pipelines",
     "brownout exec --profile redis-slow --report reports -- pytest": "test_a_suite_of_pytest_is_led_through",
@@ -161,7 +162,7 @@ def test_the_commands_of_the_page_on_verdicts(ran, redis_server):
     assert len(tried) >= 5, tried
 
 
-def test_what_the_sources_have_is_named_right():
+def test_the_sources_have_what_is_named():
     assert (ROOT / "src" / "fault").is_dir() and (ROOT / "tests" / "adding_a_fault.rs").exists()
     assert (ROOT / "tests" / "e2e" / "test_docs_faults.py").exists()
     numbered = (ROOT / "tests" / "datapath" / "numbered").exists() or (ROOT / "tests" / "datapath" / "numbered.rs").exists()
