@@ -1,6 +1,6 @@
 //! Runs the `sh` examples of README.md and of pages in docs/, in their order, against real servers: the commands with their ports
 //! moved to free ones, the TOML through the parser that `brownout` uses. Commands in other blocks and on other pages are run, or what
-//! they name is looked up, by tests/e2e/test_docs_commands.py, which also finds those that nothing runs.
+//! they name is looked up, by `tests/e2e/test_docs_commands.py`, which also finds those that nothing runs.
 
 mod support;
 
