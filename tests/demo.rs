@@ -55,3 +55,14 @@ fn a_quick_demo_shows_the_profile_and_the_recovery() {
     };
     assert_eq!(outcome, expected);
 }
+
+#[test]
+fn a_folder_that_cannot_be_written_into_is_told_before_anything_starts() {
+    let exit = run_to_end(
+        &["demo", "--report", "/dev/null/reports"],
+        Duration::from_secs(20),
+    );
+    assert_eq!(exit.code, Some(4), "{exit:?}");
+    assert!(exit.stderr.contains("/dev/null/reports"), "{exit:?}");
+    assert!(!exit.stderr.contains("listening"), "{exit:?}");
+}

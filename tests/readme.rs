@@ -1,5 +1,6 @@
-//! Runs every example of README.md and of the pages in docs/, in their order, against real servers: the commands with their ports
-//! moved to free ones, the TOML through the parser that `brownout` uses.
+//! Runs the `sh` examples of README.md and of pages in docs/, in their order, against real servers: the commands with their ports
+//! moved to free ones, the TOML through the parser that `brownout` uses. Commands in other blocks and on other pages are run, or what
+//! they name is looked up, by `tests/e2e/test_docs_commands.py`, which also finds those that nothing runs.
 
 mod support;
 
@@ -18,7 +19,7 @@ const OPERATING: &str = include_str!("../docs/operating.md");
 const WRITING: &str = include_str!("../docs/writing-a-test.md");
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// What is not run here: `demo` is run by tests/cli.rs, `tests/run` is what runs this.
+/// What is not run here: `demo` is run by tests/demo.rs, `tests/run` is what runs this.
 const ELSEWHERE: [&str; 2] = ["cargo run --release -- demo", "./tests/run"];
 
 /// A fenced block and its language.

@@ -409,11 +409,19 @@ fn a_container_is_watched_by_its_cgroup() {
     assert!(exit.stderr.contains("is no cgroup v2"), "{}", exit.stderr);
 }
 
+/// Five requests a second to an API, before a dependency that fails.
+const API_IS_ASKED_SELDOM: &str = "[[proxy]]\nname = 'api'\nprotocol = 'http'\nlisten = 0\nupstream = 'http://127.0.0.1:1/'\n\
+     [[load]]\nproxy = 'api'\nlane = 'api'\nrate = '5/s'\npath = '/'\n\
+     [[fault]]\nproxy = 'redis'\naction = 'error'\ncode = 'ERR'\nmessage = 'x'\n\
+     [[phase]]\nkind = 'fault'\nfor = '2s'\n[[phase]]\nkind = 'recovery'\nfor = '5s'\n\
+     [[expect]]\nproxy = 'redis'\ndegrades = true\ncontained = true\nrecovers_within = '1s'\n\
+     breaker = { fails_fast_within = '10ms' }\n";
+
 /// What is added to a profile that is right; the exit code is 2; a place and a word of what is said.
 const WRONG: &[(&str, &str, &str)] = &[
     (
         "[[expect]]\nlane = 'redis'\np95 = '10'\n",
-        ":17:7: expect[1].p95",
+        ":18:7: expect[1].p95",
         "not a duration",
     ),
     (
@@ -444,8 +452,62 @@ const WRONG: &[(&str, &str, &str)] = &[
     ),
     (
         "[[expect]]\nlane = 'redis'\np99 = '10ms'\n",
-        "expect[1].p99",
+        ":18:7: expect[1].p99",
         "needs 299 samples",
+    ),
+    (
+        "[[fault]]\nproxy = 'redis'\naction = 'error'\ncode = 'ERR'\nmessage = 'x'\n\
+         [[phase]]\nkind = 'fault'\nfor = '2s'\n[[phase]]\nkind = 'recovery'\nfor = '3s'\n\
+         [[expect]]\nproxy = 'redis'\ncleans_up = true\n",
+        ":29:13: expect[1].cleans_up",
+        "cleans up needs 5s of phases after the fault; there are 3s; lengthen the phases",
+    ),
+    (
+        "[[fault]]\nproxy = 'redis'\naction = 'error'\ncode = 'ERR'\nmessage = 'x'\n\
+         [[phase]]\nkind = 'fault'\nfor = '2s'\n[[expect]]\nproxy = 'redis'\nbreaker = { closes = true }\n",
+        "expect[1].breaker.closes",
+        "needs 100ms of phases after the fault; there are 0s",
+    ),
+    (
+        "[[watch]]\nname = 'x'\npid = 1\n[[expect]]\nmemory_growth_at_most = '50MB'\n",
+        "expect[1].memory_growth_at_most",
+        "needs 2m of the phases that count; there are 1s",
+    ),
+    (
+        "[[watch]]\nname = 'x'\npid = 1\n[[expect]]\nmemory_growth_at_most = '50MB'\nmemory_window = '5s'\n",
+        "expect[1].memory_growth_at_most",
+        "needs 5s of the phases that count; there are 1s",
+    ),
+    (
+        API_IS_ASKED_SELDOM,
+        "expect[1].degrades",
+        "needs 30 requests to api in fault phases; at 5/s there are 10 in 2 s: 6s is needed, or a higher rate",
+    ),
+    (
+        API_IS_ASKED_SELDOM,
+        "expect[1].contained",
+        "needs 59 requests to api in phases before the fault; at 5/s there are 5 in 1 s: 12s is needed",
+    ),
+    (
+        API_IS_ASKED_SELDOM,
+        "expect[1].recovers_within",
+        "needs 30 requests to api in phases before the fault",
+    ),
+    (
+        API_IS_ASKED_SELDOM,
+        "expect[1].breaker.fails_fast_within",
+        "needs 59 requests to api in the fault phases and those after them; at 5/s there are 35 in 7 s",
+    ),
+    (
+        "[[proxy]]\nname = 'api'\nprotocol = 'http'\nlisten = 0\nupstream = '127.0.0.1:1'\n\
+         [[load]]\nproxy = 'api'\nlane = 'api'\nrate = '5/s'\npath = '/'\n[[expect]]\nproxy = 'api'\np95 = '1s'\n",
+        ":28:7: expect[1].p95",
+        "needs 59 samples; at 5/s there are 5 in 1 s: 12s is needed",
+    ),
+    (
+        "[[proxy]]\nname = 'b'\nprotocol = 'redis'\nlisten = 0\nupstream = 'http://h:1'\n",
+        ":20:12: proxy[1].upstream",
+        "a URL is not an address; write only host and port: \"h:1\"",
     ),
     (
         "[[expect]]\nlane = 'redis'\np59 = '10ms'\n",
@@ -531,14 +593,14 @@ const WRONG: &[(&str, &str, &str)] = &[
         "no folder of a cgroup",
     ),
     ("[service]\napi = 'nobody'\n", "service.api", "proxies here"),
-    ("# {{nobody}}\n", "line 15", "--var nobody="),
+    ("# {{nobody}}\n", "line 16", "--var nobody="),
 ];
 
 #[test]
 fn bad_profiles_are_refused_with_their_place() {
     let right = "[[proxy]]\nname = 'redis'\nprotocol = 'redis'\nlisten = 0\nupstream = '127.0.0.1:1'\n\
                  [[load]]\nproxy = 'redis'\nrate = '100/s'\ncommands = ['PING']\n\
-                 [[phase]]\nkind = 'baseline'\nfor = '1s'\n[[expect]]\np50 = '1s'\n";
+                 [[phase]]\nkind = 'baseline'\nfor = '1s'\n[[expect]]\nproxy = 'redis'\np50 = '1s'\n";
     for (added, place, word) in WRONG {
         let exit = test(&format!("{right}{added}"), &[]);
         assert_eq!(exit.code, Some(2), "{added}: {}", exit.stderr);
@@ -553,4 +615,60 @@ fn bad_profiles_are_refused_with_their_place() {
             exit.stderr
         );
     }
+}
+
+const ELSEWHERE: &str = "[[proxy]]\nname = 'api'\nprotocol = 'http'\nlisten = 0\nupstream = '{{api|127.0.0.1:1}}'\n\
+     [[load]]\nproxy = 'api'\nrate = '50/s'\npath = '/'\n\
+     [[phase]]\nkind = 'steady'\nfor = '1s'\n[[expect]]\nproxy = 'api'\np50 = '1s'\n";
+
+#[test]
+fn a_value_that_is_wrong_is_told_with_its_variable_and_nothing_that_follows_from_it() {
+    for url in [
+        "https://127.0.0.1:1",
+        "http://127.0.0.1:1/path",
+        "ftp://h:1",
+    ] {
+        let exit = test(ELSEWHERE, &["--var", &format!("api={url}")]);
+        assert_eq!(exit.code, Some(2), "{}", exit.stderr);
+        let first = exit.stderr.lines().next().unwrap_or_default();
+        for part in [
+            "profile.toml:5:12: proxy[0].upstream",
+            "(given with --var api)",
+            "write only host and port",
+        ] {
+            assert!(first.contains(part), "{part} is not in {first}");
+        }
+        assert!(!exit.stderr.contains("no proxy"), "{}", exit.stderr);
+    }
+}
+
+#[test]
+fn what_cannot_be_reached_is_named_where_all_requests_fail() {
+    let port = free_port();
+    let exit = test(
+        ELSEWHERE,
+        &["--var", &format!("api=http://127.0.0.1:{port}/")],
+    );
+    assert_eq!(exit.code, Some(4), "{}", exit.stderr);
+    let told = format!("no connection could be made to api at 127.0.0.1:{port} (refused)");
+    assert!(exit.stderr.contains(&told), "{}", exit.stderr);
+}
+
+#[test]
+fn what_is_too_short_with_quick_is_inconclusive_and_not_refused() {
+    let redis = Redis::start();
+    let text = proxy(&redis)
+        + "[[load]]\nproxy = 'redis'\nrate = '100/s'\ncommands = ['GET a']\n\
+           [[fault]]\nproxy = 'redis'\naction = 'error'\ncode = 'ERR'\nmessage = 'x'\n\
+           [[phase]]\nkind = 'baseline'\nfor = '1s'\n[[phase]]\nkind = 'fault'\nfor = '1s'\n\
+           [[phase]]\nkind = 'recovery'\nfor = '1s'\n[[expect]]\nproxy = 'redis'\ncleans_up = true\n";
+    assert_eq!(test(&text, &[]).code, Some(2));
+    let exit = test(&text, &["--quick"]);
+    assert_eq!(exit.code, Some(3), "{}\n{}", exit.stdout, exit.stderr);
+    let widest = exit.stdout.lines().take_while(|line| !line.is_empty());
+    assert!(
+        widest.clone().count() > 1 && widest.clone().all(|line| line.chars().count() <= 80),
+        "{}",
+        exit.stdout
+    );
 }

@@ -1,6 +1,7 @@
 //! `brownout demo`: proxies, what stands behind them, and the phases, all in this process.
 
 use super::progress::Screen;
+use super::table::width_of_stdout;
 use super::{CHECK_FAILED, COULD_NOT_RUN, INCONCLUSIVE, INTERRUPTED, chain, say};
 use crate::admin::client::{AdminClient, ClientError};
 use crate::admin::{Admin, AdminError};
@@ -21,9 +22,8 @@ use crate::verify::table;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 
-/// The columns of the table where the terminal does not say how many it has.
-const WIDTH: u16 = 120;
 /// The routes of the sample service.
 const ROUTES: [&str; 4] = ["/health", "/modules", "/modules/{id}", "/publish"];
 
@@ -50,6 +50,8 @@ enum DemoError {
     NoTcp(Listen),
     #[error(transparent)]
     SideBySide(#[from] SideBySideError),
+    #[error("the report cannot be written into {}", .0.display())]
+    Report(PathBuf, #[source] io::Error),
     #[error("cannot write")]
     Write(#[from] io::Error),
 }
@@ -85,6 +87,10 @@ pub fn run(options: &Options) -> u8 {
 }
 
 async fn demo(options: &Options) -> Result<Outcome, DemoError> {
+    // A folder that cannot be had is better known before the run than after it.
+    let folder = options
+        .folder()
+        .map_err(|error| DemoError::Report(options.place(), error))?;
     let backends = Backends::start(options.redis.as_deref(), options.postgres.as_deref()).await?;
     let mut config = Config {
         admin: Listen::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
@@ -136,38 +142,43 @@ async fn demo(options: &Options) -> Result<Outcome, DemoError> {
         report = perform => report?,
         () = server.keep_time() => return Ok(Outcome::Inconclusive),
     };
-    show(options, &report)?;
+    let unwritten = |error| DemoError::Report(options.place(), error);
+    put(&report.render(width_of_stdout()))?;
+    if let Some(folder) = &folder {
+        let path = report.write(folder).map_err(unwritten)?;
+        say(&format!("report written to {}", path.display()));
+    }
     if !options.quick {
-        let suite = side_by_side::judge(&backends, &Screen::new(false)).await?;
-        show_both(options, &suite)?;
+        let suite = side_by_side::judge(&backends, &options.again(), &Screen::new(false)).await?;
+        put(&matrix(&suite))?;
+        for broken in &suite.errors {
+            say(&format!("{}: {}", broken.profile, broken.why));
+        }
+        let page = write_both(folder.as_ref(), &suite).map_err(unwritten)?;
+        say(&format!("open {} to see how", page.display()));
     }
     Ok(report.outcome)
 }
 
-/// The two services in one matrix, and as a page.
-fn show_both(options: &Options, suite: &Suite) -> io::Result<()> {
-    let matrix = format!(
+/// The two services in one matrix.
+fn matrix(suite: &Suite) -> String {
+    format!(
         "\nThe service with its circuit breaker and without, while every command to Redis failed:\n\n{}",
-        table::matrix(&suite.runs)
-    );
-    match io::stdout().write_all(matrix.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error),
-        _ => {}
-    }
-    for broken in &suite.errors {
-        say(&format!("{}: {}", broken.profile, broken.why));
-    }
-    let (folder, name) = match &options.report {
-        Some(folder) => (folder.clone(), "report.html".to_owned()),
-        None => (
-            std::env::temp_dir(),
-            format!("brownout-demo-{}.html", std::process::id()),
-        ),
+        table::matrix(&suite.runs, width_of_stdout().into())
+    )
+}
+
+/// The two services as a page, and where that is then; into the folder of the report also as a document.
+fn write_both(folder: Option<&Folder>, suite: &Suite) -> io::Result<PathBuf> {
+    let page = Html.render(suite).map_err(io::Error::other)?;
+    let Some(folder) = folder else {
+        let name = format!("brownout-demo-{}.html", std::process::id());
+        return Folder::open(&std::env::temp_dir())?.write(&name, page);
     };
-    let path =
-        Folder::open(&folder)?.write(&name, Html.render(suite).map_err(io::Error::other)?)?;
-    say(&format!("open {} to see how", path.display()));
-    Ok(())
+    let mut document = serde_json::to_vec_pretty(suite)?;
+    document.push(b'\n');
+    folder.write("report.json", document)?;
+    folder.write("report.html", page)
 }
 
 /// Where a proxy really listens.
@@ -189,17 +200,32 @@ fn announce(server: &Server, admin: &Admin) {
     say(&format!("admin listening on {}", admin.address()));
 }
 
-fn show(options: &Options, report: &Report) -> io::Result<()> {
-    let columns = std::env::var("COLUMNS").ok();
-    let width = columns.and_then(|columns| columns.parse().ok());
-    let table = report.render(width.unwrap_or(WIDTH));
-    match io::stdout().write_all(table.as_bytes()) {
+/// Onto standard output.
+fn put(text: &str) -> io::Result<()> {
+    match io::stdout().write_all(text.as_bytes()) {
         // A reader that goes away has what it wanted.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error),
-        _ => {}
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(()),
     }
-    if let Some(path) = options.write(report)? {
-        say(&format!("report written to {}", path.display()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_folder_of_the_report_has_the_document_that_the_page_is_made_of() {
+        let path = std::env::temp_dir().join(format!("brownout-demo-both-{}", std::process::id()));
+        let folder = Folder::open(&path).expect("a folder");
+        let suite = Suite {
+            again: Some("brownout demo --report x".into()),
+            ..Suite::new(Vec::new(), Vec::new())
+        };
+        let page = write_both(Some(&folder), &suite).expect("written");
+        assert_eq!(page, path.join("report.html"));
+        let text = std::fs::read_to_string(path.join("report.json")).expect("it is there");
+        let read: Suite = serde_json::from_str(&text).expect("a document");
+        assert_eq!(read.again, suite.again);
+        std::fs::remove_dir_all(path).expect("removed");
     }
-    Ok(())
 }

@@ -43,6 +43,17 @@ impl Screen {
     }
 }
 
+/// Characters of a line of stdout: those of the terminal; where it is none, what `COLUMNS` says, or 80.
+pub(super) fn width_of_stdout() -> u16 {
+    let out = io::stdout();
+    let terminal = out.is_terminal();
+    let size = rustix::termios::tcgetwinsize(&out).ok();
+    let size = size.filter(|size| terminal && size.ws_col > 0);
+    let said = || std::env::var("COLUMNS").ok()?.parse().ok();
+    let columns = size.map(|size| size.ws_col).or_else(said);
+    columns.filter(|n| *n > 0).unwrap_or(*FITTED.start())
+}
+
 /// How cells stand in their column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Align {

@@ -279,13 +279,14 @@ fn show(args: &Args, ended: &[Ended]) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match args.output {
         Output::Text => {
+            let screen = super::table::width_of_stdout().into();
             if let [Ended::Ran(only)] = ended {
-                out.write_all(table::render(only).as_bytes())?;
+                out.write_all(table::render(only, screen).as_bytes())?;
                 return Ok(());
             }
             let ran: Vec<&Document> = ended.iter().filter_map(Ended::document).collect();
             if !ran.is_empty() {
-                out.write_all(table::matrix(&ran).as_bytes())?;
+                out.write_all(table::matrix(&ran, screen).as_bytes())?;
             }
             // Of the only part standard error has just said it.
             let broken = ended.iter().filter_map(Ended::broken);

@@ -1,5 +1,6 @@
 //! Addresses: where a proxy listens, and what it connects to.
 
+use crate::protocol::Protocol;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use serde::ser::{Serialize, Serializer};
@@ -199,6 +200,49 @@ impl FromStr for Upstream {
     }
 }
 
+/// An upstream as people write it: that of HTTP also as the URL of a server's root.
+#[derive(Debug, Clone)]
+pub(crate) struct Written {
+    pub(crate) upstream: Upstream,
+    url: Option<String>,
+}
+
+impl Written {
+    /// What it is for a proxy that speaks this.
+    pub(crate) fn of(&self, protocol: Protocol) -> Result<Upstream, AddressError> {
+        match &self.url {
+            Some(url) if protocol != Protocol::Http => Err(a_url(url, "localhost:6379")),
+            _ => Ok(self.upstream.clone()),
+        }
+    }
+}
+
+impl FromStr for Written {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let root = text.strip_prefix("http://");
+        let root = root.map(|rest| rest.strip_suffix('/').unwrap_or(rest));
+        let root = root.filter(|rest| !rest.is_empty() && !rest.contains(['/', '?', '#', '@']));
+        let Some(authority) = root else {
+            let upstream = text.parse()?;
+            return Ok(Self {
+                upstream,
+                url: None,
+            });
+        };
+        let upstream = if has_port(authority) {
+            authority.parse()?
+        } else {
+            format!("{authority}:80").parse()?
+        };
+        Ok(Self {
+            upstream,
+            url: Some(text.to_owned()),
+        })
+    }
+}
+
 impl fmt::Display for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -234,15 +278,20 @@ fn unix_path(path: &str) -> Result<PathBuf, AddressError> {
 
 /// A pasted connection string is the likeliest mistake: say what to keep of it, and repeat nothing that may be a secret.
 fn refuse_url(text: &str, example: &str) -> Result<(), AddressError> {
-    let Some((scheme, rest)) = text.split_once("://") else {
-        return match text.rsplit_once('@') {
-            Some((_, host)) => Err(AddressError::new(
-                "an address holds no user or password",
-                format!("write only host and port: {}", quoted(host)),
-            )),
-            None => Ok(()),
-        };
-    };
+    if text.contains("://") {
+        return Err(a_url(text, example));
+    }
+    match text.rsplit_once('@') {
+        Some((_, host)) => Err(AddressError::new(
+            "an address holds no user or password",
+            format!("write only host and port: {}", quoted(host)),
+        )),
+        None => Ok(()),
+    }
+}
+
+fn a_url(text: &str, example: &str) -> AddressError {
+    let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
     let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
     let host = authority.rsplit('@').next().unwrap_or(authority);
     let default_port = match scheme {
@@ -252,18 +301,20 @@ fn refuse_url(text: &str, example: &str) -> Result<(), AddressError> {
         "https" | "wss" => Some(443),
         _ => None,
     };
-    let has_port = host
-        .rsplit_once(':')
-        .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
     let keep = match default_port {
         _ if host.is_empty() => example.to_owned(),
-        Some(port) if !has_port => format!("{host}:{port}"),
+        Some(port) if !has_port(host) => format!("{host}:{port}"),
         _ => host.to_owned(),
     };
-    Err(AddressError::new(
+    AddressError::new(
         "a URL is not an address",
         format!("write only host and port: {}", quoted(&keep)),
-    ))
+    )
+}
+
+fn has_port(authority: &str) -> bool {
+    let port = authority.rsplit_once(':').map(|(_, port)| port);
+    port.is_some_and(|port| port.parse::<u16>().is_ok())
 }
 
 fn host_and_port<'t>(text: &'t str, expected: &str) -> Result<(&'t str, &'t str), AddressError> {
@@ -361,6 +412,13 @@ impl<'de> Deserialize<'de> for Upstream {
     }
 }
 
+impl<'de> Deserialize<'de> for Written {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        const EXPECTED: &str = "the address of a server, like \"localhost:6379\"";
+        d.deserialize_any(AddressVisitor(std::marker::PhantomData, EXPECTED))
+    }
+}
+
 impl Serialize for Listen {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         s.collect_str(self)
@@ -401,6 +459,21 @@ impl JsonSchema for Upstream {
             "type": "string",
             "pattern": "^(unix:/.+|[^/]+:[0-9]+)$",
             "examples": ["localhost:6379", "[::1]:5432", "unix:/run/redis/redis.sock"],
+        })
+    }
+}
+
+impl JsonSchema for Written {
+    fn schema_name() -> Cow<'static, str> {
+        "UpstreamOrUrl".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "What to connect to: `host:port`, `[v6]:port` or `unix:/path`; of `http` also `http://host:port`.",
+            "type": "string",
+            "pattern": "^(unix:/.+|[^/]+:[0-9]+|http://[^/?#@]+/?)$",
+            "examples": ["localhost:6379", "[::1]:5432", "unix:/run/redis/redis.sock", "http://localhost:8000"],
         })
     }
 }

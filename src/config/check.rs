@@ -253,11 +253,16 @@ fn proxy(document: &mut Document<'_>, index: usize, table: &ProxyTable) -> Optio
     if let Some(protocol) = table.protocol {
         check_probe(document, &at("probe"), &probe, protocol);
     }
+    let upstream = table.protocol.zip(table.upstream.as_ref());
+    let upstream = upstream.map(|(protocol, written)| written.of(protocol));
+    if let Some(Err(error)) = &upstream {
+        document.report(&at("upstream"), &error.message, &error.remedy);
+    }
     Some(ProxyConfig {
         name: table.name.clone()?,
         protocol: table.protocol?,
         listen: table.listen.clone()?,
-        upstream: table.upstream.clone()?,
+        upstream: upstream?.ok()?,
         slo,
         routes,
         pool,

@@ -27,7 +27,7 @@ impl<'p> From<&'p ProxyTable> for Outline<'p> {
         Self {
             name: table.name.as_deref(),
             listen: table.listen.as_ref(),
-            upstream: table.upstream.as_ref(),
+            upstream: table.upstream.as_ref().map(|u| &u.upstream),
         }
     }
 }

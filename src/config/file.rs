@@ -1,7 +1,7 @@
 //! `brownout.toml` as it is written: every key optional, so that one missing key hides no other problem. The checked
 //! form is [`Config`](super::Config). The comments here are what `brownout schema config` tells.
 
-use super::address::{Listen, Upstream};
+use super::address::{Listen, Written};
 use super::duration;
 use super::guards::LimitsTable;
 use super::probe::Probe;
@@ -103,9 +103,9 @@ pub(crate) struct ProxyTable {
     /// Where clients connect: `port` (on 127.0.0.1), `addr:port`, `[v6]:port` or `unix:/path`. Port 0 lets the system choose.
     #[schemars(required)]
     pub(crate) listen: Option<Listen>,
-    /// The real server: `host:port`, `[v6]:port` or `unix:/path`.
+    /// The real server: `host:port`, `[v6]:port` or `unix:/path`; of `http` also `http://host:port`.
     #[schemars(required)]
-    pub(crate) upstream: Option<Upstream>,
+    pub(crate) upstream: Option<Written>,
     /// Limits on latency as clients see it; requests over `p95` and `p99` are counted exactly. Default: none.
     pub(crate) slo: Option<Slo>,
     /// `http` only: paths with their variable parts in braces, like `/modules/{id}`; requests are counted by route.

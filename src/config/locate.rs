@@ -184,6 +184,16 @@ impl<'t> Document<'t> {
         self.known.contains(field)
     }
 
+    /// Whether nothing was reported in these sections: what refers to them can only be held against them if they were read whole.
+    pub(crate) fn is_sound(&self, sections: &[&str]) -> bool {
+        let within = |field: &str, section: &str| {
+            let rest = field.strip_prefix(section);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        let in_any = |field: &String| sections.iter().any(|section| within(field, section));
+        !self.known.iter().any(in_any)
+    }
+
     /// Whether nothing was reported.
     pub(crate) fn is_clean(&self) -> bool {
         self.problems.is_empty()

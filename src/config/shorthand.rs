@@ -1,6 +1,6 @@
 //! A proxy in one word of the command line: `--redis [NAME@]LISTEN=UPSTREAM`.
 
-use super::address::AddressError;
+use super::address::{AddressError, Written};
 use super::check::is_name;
 use super::{CONNECT_TIMEOUT, ProxyConfig};
 use crate::measure::Slo;
@@ -52,7 +52,7 @@ impl ProxyConfig {
             name: name.to_owned(),
             protocol,
             listen: listen.parse()?,
-            upstream: upstream.parse()?,
+            upstream: upstream.parse::<Written>()?.of(protocol)?,
             slo: Slo::default(),
             routes: Vec::new(),
             pool: None,

@@ -1,9 +1,9 @@
 //! The options of `brownout demo`.
 
-use super::table::Report;
 use crate::folder::Folder;
+use crate::report::again;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Show what brownout does, on traffic of its own.
 ///
@@ -20,37 +20,53 @@ pub struct Options {
     /// Use this Postgres instead of the embedded one; the table `brownout_demo_modules` is made there
     #[arg(long, value_name = "URL")]
     pub postgres: Option<String>,
-    /// Folder for the result: demo.json, and without --quick the page report.html
+    /// Folder for the result: the table as demo.json; without --quick also the two services as report.json and report.html
     #[arg(long, value_name = "DIR")]
     pub report: Option<PathBuf>,
 }
 
-/// The name of the file in the directory of `--report`.
-const FILE: &str = "demo.json";
-
 impl Options {
-    /// Writes the report, if it was asked for; where it is then. The directory is made if it is not there.
+    /// The folder of `--report`, if it was asked for. It is made if it is not there.
     ///
     /// # Errors
-    /// When the directory or the file cannot be written.
-    pub fn write(&self, report: &Report) -> io::Result<Option<PathBuf>> {
-        let Some(directory) = &self.report else {
+    /// When it cannot be made, or nothing can be written into it.
+    pub(crate) fn folder(&self) -> io::Result<Option<Folder>> {
+        let Some(path) = &self.report else {
             return Ok(None);
         };
-        write_to(directory, report).map(Some)
+        let folder = Folder::open(path)?;
+        folder.check()?;
+        Ok(Some(folder))
     }
-}
 
-fn write_to(directory: &Path, report: &Report) -> io::Result<PathBuf> {
-    let folder = Folder::open(directory)?;
-    let mut text = serde_json::to_vec_pretty(report)?;
-    text.push(b'\n');
-    folder.write(FILE, text)
+    /// Where what it shows is written.
+    pub(crate) fn place(&self) -> PathBuf {
+        self.report.clone().unwrap_or_else(std::env::temp_dir)
+    }
+
+    /// The command that runs it again.
+    pub(crate) fn again(&self) -> String {
+        let mut words = vec!["brownout".to_owned(), "demo".to_owned()];
+        let report = self.report.as_ref().map(|path| path.display().to_string());
+        let options = [
+            ("--redis", self.redis.clone()),
+            ("--postgres", self.postgres.clone()),
+            ("--report", report),
+        ];
+        for (name, value) in options {
+            words.extend(value.into_iter().flat_map(|value| [name.to_owned(), value]));
+        }
+        if self.quick {
+            words.push("--quick".to_owned());
+        }
+        again::command(&words)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::demo::table::Report;
     use clap::Parser;
 
     #[derive(Parser)]
@@ -67,13 +83,14 @@ mod tests {
         let arguments = ["demo", "--quick", "--report", nested.to_str().unwrap()];
         let options = Command::parse_from(arguments).options;
         assert!(options.quick && options.redis.is_none());
+        let folder = options.folder().unwrap().expect("it was asked for");
         let report = Report::new(true, "redis-slow", Vec::new());
-        let path = options.write(&report).unwrap().unwrap();
+        let path = report.write(&folder).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         let json: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(json["profile"], "redis-slow");
         std::fs::remove_dir_all(directory).unwrap();
-        assert_eq!(Options::default().write(&report).unwrap(), None);
+        assert!(Options::default().folder().unwrap().is_none());
     }
 
     #[test]
@@ -82,6 +99,21 @@ mod tests {
             report: Some("/dev/null/x".into()),
             ..Options::default()
         };
-        assert!(options.write(&Report::new(true, "x", Vec::new())).is_err());
+        assert!(options.folder().is_err());
+    }
+
+    #[test]
+    fn it_is_run_again_as_it_was_run_without_what_is_secret() {
+        assert_eq!(Options::default().again(), "brownout demo");
+        let options = Options {
+            redis: Some("redis://:secret@h:1".into()),
+            postgres: Some("postgres://me@h/d".into()),
+            report: Some("my reports".into()),
+            ..Options::default()
+        };
+        assert_eq!(
+            options.again(),
+            "brownout demo --redis 'redis://:***@h:1' --postgres postgres://me@h/d --report 'my reports'"
+        );
     }
 }

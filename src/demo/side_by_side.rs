@@ -31,20 +31,28 @@ pub(crate) enum SideBySideError {
     Profile(#[from] Problems),
 }
 
-/// Judges both, and shows people how far each is.
-pub(crate) async fn judge(backends: &Backends, screen: &Screen) -> Result<Suite, SideBySideError> {
+/// Judges both, and shows people how far each is. `again`: the command that does so.
+pub(crate) async fn judge(
+    backends: &Backends,
+    again: &str,
+    screen: &Screen,
+) -> Result<Suite, SideBySideError> {
     let good = one(backends, Built::Well, "with its breaker", screen);
     let bad = one(backends, Built::WithoutBreaker, "without a breaker", screen);
     let (good, bad) = tokio::join!(good, bad);
     let (mut runs, mut errors) = (Vec::new(), Vec::new());
     for ran in [good?, bad?] {
         match ran {
-            Ok(document) => runs.push(document),
+            // None is run without the other.
+            Ok(document) => runs.push(Document {
+                again: Some(again.to_owned()),
+                ..document
+            }),
             Err(broken) => errors.push(broken),
         }
     }
     Ok(Suite {
-        again: Some("brownout demo".into()),
+        again: Some(again.to_owned()),
         ..Suite::new(runs, errors)
     })
 }
@@ -112,6 +120,6 @@ fn test(
         ("api".to_owned(), api.to_string()),
     ]);
     let origin = "side_by_side.toml";
-    let text = variables::fill(PROFILE, &values, origin, &mut BTreeSet::new())?;
+    let text = variables::fill(PROFILE, &values, origin, &mut BTreeSet::new())?.text;
     Test::parse(&format!("service {name}"), &text, origin, &[])
 }

@@ -3,13 +3,18 @@
 use super::figures::Figures;
 use super::load::Counts;
 use super::targets::{Kind, Row, Unit, Verdict};
+use crate::folder::Folder;
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::io;
+use std::path::PathBuf;
 
 /// Of the JSON document; grows when a reader of the last version could not read the next.
 const VERSION: u32 = 1;
+/// The name of the file in the folder of `--report`.
+const FILE: &str = "demo.json";
 /// Columns of a terminal that the table is made for.
 const WIDTHS: std::ops::RangeInclusive<u16> = 80..=120;
 
@@ -87,6 +92,16 @@ impl Report {
             };
         }
         report
+    }
+
+    /// Writes it as JSON; where it is then.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub(crate) fn write(&self, folder: &Folder) -> io::Result<PathBuf> {
+        let mut text = serde_json::to_vec_pretty(self)?;
+        text.push(b'\n');
+        folder.write(FILE, text)
     }
 
     /// Requests that the profile touched.

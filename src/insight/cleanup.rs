@@ -18,7 +18,7 @@ const FORGOTTEN: u64 = 5 * SECOND;
 const IDLE: u64 = SECOND;
 
 /// Time after the fault that pools are given to settle.
-const SETTLE: u64 = 5 * SECOND;
+pub(crate) const SETTLE: u64 = 5 * SECOND;
 
 /// What was left behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

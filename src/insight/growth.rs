@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 const LEAST: usize = 60;
 
 /// Time that growth is read from, at least.
-const SHORTEST: u64 = 120 * SECOND;
+pub(crate) const SHORTEST: u64 = 120 * SECOND;
 
 /// Share of the looks, at the begin and at the end, that are compared.
 const ENDS: f64 = 0.2;

@@ -37,7 +37,7 @@ pub const SECONDS_AT_LEAST: &str = "seconds_at_least";
 pub const ASKED_AT_END: &str = "asked_at_end";
 
 /// Answers that a window needs before its error rate means something.
-const LEAST: usize = 30;
+pub(crate) const LEAST: usize = 30;
 
 /// When it was itself again. Seconds from the last reply that the fault touched.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

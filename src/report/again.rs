@@ -38,6 +38,11 @@ pub(crate) fn is_masked(command: &str) -> bool {
     command.contains(MASK)
 }
 
+/// Whether it draws as it did: a demo has no seed, a test always one, which may stand in its profile.
+pub(crate) fn has_seed(command: &str) -> bool {
+    !command.starts_with("brownout demo")
+}
+
 /// One word of it, as the shell reads it.
 fn quoted(word: &str) -> String {
     let safe = |c: char| c.is_ascii_alphanumeric() || "_-./:=@%+,".contains(c);

@@ -93,14 +93,15 @@ impl Suite {
 
     /// What is to be known of them.
     pub(crate) fn of_commands(&self) -> String {
-        let mut text = "For bash or zsh, in the folder it was run in. The same seed gives the same faults to the same requests; what \
-                        variables of the environment said is not in it."
-            .to_owned();
-        if self
-            .commands()
-            .iter()
-            .any(|command| again::is_masked(command))
-        {
+        let commands = self.commands();
+        let seeded = commands.iter().any(|command| again::has_seed(command));
+        let mut text = "For bash or zsh, in the folder it was run in. ".to_owned();
+        text += if seeded {
+            "The same seed gives the same faults to the same requests; what variables of the environment said is not in it."
+        } else {
+            "What variables of the environment said is not in it."
+        };
+        if commands.iter().any(|command| again::is_masked(command)) {
             text += " Where *** stands, a secret was left out: put it in again.";
         }
         text

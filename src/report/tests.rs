@@ -736,3 +736,20 @@ fn a_breaker_that_flaps_for_an_hour_is_no_larger_than_its_picture() {
     assert!(page.contains("the first 240 of 36000 times"));
     assert!(page.len() < 150_000, "{}", page.len());
 }
+
+#[test]
+fn only_of_what_has_a_seed_it_is_told_what_a_seed_does() {
+    let told = |command: &str| {
+        let suite = Suite {
+            again: Some(command.into()),
+            ..Suite::new(Vec::new(), Vec::new())
+        };
+        suite.of_commands()
+    };
+    assert!(told("brownout test x.toml").contains("The same seed"));
+    let demo = told("brownout demo --redis redis://h:1");
+    assert!(
+        !demo.contains("seed") && demo.contains("variables of the environment"),
+        "{demo}"
+    );
+}

@@ -113,7 +113,7 @@ fn paragraph(text: &str, left: usize) -> String {
 }
 
 /// Broken at blanks; a word that is longer than a line is broken, too.
-fn wrapped(text: &str, width: usize) -> Vec<String> {
+pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
         let mut word: Vec<char> = word.chars().collect();

@@ -3,6 +3,28 @@
 use crate::config::Problems;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// A profile with its values.
+#[derive(Debug)]
+pub(crate) struct Filled {
+    pub(crate) text: String,
+    /// By line, from 1: the variables whose values were given.
+    given: BTreeMap<usize, BTreeSet<String>>,
+}
+
+impl Filled {
+    /// Names the variables that made what is wrong: the file does not have it.
+    pub(crate) fn blame(&self, mut problems: Problems) -> Problems {
+        for problem in &mut problems.0 {
+            if let Some(names) = self.given.get(&problem.line) {
+                let names: Vec<&str> = names.iter().map(String::as_str).collect();
+                let given = format!(" (given with --var {})", names.join(", --var "));
+                problem.message.push_str(&given);
+            }
+        }
+        problems
+    }
+}
+
 /// Replaces what is given; what stands there, was not given and has no default is reported with its line. The names that stand
 /// there are added to `known`.
 pub(crate) fn fill(
@@ -10,7 +32,8 @@ pub(crate) fn fill(
     values: &BTreeMap<String, String>,
     origin: &str,
     known: &mut BTreeSet<String>,
-) -> Result<String, Problems> {
+) -> Result<Filled, Problems> {
+    let mut given: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
     let mut out = String::with_capacity(text.len());
     let mut problems = Vec::new();
     for (number, line) in text.split_inclusive('\n').enumerate() {
@@ -25,6 +48,10 @@ pub(crate) fn fill(
                 None => (name.trim(), None),
             };
             known.insert(name.to_owned());
+            if values.contains_key(name) {
+                let names = given.entry(number + 1).or_default();
+                names.insert(name.to_owned());
+            }
             match values.get(name).map(String::as_str).or(default) {
                 Some(value) => out.push_str(value),
                 None => problems.extend(
@@ -41,7 +68,7 @@ pub(crate) fn fill(
         out.push_str(rest);
     }
     if problems.is_empty() {
-        Ok(out)
+        Ok(Filled { text: out, given })
     } else {
         Err(Problems(problems))
     }
@@ -57,7 +84,7 @@ mod tests {
         let fill = |text, values, origin| fill(text, values, origin, &mut BTreeSet::new());
         let text = "a = 1\nb = \"x:{{ port }}\"\nc = { d = {} }\n";
         assert_eq!(
-            fill(text, &values, "p").expect("complete"),
+            fill(text, &values, "p").expect("complete").text,
             "a = 1\nb = \"x:6379\"\nc = { d = {} }\n"
         );
         let problem = fill("a\nb = \"{{nobody}}\"", &values, "p").expect_err("missing");
@@ -72,11 +99,29 @@ mod tests {
     fn a_default_stands_where_nothing_is_given() {
         let text = "a = \"{{redis|localhost:6379}}\"\nb = \"{{ empty | }}\"";
         let mut known = BTreeSet::new();
-        let filled = fill(text, &BTreeMap::new(), "p", &mut known).expect("complete");
+        let filled = fill(text, &BTreeMap::new(), "p", &mut known)
+            .expect("complete")
+            .text;
         assert_eq!(filled, "a = \"localhost:6379\"\nb = \"\"");
         assert_eq!(known.into_iter().collect::<Vec<_>>(), ["empty", "redis"]);
         let values = BTreeMap::from([("redis".to_owned(), "h:1".to_owned())]);
-        let filled = fill(text, &values, "p", &mut BTreeSet::new()).expect("complete");
+        let filled = fill(text, &values, "p", &mut BTreeSet::new())
+            .expect("complete")
+            .text;
         assert!(filled.starts_with("a = \"h:1\""));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_value_names_its_variable() {
+        let values = BTreeMap::from([("a".to_owned(), "x".to_owned())]);
+        let text = "k = {{a}}\nl = {{b|y}}\n";
+        let filled = fill(text, &values, "p", &mut BTreeSet::new()).expect("complete");
+        let at = |line| {
+            let mut problems = Problems::of_file("p", "it is wrong", "mend it");
+            problems.0[0].line = line;
+            filled.blame(problems).to_string()
+        };
+        assert!(at(1).contains("it is wrong (given with --var a); mend it"));
+        assert!(!at(2).contains("--var"));
     }
 }

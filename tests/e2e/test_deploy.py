@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import tomllib
 
 import jsonschema
 import kubernetes_validate
@@ -326,3 +327,24 @@ def test_the_pipelines_are_valid_and_every_flag_in_them_exists():
     assert checked > 5
     for part in re.findall(r"\bcos/([\w-]+)", page):
         assert (ROOT / "profiles" / "cos" / f"{part}.toml").exists(), part
+
+
+def test_the_pipelines_install_what_they_run():
+    """In the repository of a service: nothing of brownout's own is checked out there."""
+    page = (ROOT / "docs" / "in-ci.md").read_text()
+    github, gitlab = (yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL))
+    steps = [step["run"] for step in github["jobs"]["survives"]["steps"] if "run" in step]
+    lines = gitlab["survives"]["before_script"] + gitlab["survives"]["script"]
+    package = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]
+    assert (ROOT / "Cargo.lock").exists(), "for --locked"
+    help_of_cargo = subprocess.run(["cargo", "install", "--help"], capture_output=True, text=True, check=True).stdout
+    for commands in (steps, lines):
+        first = next(n for n, command in enumerate(commands) if command.startswith("brownout test"))
+        (install,) = [command for command in commands[:first] if command.startswith("cargo install")]
+        assert install.split()[-1] == package["name"] and '--git "$BROWNOUT_REPOSITORY"' in install
+        assert all(flag in help_of_cargo for flag in re.findall(r"--[a-z]+", install))
+        assert any("pip install -r requirements.txt" in command for command in commands[:first])
+        # What starts the service is what pip made, or lies in the folder that it made.
+        (program,) = re.findall(r" -- (\S+)", commands[first])
+        assert program == "uvicorn" or any(program.rpartition("/")[0] in command for command in commands[:first])
+    assert package["rust-version"] in page

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import pty
+import re
 import signal
 import struct
 import subprocess
@@ -12,6 +13,7 @@ import threading
 
 import pyte
 import pytest
+import redis
 from harness.process import eventually
 from harness.proxy import binary
 
@@ -19,13 +21,13 @@ pytestmark = pytest.mark.proxy
 
 
 class Terminal:
-    """`brownout top` in a terminal of 80 by 24; what it writes is drawn by a terminal emulator."""
+    """`brownout top` in a terminal, 24 lines high; what it writes is drawn by a terminal emulator."""
 
-    def __init__(self, admin):
+    def __init__(self, admin, columns=80):
         self.master, self.slave = pty.openpty()
-        fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         self.before = termios.tcgetattr(self.slave)
-        self.screen = pyte.Screen(80, 24)
+        self.screen = pyte.Screen(columns, 24)
         self.written = b""
         stream = pyte.ByteStream(self.screen)
         self.child = subprocess.Popen(
@@ -104,6 +106,31 @@ def test_a_profile_is_enabled_and_halted_by_keys(disturbed, terminal):
     terminal.wait("resumed")
     terminal.keys("q")
     terminal.ended(0)
+
+
+def test_a_narrow_terminal_has_fewer_columns_with_whole_figures(disturbed):
+    at = disturbed.endpoint("redis")
+    terminal = Terminal(disturbed.admin, 60)
+    try:
+        with disturbed.fault(name="late", proxy="redis", action="latency", delay="50ms"), redis.Redis(at.host, at.port) as client:
+            terminal.wait("1 fault is on")
+            for _ in range(20):
+                client.get("k")
+
+            def shown():
+                names = next(line for line in terminal.screen.display if line.startswith("Operation")).split()[1:]
+                figures = next(line for line in terminal.screen.display if line.startswith("  GET")).split()[1:]
+                assert len(figures) == len(names)
+                of = dict(zip(names, figures, strict=True))
+                # Too few for a percentile, which a mark says.
+                assert re.fullmatch(r"~?[5-9]\d\.\dms|~?\d{3}ms", of["p95"]), of
+                return names
+
+            names = eventually("figures", shown)
+        assert "open" not in names and "/s" in names
+        assert "no room for" in terminal.text() and "open" in terminal.text()
+    finally:
+        terminal.stop()
 
 
 @pytest.mark.parametrize(("end", "code"), [("key", 130), (signal.SIGINT, 130), (signal.SIGTERM, 0)])

@@ -97,17 +97,14 @@ pub(super) fn read_all(args: &Args) -> Result<Vec<Part>, Problems> {
     } in sources
     {
         let mut own = BTreeSet::new();
-        let text = variables::fill(&text, &values, &origin, &mut own)?;
-        let mut test = Test::parse(&stem, &text, &origin, &config.proxies)?;
+        let filled = variables::fill(&text, &values, &origin, &mut own)?;
+        let mut test = Test::parse(&stem, &filled.text, &origin, &config.proxies)
+            .map_err(|problems| filled.blame(problems))?;
         if args.quick {
             shorten(&mut test);
         } else {
-            let problems = preflight::impossible(&test);
-            if !problems.is_empty() {
-                let remedy = "lengthen the phases, or leave the expectation out";
-                let of = |p: &String| Problems::of_file(&origin, p, remedy).0;
-                return Err(Problems(problems.iter().flat_map(of).collect()));
-            }
+            preflight::refuse(&test, &filled.text, &origin)
+                .map_err(|problems| filled.blame(problems))?;
         }
         say(&format!(
             "{}: {} phases, {}",

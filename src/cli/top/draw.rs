@@ -1,4 +1,5 @@
-//! How `top` looks. Everything fits 80 columns and 24 lines.
+//! How `top` looks. Everything fits 80 columns and 24 lines; where there are fewer columns, whole ones of a table are left out, and
+//! it is said which: a figure of which a digit is cut off is a wrong one.
 
 use super::app::{App, View};
 use crate::cli::stats::figure;
@@ -17,6 +18,106 @@ const WIDE: u16 = 100;
 
 /// The room for names of profiles, at most.
 const NAMES: usize = 36;
+
+/// A column of a table.
+struct Column {
+    name: &'static str,
+    /// Characters that it needs.
+    least: u16,
+    /// Whether it takes what others leave, and how much of it; 0: it does not.
+    share: u16,
+    /// The highest are left out first; never those of 0.
+    rank: u8,
+}
+
+impl Column {
+    const fn figures(name: &'static str, least: u16, rank: u8) -> Self {
+        Self {
+            name,
+            least,
+            share: 0,
+            rank,
+        }
+    }
+
+    const fn words(name: &'static str, least: u16, share: u16, rank: u8) -> Self {
+        Self {
+            name,
+            least,
+            share,
+            rank,
+        }
+    }
+
+    fn constraint(&self) -> Constraint {
+        match self.share {
+            0 => Constraint::Length(self.least),
+            share => Constraint::Fill(share),
+        }
+    }
+}
+
+const FIGURES: [Column; 10] = [
+    Column::words("Operation", 17, 1, 0),
+    Column::figures("/s", 6, 3),
+    Column::figures("n", 6, 8),
+    Column::figures("err", 5, 2),
+    Column::figures("fault", 6, 4),
+    Column::figures("open", 4, 9),
+    Column::figures("p50", 7, 7),
+    Column::figures("p95", 7, 1),
+    Column::figures("p99", 7, 5),
+    Column::figures("max", 6, 6),
+];
+
+const FAULTS_ON: [Column; 6] = [
+    Column::words("Fault", 12, 3, 0),
+    Column::words("Profile", 12, 3, 4),
+    Column::words("Action", 9, 2, 3),
+    Column::words("Proxy", 10, 2, 5),
+    Column::figures("Hit", 6, 2),
+    Column::figures("Left", 10, 1),
+];
+
+/// Places of the columns for which there is room.
+fn fitting(columns: &[Column], room: u16) -> Vec<usize> {
+    let mut kept: Vec<usize> = (0..columns.len()).collect();
+    let needed = |kept: &[usize]| {
+        let widths: u16 = kept.iter().map(|at| columns[*at].least).sum();
+        widths + kept.len().saturating_sub(1) as u16
+    };
+    while needed(&kept) > room {
+        let last = kept.iter().copied().max_by_key(|at| columns[*at].rank);
+        let Some(last) = last.filter(|at| columns[*at].rank > 0) else {
+            break;
+        };
+        kept.retain(|at| *at != last);
+    }
+    kept
+}
+
+/// Places of the columns of the faults. Where there is just room for the proxy, the other names have it.
+fn fitting_faults(room: u16) -> Vec<usize> {
+    let mut kept = fitting(&FAULTS_ON, room);
+    kept.retain(|at| room >= WIDE || FAULTS_ON[*at].name != "Proxy");
+    kept
+}
+
+/// What of a table there is no room for. The proxy of a fault is an extra of wide terminals.
+fn left_out(app: &App, room: u16) -> Option<String> {
+    let missing = |columns: &'static [Column], kept: Vec<usize>| {
+        let all = columns.iter().enumerate();
+        all.filter(move |(at, _)| !kept.contains(at))
+            .map(|(_, column)| column.name)
+            .filter(|name| *name != "Proxy")
+    };
+    let mut names: Vec<&str> = Vec::new();
+    if !app.faults.is_empty() {
+        names.extend(missing(&FAULTS_ON, fitting_faults(room)));
+    }
+    names.extend(missing(&FIGURES, fitting(&FIGURES, room)));
+    (!names.is_empty()).then(|| format!(" no room for {} ", names.join(", ")))
+}
 
 const BOLD: Style = Style::new().add_modifier(Modifier::BOLD);
 const CHOSEN: Style = Style::new().add_modifier(Modifier::REVERSED);
@@ -92,15 +193,24 @@ fn right(text: String) -> Cell<'static> {
     Cell::from(Text::from(text).right_aligned())
 }
 
-fn header(names: &'static [&'static str], words: usize) -> Row<'static> {
-    let cells = names.iter().enumerate().map(|(at, name)| {
-        if at < words {
-            Cell::from(*name)
-        } else {
-            right((*name).to_owned())
-        }
+/// A table with those of its columns for which there is room.
+fn table<'r>(
+    columns: &[Column],
+    kept: &[usize],
+    rows: impl Iterator<Item = (Vec<Cell<'r>>, Style)>,
+) -> Table<'r> {
+    let rows = rows.map(|(cells, style)| {
+        let cells = cells.into_iter().enumerate();
+        let cells = cells.filter(|(at, _)| kept.contains(at));
+        Row::new(cells.map(|(_, cell)| cell)).style(style)
     });
-    Row::new(cells).style(Style::new().add_modifier(Modifier::UNDERLINED))
+    let header = kept.iter().map(|at| match &columns[*at] {
+        Column { name, share: 0, .. } => right((*name).to_owned()),
+        Column { name, .. } => Cell::from(*name),
+    });
+    let header = Row::new(header).style(Style::new().add_modifier(Modifier::UNDERLINED));
+    let widths = kept.iter().map(|at| columns[*at].constraint());
+    Table::new(rows, widths).header(header)
 }
 
 fn draw_faults(frame: &mut Frame, app: &App, area: Rect) {
@@ -113,40 +223,23 @@ fn draw_faults(frame: &mut Frame, app: &App, area: Rect) {
         frame.render_widget(Paragraph::new(text), area);
         return;
     }
-    let wide = area.width >= WIDE;
     let rows = app.faults.iter().map(|f| {
         let action = serde_json::to_value(&f.fault)
             .ok()
             .and_then(|spec| Some(spec.get("action")?.as_str()?.to_owned()));
         let state = if f.in_force { "" } else { " (waiting)" };
-        let mut cells = vec![
+        let cells = vec![
             Cell::from(f.name.clone()),
             Cell::from(f.profile.clone().unwrap_or_default()),
             Cell::from(format!("{}{state}", action.unwrap_or_default())),
+            Cell::from(f.fault.proxy.clone()),
+            right(figure::count(f.injected)),
+            right(left(f.left_ms)),
         ];
-        if wide {
-            cells.push(Cell::from(f.fault.proxy.clone()));
-        }
-        cells.push(right(figure::count(f.injected)));
-        cells.push(right(left(f.left_ms)));
-        Row::new(cells)
+        (cells, Style::new())
     });
-    let mut widths = vec![
-        Constraint::Fill(3),
-        Constraint::Fill(3),
-        Constraint::Fill(2),
-        Constraint::Length(6),
-        Constraint::Length(10),
-    ];
-    let names = if wide {
-        widths.insert(3, Constraint::Fill(2));
-        header(&["Fault", "Profile", "Action", "Proxy", "Hit", "Left"], 4)
-    } else {
-        header(&["Fault", "Profile", "Action", "Hit", "Left"], 3)
-    };
-    let table = Table::new(rows, widths)
-        .header(names)
-        .row_highlight_style(CHOSEN);
+    let kept = fitting_faults(area.width);
+    let table = table(&FAULTS_ON, &kept, rows).row_highlight_style(CHOSEN);
     let mut chosen = TableState::new().with_selected(Some(app.fault));
     frame.render_stateful_widget(table, area, &mut chosen);
 }
@@ -163,7 +256,7 @@ fn percentile(latency: Option<&Latency>, of: fn(&Latency) -> (u64, bool)) -> Cel
     ))
 }
 
-fn figures(name: String, e: &ExchangeStats) -> Row<'static> {
+fn figures(name: String, e: &ExchangeStats) -> Vec<Cell<'static>> {
     let hot = |n: u64, color: Color| {
         let cell = right(figure::count(n));
         if n > 0 {
@@ -173,7 +266,7 @@ fn figures(name: String, e: &ExchangeStats) -> Row<'static> {
         }
     };
     let client = e.client.as_ref();
-    Row::new([
+    vec![
         Cell::from(name),
         right(figure::rate(e.rate_per_second)),
         right(figure::count(e.count)),
@@ -184,7 +277,7 @@ fn figures(name: String, e: &ExchangeStats) -> Row<'static> {
         percentile(client, |l| (l.p95_us, l.enough_samples.p95)),
         percentile(client, |l| (l.p99_us, l.enough_samples.p99)),
         percentile(client, |l| (l.max_us, true)),
-    ])
+    ]
 }
 
 fn draw_figures(frame: &mut Frame, app: &App, area: Rect) {
@@ -195,47 +288,25 @@ fn draw_figures(frame: &mut Frame, app: &App, area: Rect) {
             continue;
         }
         let name = format!("{} ({} open)", proxy.name, proxy.sessions.open);
-        rows.push(figures(name, &proxy.total).style(BOLD));
+        rows.push((figures(name, &proxy.total), BOLD));
         let of = operations
             .into_iter()
-            .map(|o| figures(format!("  {}", o.operation), &o.exchanges));
+            .map(|o| figures(format!("  {}", o.operation), &o.exchanges))
+            .map(|cells| (cells, Style::new()));
         rows.extend(of);
     }
-    let widths = [
-        Constraint::Min(17),
-        Constraint::Length(6),
-        Constraint::Length(6),
-        Constraint::Length(5),
-        Constraint::Length(6),
-        Constraint::Length(4),
-        Constraint::Length(7),
-        Constraint::Length(7),
-        Constraint::Length(7),
-        Constraint::Length(6),
-    ];
-    let names = &[
-        "Operation",
-        "/s",
-        "n",
-        "err",
-        "fault",
-        "open",
-        "p50",
-        "p95",
-        "p99",
-        "max",
-    ];
     let more = rows.len().saturating_sub(app.scroll);
     let rows = rows.into_iter().skip(app.scroll);
     let room = usize::from(area.height.saturating_sub(2));
     let mut block = Block::new().borders(Borders::TOP);
+    if let Some(missing) = left_out(app, area.width) {
+        block = block.title(missing);
+    }
     if more > room {
         block = block.title(format!(" {} more lines: PgDn ", more - room));
     }
-    let table = Table::new(rows, widths)
-        .header(header(names, 1))
-        .block(block);
-    frame.render_widget(table, area);
+    let kept = fitting(&FIGURES, area.width);
+    frame.render_widget(table(&FIGURES, &kept, rows).block(block), area);
 }
 
 fn draw_profiles(frame: &mut Frame, app: &App, area: Rect) {

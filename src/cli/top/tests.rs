@@ -1,10 +1,15 @@
 use super::super::app::{App, Ask, Profile, Snapshot, Then};
 use super::*;
-use crate::measure::stats::Stats;
+use crate::measure::stats::{
+    ByteStats, ConnectStats, FaultStats, PoolStats, ProxyStats, SessionStats, SloStats, Stats,
+    TransactionStats,
+};
+use crate::protocol::Protocol;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 fn app(faults: &[&str]) -> App {
@@ -141,4 +146,88 @@ fn what_is_typed_into_a_filter_is_no_command() {
     press(&mut app, KeyCode::Enter);
     assert_eq!(press(&mut app, KeyCode::Enter), Then::Nothing);
     assert_eq!(press(&mut app, KeyCode::Char('q')), Then::Quit(0));
+}
+
+/// One proxy, with figures of many digits.
+fn busy() -> App {
+    let total = ExchangeStats {
+        count: 12_345,
+        rate_per_second: 1_234.5,
+        errors: 123,
+        injected: 4_567,
+        outstanding: 42,
+        client: Latency::of((1..=20_000).map(|n| n * 10_000)),
+        ..ExchangeStats::default()
+    };
+    let proxy = ProxyStats {
+        name: "redis".into(),
+        protocol: Protocol::Redis,
+        covered_seconds: 10.0,
+        operations: Vec::new(),
+        total,
+        sessions: SessionStats::default(),
+        connects: ConnectStats::default(),
+        bytes: ByteStats::default(),
+        tap_lost: BTreeMap::new(),
+        pushes: 0,
+        published: 0,
+        delivery: None,
+        transactions: TransactionStats::default(),
+        pool: PoolStats::default(),
+        faults: FaultStats::default(),
+        slo: SloStats::default(),
+        cancels: 0,
+        part_errors: 0,
+        held_limit: 0,
+    };
+    let mut app = app(&["redis-slow"]);
+    app.stats.proxies = vec![proxy];
+    app
+}
+
+#[test]
+fn where_it_is_narrow_whole_columns_are_left_out_and_no_figure_is_cut() {
+    let wide = lines_of(120, 24, &busy());
+    let row = |lines: &[String]| -> Vec<String> {
+        let row = lines
+            .iter()
+            .find(|l| l.starts_with("redis ("))
+            .expect("a row");
+        let cells = row.split_whitespace();
+        cells.skip(3).map(str::to_owned).collect()
+    };
+    let (header, all) = (header_of(&wide), row(&wide));
+    assert_eq!(all.len(), 9, "{wide:#?}");
+    for columns in 20..80 {
+        let lines = lines_of(columns, 24, &busy());
+        let (names, figures) = (header_of(&lines), row(&lines));
+        assert_eq!(names.len(), figures.len(), "{lines:#?}");
+        for (name, figure) in names.iter().zip(&figures) {
+            let at = header
+                .iter()
+                .position(|n| n == name)
+                .expect("the same name");
+            assert_eq!(*figure, all[at], "{name} at {columns}: {lines:#?}");
+        }
+        assert!(
+            columns < 26 || names.contains(&"p95".to_owned()),
+            "{lines:#?}"
+        );
+        let told = lines.iter().any(|line| line.contains("no room for"));
+        assert_eq!(told, names.len() < header.len(), "{columns}: {lines:#?}");
+    }
+    assert!(!lines(&busy()).join("").contains("no room"));
+}
+
+/// The names of the columns of figures.
+fn header_of(lines: &[String]) -> Vec<String> {
+    let header = lines
+        .iter()
+        .find(|l| l.starts_with("Operation"))
+        .expect("a header");
+    header
+        .split_whitespace()
+        .skip(1)
+        .map(str::to_owned)
+        .collect()
 }

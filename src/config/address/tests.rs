@@ -192,3 +192,39 @@ fn local_addresses() {
         assert_eq!(listen(text).is_local(), local, "{text}");
     }
 }
+
+#[test]
+fn only_http_is_also_reached_by_the_url_of_a_root() {
+    let of = |text: &str, protocol| {
+        let written: Result<Written, AddressError> = text.parse();
+        written.and_then(|w| w.of(protocol)).map(|u| u.to_string())
+    };
+    for (text, address) in [
+        ("http://localhost:8000", "localhost:8000"),
+        ("http://localhost:8000/", "localhost:8000"),
+        ("http://api", "api:80"),
+        ("http://[::1]:8000/", "[::1]:8000"),
+        ("http://[::1]", "[::1]:80"),
+        ("localhost:8000", "localhost:8000"),
+    ] {
+        assert_eq!(of(text, Protocol::Http).as_deref(), Ok(address), "{text}");
+    }
+    for text in [
+        "http://",
+        "http://h:1/path",
+        "http://h:1/?a",
+        "http://h:1//",
+        "http://u:p@h:1",
+        "https://h:1",
+        "http://h:x",
+        "http://h:0",
+    ] {
+        let refused = of(text, Protocol::Http).expect_err(text).to_string();
+        assert!(!refused.contains("u:p"), "{refused}");
+    }
+    let refused = of("http://h:1", Protocol::Redis).expect_err("no URL of Redis");
+    assert_eq!(
+        refused.to_string(),
+        "a URL is not an address; write only host and port: \"h:1\""
+    );
+}

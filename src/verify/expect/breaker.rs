@@ -1,9 +1,10 @@
 //! What is expected of circuit breakers. Of several processes, each with a breaker of its own, the worst counts.
 
-use super::{Case, Expectation, Scope, text};
+use super::{Case, Expectation, Phases, Scope, text};
 use crate::insight::breaker::{self, Breaker, FailFast, Opening};
+use crate::insight::silence::SHORTEST;
 use crate::insight::view::Span;
-use crate::insight::{Evidence, View, millis, seconds};
+use crate::insight::{Evidence, SECOND, View, millis, seconds};
 use crate::measure::trace::ProxyIndex;
 use crate::verify::verdict::{Judgement, Verdict};
 use std::time::Duration;
@@ -196,6 +197,11 @@ impl Expectation for FailsFast {
         format!("fails fast: p95 <= baseline + {}", text(self.0))
     }
 
+    fn requests(&self) -> Vec<(Phases, u64)> {
+        // It may stay open longer than the fault lasts.
+        vec![(Phases::Since, LEAST)]
+    }
+
     fn is_about_faults(&self) -> bool {
         true
     }
@@ -251,6 +257,12 @@ impl Expectation for FailsFast {
 impl Expectation for Closes {
     fn target(&self) -> String {
         format!("breaker closes: {}", self.0)
+    }
+
+    fn time(&self) -> Option<(Phases, Duration)> {
+        // That it stays open is only said of one that had its time twice, and a second.
+        let least = if self.0 { SHORTEST } else { SECOND };
+        Some((Phases::After, Duration::from_nanos(least)))
     }
 
     fn is_about_faults(&self) -> bool {

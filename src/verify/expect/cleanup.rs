@@ -1,8 +1,10 @@
 //! What the service leaves behind, where the damage goes, and how it retries.
 
-use super::{Case, Expectation, Scope, known};
+use super::{Case, Expectation, Phases, Scope, known};
+use crate::insight::sample::needed;
 use crate::insight::{cleanup, containment, retries};
 use crate::verify::verdict::Judgement;
+use std::time::Duration;
 
 /// It leaves no connection and no transaction behind.
 #[derive(Debug)]
@@ -36,6 +38,10 @@ macro_rules! infer {
 impl Expectation for CleansUp {
     fn target(&self) -> String {
         "cleans up".into()
+    }
+
+    fn time(&self) -> Option<(Phases, Duration)> {
+        Some((Phases::After, Duration::from_nanos(cleanup::SETTLE)))
     }
 
     fn is_about_faults(&self) -> bool {
@@ -74,6 +80,12 @@ impl Expectation for CleansUp {
 impl Expectation for Contained {
     fn target(&self) -> String {
         "contained".into()
+    }
+
+    fn requests(&self) -> Vec<(Phases, u64)> {
+        // Of a route that does without the dependency: at most all are.
+        let least = needed(0.95);
+        vec![(Phases::Before, least), (Phases::Disturbed, least)]
     }
 
     fn is_about_faults(&self) -> bool {

@@ -81,6 +81,10 @@ pub(crate) trait Expectation: Debug + Send + Sync {
     fn time(&self) -> Option<(Phases, Duration)> {
         None
     }
+    /// The least requests to the service's API with which it can pass.
+    fn requests(&self) -> Vec<(Phases, u64)> {
+        Vec::new()
+    }
     /// The multiple of the declared load that it is about.
     fn headroom(&self) -> Option<f64> {
         None
@@ -94,9 +98,32 @@ pub(crate) trait Expectation: Debug + Send + Sync {
 /// Which phases have to be long enough.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phases {
+    /// All that come before the first fault phase, without warm-up.
+    Before,
     Fault,
+    /// From the first fault phase to the last.
+    Disturbed,
+    /// The first fault phase and all behind it.
+    Since,
     /// All that come after the first fault phase.
     After,
+    /// Those that the expectation is about.
+    Counted,
+    /// From the first of these to the last.
+    Around,
+}
+
+impl Phases {
+    /// For the message that they are too short.
+    pub(crate) const fn words(self) -> &'static str {
+        match self {
+            Self::Before => "phases before the fault",
+            Self::Fault | Self::Disturbed => "fault phases",
+            Self::Since => "the fault phases and those after them",
+            Self::After => "phases after the fault",
+            Self::Counted | Self::Around => "the phases that count",
+        }
+    }
 }
 
 /// What was recorded, and what is known beside it.

@@ -1,9 +1,10 @@
 //! Memory, processor time, and the pool.
 
-use super::{Case, Expectation, Scope, known};
+use super::{Case, Expectation, Phases, Scope, known};
 use crate::insight::view::Span;
 use crate::insight::{Evidence, growth, pool};
 use crate::verify::verdict::Judgement;
+use std::time::Duration;
 
 /// The watched process grows no more than this, in bytes.
 #[derive(Debug)]
@@ -38,6 +39,14 @@ fn all(case: &Case<'_>, scope: &Scope) -> Span {
 impl Expectation for MemoryGrowth {
     fn target(&self) -> String {
         format!("memory growth <= {:.0} MB", self.most as f64 / MB)
+    }
+
+    fn time(&self) -> Option<(Phases, Duration)> {
+        let window = match self.window {
+            0 => growth::SHORTEST,
+            window => window,
+        };
+        Some((Phases::Around, Duration::from_nanos(window)))
     }
 
     fn judge(&self, case: &Case<'_>, scope: &Scope) -> Judgement {

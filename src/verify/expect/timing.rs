@@ -89,6 +89,10 @@ impl Expectation for Recovers {
         Some((Phases::After, self.within + self.stable))
     }
 
+    fn requests(&self) -> Vec<(Phases, u64)> {
+        vec![(Phases::Before, recovery::LEAST as u64)]
+    }
+
     fn is_about_faults(&self) -> bool {
         true
     }
@@ -206,6 +210,10 @@ impl Expectation for TimesOut {
 impl Expectation for Degrades {
     fn target(&self) -> String {
         "degrades: every request answered, none with 500".into()
+    }
+
+    fn requests(&self) -> Vec<(Phases, u64)> {
+        vec![(Phases::Disturbed, LEAST as u64)]
     }
 
     fn is_about_faults(&self) -> bool {

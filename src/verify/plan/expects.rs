@@ -121,7 +121,7 @@ fn scope(document: &mut Document<'_>, at: &str, table: &ExpectTable, around: &Ar
         Some(Names::Many(names)) => names.clone(),
     };
     for phase in &phases {
-        if !around.phases.iter().any(|p| p.name == *phase) {
+        if document.is_sound(&["phase"]) && !around.phases.iter().any(|p| p.name == *phase) {
             let names: Vec<&str> = around.phases.iter().map(|p| p.name.as_str()).collect();
             let message = format!("there is no phase {phase:?}");
             document.report(
@@ -133,6 +133,7 @@ fn scope(document: &mut Document<'_>, at: &str, table: &ExpectTable, around: &Ar
     }
     if let Some(watch) = &table.watch
         && !around.watches.iter().any(|w| w.name == *watch)
+        && document.is_sound(&["watch"])
     {
         document.report(
             &format!("{at}.watch"),
@@ -162,6 +163,7 @@ fn complete(
             if scope.watch.is_none() {
                 match around.watches {
                     [only] => scope.watch = Some(only.name.clone()),
+                    _ if !document.is_sound(&["watch"]) => {}
                     _ => document.report(
                         field,
                         "it is not said which process it is about",
@@ -173,6 +175,7 @@ fn complete(
         About::Load => {
             let stepped = around.phases.iter().find(|p| p.kind == Kind::Capacity);
             match stepped {
+                None if !document.is_sound(&["phase"]) => {}
                 None => document.report(
                     field,
                     "there is no phase in which the rate is stepped",
@@ -206,6 +209,7 @@ fn complete(
             } else if scope.proxy.is_none() {
                 match dependencies.as_slice() {
                     [only] => scope.proxy = Some(only.name.clone()),
+                    _ if !document.is_sound(&["proxy"]) => {}
                     _ => document.report(
                         field,
                         "it names no proxy",
@@ -225,7 +229,10 @@ fn complete(
                     "name a phase of kind \"fault\", or one after it: what is said is of that fault",
                 );
             }
-            if about == About::Fault && !around.phases.iter().any(|p| p.kind == Kind::Fault) {
+            if about == About::Fault
+                && document.is_sound(&["phase"])
+                && !around.phases.iter().any(|p| p.kind == Kind::Fault)
+            {
                 document.report(
                     field,
                     "there is no phase in which faults are on",
