@@ -240,7 +240,7 @@ async fn conduct(
     Ok(Ran {
         lanes: lanes.collect(),
         seed: server.seed(),
-        configuration: Configuration::of(server),
+        configuration: Configuration::of(server, &test.expects),
         ledger: Ledger::of(server.ledger(&Query::default()).await),
         last_words,
         stopped: stage.stopped.take(),
