@@ -76,7 +76,8 @@ fn pictures(number: usize, run: &Document, detail: Detail) -> Markup {
 }
 
 fn timeline(traffic: &Traffic, steps: &Steps, scene: &Scene) -> Markup {
-    let ended: u64 = traffic.seconds.iter().map(|s| s.ended).sum();
+    let ended = traffic.seconds.iter().map(|s| s.ended);
+    let ended = ended.fold(0, u64::saturating_add);
     let notes = steps.note().into_iter().chain(steps.too_short());
     html! {
         figure {

@@ -223,8 +223,9 @@ impl Steps {
     }
 }
 
+/// A document may have been changed by hand: what no number holds is very many.
 fn answered(step: &Second) -> u64 {
-    step.buckets.values().sum()
+    step.buckets.values().copied().fold(0, u64::saturating_add)
 }
 
 fn enough(step: &Second) -> bool {
@@ -245,7 +246,7 @@ fn wide(seconds: &[Second], width: usize, all: &[Second], breaks: &[usize]) -> V
             first = n;
         }
         let some = &all[first..=n];
-        if !figure::bounded(0.95, some.iter().map(answered).sum()) {
+        if !figure::bounded(0.95, some.iter().map(answered).fold(0, u64::saturating_add)) {
             continue;
         }
         let of = (first * width)..((n + 1) * width).min(seconds.len());
@@ -282,16 +283,16 @@ fn together(some: &[Second]) -> (Second, bool) {
     let mut latencies: Option<Histogram<u64>> = None;
     let mut known = true;
     for second in some {
-        sum.ended += second.ended;
-        sum.failed += second.failed;
-        sum.injected += second.injected;
+        sum.ended = sum.ended.saturating_add(second.ended);
+        sum.failed = sum.failed.saturating_add(second.failed);
+        sum.injected = sum.injected.saturating_add(second.injected);
         sum.outstanding = sum.outstanding.max(second.outstanding);
         sum.waited_us = sum.waited_us.max(second.waited_us);
         sum.max_us = sum.max_us.max(second.max_us);
         for (bucket, count) in &second.buckets {
             *sum.buckets.entry(*bucket).or_default() += count;
         }
-        let answered = second.buckets.values().sum::<u64>() > 0;
+        let answered = answered(second) > 0;
         match (answered.then(|| latencies_of(second)), &mut latencies) {
             (None, _) => {}
             (Some(None), _) => known = false,

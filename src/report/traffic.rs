@@ -214,7 +214,8 @@ impl Second {
 /// The latencies of a second again. `None`: they are not there, or cannot be read.
 pub(super) fn latencies_of(second: &Second) -> Option<Histogram<u64>> {
     let read = decoded(second.histogram.as_ref()?)?;
-    let answered: u64 = second.buckets.values().sum();
+    let answered = second.buckets.values().copied();
+    let answered = answered.fold(0, u64::saturating_add);
     (read.len() == answered).then_some(read)
 }
 
