@@ -2,6 +2,7 @@
 
 use super::breaker::{Breaker, Opening};
 use super::detection::Reaction;
+use super::reconnect::Reconnects;
 use super::retries::{Backoff, Jitter, Retries};
 use super::silence::Cause;
 use super::timeout::{Manner, Waiting};
@@ -155,6 +156,7 @@ pub fn of(d: &Dependency) -> Vec<Line> {
         }
     });
     finding(&mut lines, "retries", &d.retries, in_words);
+    finding(&mut lines, "reconnects", &d.reconnects, coming_back);
     finding(&mut lines, "cleaned up", &d.leftovers, |l| {
         if l.is_clean() {
             return "yes".into();
@@ -224,10 +226,23 @@ fn in_words(r: &Retries) -> String {
     said
 }
 
+fn coming_back(r: &Reconnects) -> String {
+    let how = if r.storm { "all at once" } else { "one by one" };
+    let mut said = format!(
+        "{how}: {} in the fullest 100 ms ({:.0} %)",
+        counted(r.peak, "new connection"),
+        r.peak_share * 100.0
+    );
+    if let Some(rate) = r.rate_over_baseline {
+        let _ = write!(said, "; {rate:.1} times the usual rate");
+    }
+    said
+}
+
 fn of_breaker(lines: &mut Vec<Line>, breaker: &Breaker) {
-    let name = breaker
-        .process
-        .map_or("breaker".to_owned(), |pid| format!("breaker of {pid}"));
+    let name = breaker.process.map_or("breaker".to_owned(), |pid| {
+        format!("breaker of process {pid}")
+    });
     finding(lines, &name, &breaker.opening, |opening| match opening {
         Opening::Opened { cause } => match cause {
             Cause::FallsBack => "opened; the service answered from elsewhere".into(),

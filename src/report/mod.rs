@@ -3,6 +3,7 @@
 //! [`traffic`] counts a recording by second, phase and operation; [`suite`] is the document, versioned and read back by `brownout
 //! report`; each form is a file behind [`Form`]. No form computes anything of the service: what it shows stands in the document.
 
+mod advice;
 pub(crate) mod again;
 pub(crate) mod compare;
 pub(crate) mod configuration;
@@ -13,9 +14,13 @@ pub(crate) mod github;
 pub(crate) mod html;
 pub(crate) mod junit;
 pub(crate) mod ledger;
+mod margin;
 pub(crate) mod markdown;
+mod part;
 pub(crate) mod read;
+mod scene;
 mod steps;
+mod story;
 pub(crate) mod suite;
 pub(crate) mod svg;
 mod tables;

@@ -1,6 +1,8 @@
 //! Seconds put together to steps, where a run is longer than a picture can show: sums of counts, histograms added, the largest of
 //! the largest. Nothing is averaged, and what one step is stands beside the picture.
 
+use super::figure;
+use super::scene::Scene;
 use super::traffic::{Look, Process, Second, Traffic, latencies_of, us_at};
 use crate::insight::SECOND;
 use crate::verify::verdict::Counts;
@@ -64,6 +66,12 @@ impl Detail {
     }
 }
 
+/// What is shorter than this says nothing of a rate, in seconds.
+const SHORTEST: f64 = 0.2;
+
+/// Seconds that a percentile is taken of together at most, where single ones have too few answers.
+const WIDEST: usize = 30;
+
 /// What passed a proxy, by step.
 #[derive(Debug)]
 pub(super) struct Steps {
@@ -75,10 +83,24 @@ pub(super) struct Steps {
     pub(super) seconds: usize,
     /// Percentiles of several seconds together are not known: the document has no histograms of seconds.
     pub(super) blind: bool,
+    /// The p95 of one step or of several, in their order: only where there are answers enough.
+    pub(super) p95: Vec<Wide>,
+    /// When load began, and when the recording ended, in seconds: what lies outside is no part of a rate.
+    load: (f64, f64),
+}
+
+/// A percentile of several steps together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Wide {
+    /// The first of them.
+    pub(super) first: usize,
+    /// The last of them.
+    pub(super) last: usize,
+    pub(super) p95_us: u64,
 }
 
 impl Steps {
-    pub(super) fn of(traffic: &Traffic, detail: Detail) -> Self {
+    pub(super) fn of(traffic: &Traffic, detail: Detail, scene: &Scene) -> Self {
         let seconds = &traffic.seconds;
         let width = detail.width(seconds.len());
         let (mut all, mut blind) = (Vec::new(), false);
@@ -87,11 +109,19 @@ impl Steps {
             all.push(step);
             blind |= !known;
         }
+        let at = |ns: u64| ns as f64 / SECOND as f64;
+        let begins = scene.phases.iter().map(|p| at(p.span.from));
+        let breaks = begins.map(|s| (s / width as f64).round() as usize);
         Self {
+            p95: wide(seconds, width, &all, &breaks.collect::<Vec<_>>()),
             all,
             width,
             seconds: seconds.len(),
             blind,
+            load: (
+                scene.phases.first().map_or(0.0, |p| at(p.span.from)),
+                scene.seconds,
+            ),
         }
     }
 
@@ -104,10 +134,44 @@ impl Steps {
         }
     }
 
-    /// When it begins and ends, in seconds.
+    /// When it begins and ends, in seconds, of what there was load in.
     pub(super) fn span(&self, step: usize) -> (f64, f64) {
+        let (from, to) = self.whole(step);
+        let begin = if self.load.0 < to {
+            from.max(self.load.0)
+        } else {
+            from
+        };
+        let end = if self.load.1 > begin {
+            to.min(self.load.1)
+        } else {
+            to
+        };
+        (begin, end)
+    }
+
+    fn whole(&self, step: usize) -> (f64, f64) {
         let first = step * self.width;
         (first as f64, (first + self.width).min(self.seconds) as f64)
+    }
+
+    /// So many in a step, a second. `None`: it is too short for a rate.
+    pub(super) fn rate(&self, step: usize, count: u64) -> Option<f64> {
+        let (from, to) = self.span(step);
+        (to - from >= SHORTEST).then(|| count as f64 / (to - from))
+    }
+
+    /// The p95 that a step is part of.
+    pub(super) fn p95_of(&self, step: usize) -> Option<Wide> {
+        let part = |wide: &&Wide| (wide.first..=wide.last).contains(&step);
+        self.p95.iter().find(part).copied()
+    }
+
+    /// Its seconds, and those of steps with which it is taken together.
+    pub(super) fn name_of(&self, wide: Wide) -> String {
+        let first = wide.first * self.width;
+        let last = ((wide.last + 1) * self.width).min(self.seconds) - 1;
+        format!("{first} to {last}")
     }
 
     /// "a second", or "15s".
@@ -125,6 +189,81 @@ impl Steps {
         };
         Some(note)
     }
+
+    /// What is not as it looks: rates of less than a second, and percentiles of several.
+    pub(super) fn caveats(&self) -> Vec<String> {
+        let mut told = Vec::new();
+        if self.parts().any(|n| self.rate(n, 0).is_some()) {
+            told.push("Parts of seconds are drawn with their real length and rate.".to_owned());
+        }
+        let missing = |s: &Second| s.p95_us.is_some() && !enough(s);
+        if self.all.iter().any(missing) || self.p95.iter().any(|p| p.last > p.first) {
+            let step = self.words();
+            told.push(format!(
+                "p95 needs 59 answers: where {step} has fewer, it is of several together (flat) or missing."
+            ));
+        }
+        told
+    }
+
+    /// Times of which there is no bar, and what passed in them.
+    pub(super) fn too_short(&self) -> Vec<String> {
+        let short = self.parts().filter(|n| self.rate(*n, 0).is_none());
+        let told = short.map(|n| {
+            let (from, to) = self.span(n);
+            let count = self.all[n].ended;
+            format!("{from:.2} s to {to:.2} s ({count} ended) is too short for a bar")
+        });
+        told.collect()
+    }
+
+    /// Steps that are no whole ones, and in which something ended.
+    fn parts(&self) -> impl Iterator<Item = usize> {
+        let part = |n: &usize| self.span(*n) != self.whole(*n) && self.all[*n].ended > 0;
+        (0..self.all.len()).filter(part)
+    }
+}
+
+/// A document may have been changed by hand: what no number holds is very many.
+fn answered(step: &Second) -> u64 {
+    step.buckets.values().copied().fold(0, u64::saturating_add)
+}
+
+fn enough(step: &Second) -> bool {
+    figure::bounded(0.95, answered(step))
+}
+
+/// The p95 of every step that has answers enough, and of as many together as it takes where they have not: in one phase, and
+/// not across what was not answered at all.
+fn wide(seconds: &[Second], width: usize, all: &[Second], breaks: &[usize]) -> Vec<Wide> {
+    let mut found = Vec::new();
+    let mut first = 0;
+    for (n, step) in all.iter().enumerate() {
+        if answered(step) == 0 {
+            first = n + 1;
+            continue;
+        }
+        if breaks.contains(&n) || enough(step) || (n - first) * width >= WIDEST {
+            first = n;
+        }
+        let some = &all[first..=n];
+        if !figure::bounded(0.95, some.iter().map(answered).fold(0, u64::saturating_add)) {
+            continue;
+        }
+        let of = (first * width)..((n + 1) * width).min(seconds.len());
+        let p95 = if first == n {
+            step.p95_us
+        } else {
+            together(&seconds[of]).0.p95_us
+        };
+        found.extend(p95.map(|p95_us| Wide {
+            first,
+            last: n,
+            p95_us,
+        }));
+        first = n + 1;
+    }
+    found
 }
 
 fn length(seconds: usize) -> String {
@@ -145,15 +284,16 @@ fn together(some: &[Second]) -> (Second, bool) {
     let mut latencies: Option<Histogram<u64>> = None;
     let mut known = true;
     for second in some {
-        sum.ended += second.ended;
-        sum.failed += second.failed;
-        sum.injected += second.injected;
+        sum.ended = sum.ended.saturating_add(second.ended);
+        sum.failed = sum.failed.saturating_add(second.failed);
+        sum.injected = sum.injected.saturating_add(second.injected);
         sum.outstanding = sum.outstanding.max(second.outstanding);
+        sum.waited_us = sum.waited_us.max(second.waited_us);
         sum.max_us = sum.max_us.max(second.max_us);
         for (bucket, count) in &second.buckets {
             *sum.buckets.entry(*bucket).or_default() += count;
         }
-        let answered = second.buckets.values().sum::<u64>() > 0;
+        let answered = answered(second) > 0;
         match (answered.then(|| latencies_of(second)), &mut latencies) {
             (None, _) => {}
             (Some(None), _) => known = false,
@@ -207,10 +347,24 @@ mod tests {
             protocol: "redis".into(),
             seconds,
             operations: Vec::new(),
+            phases: Vec::new(),
             rare: 0,
             outstanding: 0,
             lost: 0,
         }
+    }
+
+    /// Of a run that took so many seconds.
+    fn scene(seconds: f64) -> Scene {
+        Scene {
+            seconds,
+            ..Scene::default()
+        }
+    }
+
+    fn of(seconds: Vec<Second>, detail: Detail) -> Steps {
+        let all = seconds.len() as f64;
+        Steps::of(&traffic(seconds), detail, &scene(all))
     }
 
     const fn steps(steps: usize) -> Detail {
@@ -221,7 +375,7 @@ mod tests {
     fn percentiles_of_a_step_are_those_of_its_answers_and_no_average() {
         // 99 answers of 100 us in one second, one of a second in the other: the median of both is 100 us, their mean half a second.
         let seconds = vec![second(&[100; 99]), second(&[1_000_000])];
-        let thinned = Steps::of(&traffic(seconds), steps(1));
+        let thinned = of(seconds, steps(1));
         assert_eq!(
             (thinned.width, thinned.all.len(), thinned.blind),
             (2, 1, false)
@@ -250,7 +404,7 @@ mod tests {
     #[test]
     fn what_is_short_stays_as_it_is() {
         let seconds = vec![second(&[1]), second(&[]), second(&[2, 3])];
-        let as_it_is = Steps::of(&traffic(seconds.clone()), steps(3));
+        let as_it_is = of(seconds.clone(), steps(3));
         assert_eq!((as_it_is.all.clone(), as_it_is.note()), (seconds, None));
         assert_eq!(as_it_is.name(2), "2");
     }
@@ -260,7 +414,7 @@ mod tests {
         let mut seconds = vec![second(&[10]); 7];
         seconds[6].outstanding = 5;
         seconds[2].failed = 3;
-        let thinned = Steps::of(&traffic(seconds), steps(2));
+        let thinned = of(seconds, steps(2));
         assert_eq!((thinned.width, thinned.all.len()), (5, 2));
         let ended: Vec<u64> = thinned.all.iter().map(|s| s.ended).collect();
         assert_eq!(ended, [5, 2]);
@@ -270,7 +424,7 @@ mod tests {
 
     #[test]
     fn where_nothing_was_answered_there_is_no_figure() {
-        let thinned = Steps::of(&traffic(vec![second(&[]); 2]), steps(1));
+        let thinned = of(vec![second(&[]); 2], steps(1));
         assert_eq!(
             (thinned.all[0].p50_us, thinned.all[0].max_us, thinned.blind),
             (None, None, false)
@@ -283,7 +437,7 @@ mod tests {
         for second in &mut seconds {
             second.histogram = None;
         }
-        let thinned = Steps::of(&traffic(seconds), steps(1));
+        let thinned = of(seconds, steps(1));
         assert!(thinned.blind && thinned.note().expect("thinned").ends_with("are not known"));
         assert_eq!(
             (thinned.all[0].p50_us, thinned.all[0].max_us),
@@ -336,5 +490,38 @@ mod tests {
         }
         assert_eq!(Detail::ALL[0].width(3_600), 15);
         assert_eq!(Detail::ALL[2].width(3_600), 60);
+    }
+
+    #[test]
+    fn a_percentile_is_of_as_many_seconds_as_it_takes_in_one_phase_and_not_across_a_gap() {
+        let some = |n: usize| second(&vec![100; n]);
+        // Enough; too few twice, together enough; nothing; too few, before the end.
+        let all = vec![some(60), some(30), some(30), some(0), some(58)];
+        let at = |first, last| Wide {
+            first,
+            last,
+            p95_us: 100,
+        };
+        assert_eq!(of(all.clone(), steps(9)).p95, [at(0, 0), at(1, 2)]);
+        assert_eq!(wide(&all, 1, &all, &[2]), [at(0, 0)], "a phase begins");
+        let told = of(all, steps(9)).caveats();
+        assert!(told[0].starts_with("p95 needs 59 answers"), "{told:?}");
+    }
+
+    #[test]
+    fn a_part_of_a_second_is_no_collapse() {
+        let all = vec![second(&[9; 50]), second(&[9; 100]), second(&[9; 25])];
+        let mut run = scene(2.25);
+        let steps = Steps::of(&traffic(all.clone()), steps(9), &run);
+        assert_eq!(steps.rate(1, 100), Some(100.0));
+        assert_eq!(steps.rate(2, 25), Some(100.0), "a quarter of a second");
+        assert_eq!(steps.span(2), (2.0, 2.25));
+        run.seconds = 2.1;
+        let steps = Steps::of(&traffic(all), Detail::new(9, 1, Runs::All), &run);
+        assert_eq!(steps.rate(2, 25), None);
+        assert_eq!(
+            steps.too_short(),
+            ["2.00 s to 2.10 s (25 ended) is too short for a bar"]
+        );
     }
 }

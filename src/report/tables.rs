@@ -4,10 +4,10 @@ use super::events::Event;
 use super::figure;
 use super::ledger::Group;
 use super::steps::{Detail, Steps};
+use super::svg::InPhase;
 use super::traffic::Process;
 use crate::insight::SECOND;
 use crate::insight::breaker::Breaker;
-use hdrhistogram::Histogram;
 use maud::{Markup, html};
 
 /// Percentiles of a spectrum's table, as shares.
@@ -29,20 +29,34 @@ pub(super) fn details<S: AsRef<str>>(name: &str, head: &[S], rows: Vec<Vec<Strin
 }
 
 /// Latency by percentile, a row a phase.
-pub(super) fn spectrum(phases: &[(String, Histogram<u64>)]) -> Markup {
-    let rows = phases.iter().map(|(name, latencies)| {
+pub(super) fn spectrum(phases: &[InPhase]) -> Markup {
+    let rows = phases.iter().map(|phase| {
+        let latencies = &phase.latencies;
         let at = PERCENTILES.map(|q| {
             let bounded = figure::bounded(q, latencies.len());
             figure::some(bounded.then(|| latencies.value_at_quantile(q)))
         });
         let most = (!latencies.is_empty()).then(|| latencies.max());
-        let ends = [latencies.len().to_string(), figure::some(most)];
-        let mut row = vec![figure::plain(name)];
+        let mut row = vec![figure::plain(&phase.name)];
         row.extend(at);
-        row.extend(ends);
+        row.extend([
+            figure::some(most),
+            latencies.len().to_string(),
+            phase.outstanding.to_string(),
+        ]);
         row
     });
-    let head = ["phase", "p50", "p90", "p95", "p99", "p99.9", "n", "max"];
+    let head = [
+        "phase",
+        "p50",
+        "p90",
+        "p95",
+        "p99",
+        "p99.9",
+        "max",
+        "n answered",
+        "still out at its end",
+    ];
     details("percentiles by phase", &head, rows.collect())
 }
 
@@ -79,7 +93,7 @@ pub(super) fn events(events: &[Event], detail: Detail) -> Markup {
     html! {
         @if !events.is_empty() {
             details {
-                summary { "What happened (" (events.len()) ")" }
+                summary { "All events (" (events.len()) ")" }
                 div.scroll tabindex="0" role="region" aria-label="what happened" {
                     table {
                         @if further > 0 { caption { (further) " further events stand in report.json alone" } }
@@ -111,25 +125,44 @@ pub(super) fn timeline(steps: &Steps) -> Markup {
         vec![
             steps.name(n),
             s.ended.to_string(),
+            steps
+                .rate(n, s.ended)
+                .map_or("-".into(), |rate| format!("{rate:.1}")),
             s.failed.to_string(),
             s.injected.to_string(),
             s.outstanding.to_string(),
+            figure::some(s.waited_us),
             figure::some(s.p50_us),
-            figure::some(s.p95_us),
+            p95(steps, n),
             figure::some(s.max_us),
         ]
     });
     let head = [
         "second",
         "requests",
+        "a second",
         "failed",
         "touched by a fault",
-        "outstanding, at most",
+        "still waiting at its end",
+        "the oldest for",
         "p50",
         "p95",
         "max",
     ];
     details("by time", &head, rows.collect())
+}
+
+/// With the seconds that it is of, where they are several.
+fn p95(steps: &Steps, step: usize) -> String {
+    match steps.p95_of(step) {
+        None => "-".into(),
+        Some(wide) if wide.first == wide.last => figure::duration(wide.p95_us),
+        Some(wide) => format!(
+            "{} ({})",
+            figure::duration(wide.p95_us),
+            steps.name_of(wide)
+        ),
+    }
 }
 
 /// Answers by time and latency.

@@ -26,6 +26,9 @@ pub(crate) struct Traffic {
     pub(crate) seconds: Vec<Second>,
     /// By phase and operation, the most frequent first.
     pub(crate) operations: Vec<Operation>,
+    /// Of each phase, also of those in which nothing was answered. Empty in documents of older programs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) phases: Vec<InPhase>,
     /// Exchanges of operations that are not among those.
     pub(crate) rare: u64,
     /// Requests that were still unanswered when the recording ended.
@@ -43,6 +46,9 @@ pub(crate) struct Second {
     pub(crate) injected: u64,
     /// Begun and not ended, at its end.
     pub(crate) outstanding: u64,
+    /// How long the oldest of those had waited by then. None: there were none, or an older program wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) waited_us: Option<u64>,
     pub(crate) p50_us: Option<u64>,
     pub(crate) p95_us: Option<u64>,
     pub(crate) max_us: Option<u64>,
@@ -52,6 +58,14 @@ pub(crate) struct Second {
     /// together. None where nothing was answered, and in documents of older programs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) histogram: Option<String>,
+}
+
+/// What a phase left without an answer: it would look fast if only answers were counted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct InPhase {
+    pub(crate) phase: String,
+    /// Begun and not ended, at its end.
+    pub(crate) outstanding: u64,
 }
 
 /// An operation in a phase. Latencies in microseconds, as the client saw them.
@@ -99,17 +113,15 @@ pub(crate) fn of(view: &View<'_>) -> Vec<Traffic> {
         .map(|(index, proxy)| {
             let passed = view.passed(index);
             let mut all: Vec<&Seen<'_>> = passed.work.iter().collect();
-            all.sort_by_key(|seen| seen.attempt.ended);
+            all.sort_by_key(|seen| (is_open(view, seen), seen.attempt.ended));
             Traffic {
                 proxy: proxy.name.clone(),
                 protocol: proxy.protocol.name().into(),
                 seconds: seconds(view, &all),
                 rare: rare(view, &all),
                 operations: operations(view, &all),
-                outstanding: all
-                    .iter()
-                    .filter(|s| !s.attempt.outcome.is_answered() && s.attempt.ended >= view.span.to)
-                    .count() as u64,
+                phases: in_phases(view, &all),
+                outstanding: all.iter().filter(|s| is_open(view, s)).count() as u64,
                 lost: passed.dropped,
             }
         })
@@ -126,25 +138,58 @@ fn latencies<'s>(seen: impl Iterator<Item = &'s Seen<'s>>) -> Sample {
         .collect()
 }
 
+/// Whether it had no answer when the recording ended, which is no end of its own.
+fn is_open(view: &View<'_>, seen: &Seen<'_>) -> bool {
+    !seen.attempt.outcome.is_answered() && seen.attempt.ended >= view.span.to
+}
+
+fn in_phases(view: &View<'_>, all: &[&Seen<'_>]) -> Vec<InPhase> {
+    let phases = view.phases.iter().map(|(name, span)| {
+        let out = all.iter().filter(|s| {
+            s.attempt.begun < span.to && (s.attempt.ended > span.to || is_open(view, s))
+        });
+        InPhase {
+            phase: view.trace.names.get(*name).to_owned(),
+            outstanding: out.count() as u64,
+        }
+    });
+    phases.collect()
+}
+
 fn seconds(view: &View<'_>, all: &[&Seen<'_>]) -> Vec<Second> {
     let count = view.span.to.div_ceil(SECOND).min(LONGEST);
     let mut begun: Vec<u64> = all.iter().map(|s| s.attempt.begun).collect();
     begun.sort_unstable();
+    // What is still open comes last, and ends in no second.
+    let over = all.partition_point(|s| !is_open(view, s));
+    let oldest = oldest(all);
     (0..count)
         .map(|n| {
             let (from, to) = (n * SECOND, (n + 1) * SECOND);
-            let first = all.partition_point(|s| s.attempt.ended < from);
-            let last = all.partition_point(|s| s.attempt.ended < to);
+            let first = all[..over].partition_point(|s| s.attempt.ended < from);
+            let last = all[..over].partition_point(|s| s.attempt.ended < to);
             let here = &all[first..last];
+            let end = to.min(view.span.to);
+            let outstanding = (begun.partition_point(|b| *b < to) - last) as u64;
             Second {
                 ended: here.len() as u64,
                 failed: here.iter().filter(|s| fails(s)).count() as u64,
                 injected: here.iter().filter(|s| s.attempt.fault.is_some()).count() as u64,
-                outstanding: (begun.partition_point(|b| *b < to) - last) as u64,
+                outstanding,
+                waited_us: (outstanding > 0).then(|| us(end.saturating_sub(oldest[last]))),
                 ..Second::answered(&latencies(here.iter().copied()))
             }
         })
         .collect()
+}
+
+/// From each of these on, in their order by end, when the first of them begun.
+fn oldest(all: &[&Seen<'_>]) -> Vec<u64> {
+    let mut oldest = vec![u64::MAX; all.len() + 1];
+    for (n, seen) in all.iter().enumerate().rev() {
+        oldest[n] = oldest[n + 1].min(seen.attempt.begun);
+    }
+    oldest
 }
 
 impl Second {
@@ -169,7 +214,8 @@ impl Second {
 /// The latencies of a second again. `None`: they are not there, or cannot be read.
 pub(super) fn latencies_of(second: &Second) -> Option<Histogram<u64>> {
     let read = decoded(second.histogram.as_ref()?)?;
-    let answered: u64 = second.buckets.values().sum();
+    let answered = second.buckets.values().copied();
+    let answered = answered.fold(0, u64::saturating_add);
     (read.len() == answered).then_some(read)
 }
 
@@ -349,6 +395,9 @@ pub(crate) fn processes(view: &View<'_>) -> Vec<Process> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::insight::MILLISECOND;
+    use crate::measure::trace::{Attempt, Header, Outcome, Trace};
+    use crate::protocol::Class;
 
     /// A second with answers of so many microseconds.
     pub(in super::super) fn second(latencies: &[u64]) -> Second {
@@ -391,5 +440,78 @@ pub(super) mod tests {
         assert_eq!(latencies_of(&changed), None, "changed by hand");
         changed.histogram = Some("x".into());
         assert_eq!(latencies_of(&changed), None);
+    }
+
+    /// "baseline" for two seconds, then "dark": two answers before, one request that is answered in the fourth second, and one that
+    /// still waits at the end, after four and a half.
+    fn hanging() -> Trace {
+        let mut trace = Trace::new(Header {
+            version: 1,
+            started_us: 0,
+            service: None,
+            proxies: vec![crate::measure::trace::Proxy {
+                name: "redis".into(),
+                protocol: crate::protocol::Protocol::Redis,
+                pool: None,
+            }],
+        });
+        let [baseline, dark, get, ok] =
+            ["baseline", "dark", "GET", "ok"].map(|name| trace.names.intern(name));
+        let phase = |at, phase| Record::Phase {
+            at,
+            phase,
+            kind: None,
+        };
+        let attempt = |(begun, ended, outcome): (u64, u64, Outcome)| {
+            Record::Attempt(Attempt {
+                proxy: ProxyIndex(0),
+                session: 0,
+                exchange: begun,
+                operation: get,
+                class: Class::Read,
+                fingerprint: 0,
+                begun: begun * MILLISECOND,
+                asked: begun * MILLISECOND,
+                first_byte: None,
+                ended: ended * MILLISECOND,
+                upstream: None,
+                status: ok,
+                outcome,
+                fault: None,
+            })
+        };
+        let passed = [
+            (100, 110, Outcome::Ok),
+            (1_100, 1_110, Outcome::Ok),
+            (1_900, 3_200, Outcome::Ok),
+            (2_500, 4_500, Outcome::Outstanding),
+        ];
+        trace.records = [phase(0, baseline), phase(2 * SECOND, dark)]
+            .into_iter()
+            .chain(passed.map(attempt))
+            .collect();
+        trace
+    }
+
+    #[test]
+    fn what_waits_is_counted_at_the_end_of_each_second_with_its_age() {
+        let trace = hanging();
+        let found = of(&View::new(&trace, &crate::insight::Topology::default()));
+        let seconds = found[0].seconds.iter();
+        let told: Vec<_> = seconds
+            .map(|s| (s.ended, s.outstanding, s.waited_us))
+            .collect();
+        let expected = [
+            (1, 0, None),
+            (1, 1, Some(100_000)),
+            (0, 2, Some(1_100_000)),
+            (1, 1, Some(1_500_000)),
+            (0, 1, Some(2_000_000)),
+        ];
+        assert_eq!(told, expected, "the end of the recording is no answer");
+        let phases = found[0].phases.iter();
+        let phases: Vec<_> = phases.map(|p| (p.phase.as_str(), p.outstanding)).collect();
+        assert_eq!(phases, [("baseline", 1), ("dark", 1)]);
+        assert_eq!(found[0].outstanding, 1);
     }
 }

@@ -296,7 +296,7 @@ async fn conduct(test: &Test, server: &Server, around: &mut Around<'_>) -> Resul
     Ok(Ran {
         lanes: lanes.collect(),
         seed: server.seed(),
-        configuration: Configuration::of(server),
+        configuration: Configuration::of(server, &test.expects),
         ledger: Ledger::of(server.ledger(&Query::default()).await),
         last_words,
         acted: match &stage.stopped {

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import redis
-from harness.browser import Browser
+from harness.browser import CONTRAST, Browser
 from harness.process import eventually
 from harness.proxy import Brownout
 from redis.backoff import ConstantBackoff
@@ -133,25 +133,6 @@ def pictures(page):
             assert pale == [], (name, scheme, pale)
             if PICTURES:
                 page.picture(Path(PICTURES) / f"page-{name}-{scheme}.png")
-
-
-# WCAG 2.2, 1.4.3: every text that is shown has a contrast of 4.5 to 1 with what is behind it.
-CONTRAST = """(() => {
-  const parse = (text) => { const p = text.match(/[\\d.]+/g).map(Number); return p.length < 4 ? [...p, 1] : p; };
-  const light = (c) => { const l = c.slice(0, 3).map((v) => { v /= 255; return v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4; });
-    return .2126 * l[0] + .7152 * l[1] + .0722 * l[2]; };
-  const behind = (e) => { for (; e; e = e.parentElement) { const c = parse(getComputedStyle(e).backgroundColor); if (c[3] === 1) return c; }
-    return [255, 255, 255]; };
-  const pale = [];
-  for (const e of document.querySelectorAll('body *')) {
-    const own = [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
-    if (!own || !e.checkVisibility() || e.disabled) continue;
-    const [a, b] = [light(parse(getComputedStyle(e).color)), light(behind(e))];
-    const contrast = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
-    if (contrast < 4.5) pale.push(`${e.tagName} ${e.className} ${e.textContent.slice(0, 30)} ${contrast.toFixed(2)}`);
-  }
-  return pale;
-})()"""
 
 
 def test_the_keyboard_is_enough(browser, disturbed):

@@ -227,6 +227,10 @@ impl Expectation for Latency {
         self.figure.needed()
     }
 
+    fn latency(&self) -> Option<(Figure, Duration)> {
+        Some((self.figure, self.limit))
+    }
+
     fn judge(&self, case: &Case<'_>, scope: &Scope) -> Judgement {
         let limit = nanos(self.limit);
         let found = Self::measure(case, scope, limit);

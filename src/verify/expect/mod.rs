@@ -89,6 +89,10 @@ pub(crate) trait Expectation: Debug + Send + Sync {
     fn headroom(&self) -> Option<f64> {
         None
     }
+    /// The limit on latency that it is, for pictures.
+    fn latency(&self) -> Option<(latency::Figure, Duration)> {
+        None
+    }
     /// Whether it is about what a fault does.
     fn is_about_faults(&self) -> bool {
         false

@@ -53,6 +53,22 @@ pub(crate) enum Ended {
     Stopped,
 }
 
+impl Ended {
+    /// For people, as the end of a sentence.
+    pub(crate) const fn words(self) -> &'static str {
+        match self {
+            Self::Found => "the search found the highest rate",
+            Self::Ceiling => "the search ended at the highest rate that it tries",
+            Self::Floor => "the search ended at the lowest rate that it tries",
+            Self::Unknown => {
+                "the search ended since it could not be told whether the service or the load was too slow"
+            }
+            Self::OutOfTime => "the search ended with its phase: a longer one would go on",
+            Self::Stopped => "the search ended when a guard stopped the test",
+        }
+    }
+}
+
 /// Votes on the factor that is being tried.
 #[derive(Debug, Clone, Copy, Default)]
 struct Votes {

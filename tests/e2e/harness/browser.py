@@ -18,6 +18,36 @@ _LISTENING = re.compile(r"DevTools listening on ws://([^/]+)/")
 NAMES = ("chromium", "chromium-browser", "google-chrome", "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
 
 
+# WCAG 2.2, 1.4.3: every text that is shown has a contrast of 4.5 to 1 with what is behind it. Signs that stand for a colour of a picture
+# are no text.
+CONTRAST = """(() => {
+  const parse = (text) => { const p = text.match(/[\\d.]+/g).map(Number); return p.length < 4 ? [...p, 1] : p; };
+  const light = (c) => { const l = c.slice(0, 3).map((v) => { v /= 255; return v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4; });
+    return .2126 * l[0] + .7152 * l[1] + .0722 * l[2]; };
+  const behind = (e) => { for (; e; e = e.parentElement) { const c = parse(getComputedStyle(e).backgroundColor); if (c[3] === 1) return c; }
+    return [255, 255, 255]; };
+  const ink = (e) => { const s = getComputedStyle(e); return parse(e.namespaceURI.endsWith('svg') ? s.fill : s.color); };
+  const pale = [];
+  for (const e of document.querySelectorAll('body *')) {
+    const own = [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
+    if (!own || !e.checkVisibility() || e.disabled || e.ariaHidden === 'true' || e.tagName === 'title') continue;
+    const [a, b] = [light(ink(e)), light(behind(e))];
+    const contrast = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
+    if (contrast < 4.5) pale.push(`${e.tagName} ${e.className.baseVal ?? e.className} ${e.textContent.slice(0, 30)} ${contrast.toFixed(2)}`);
+  }
+  return pale;
+})()"""
+
+# What lies outside of the window to the right, and nowhere where it could be scrolled to.
+OUTSIDE = """(() => {
+  const scrolled = (e) => ['auto', 'scroll', 'hidden'].includes(getComputedStyle(e).overflowX);
+  const kept = (e) => { for (e = e.parentElement; e && e !== document.body; e = e.parentElement) if (scrolled(e)) return true; return false; };
+  return [...document.querySelectorAll('body *')]
+    .filter((e) => e.getBoundingClientRect().right > document.documentElement.clientWidth + 0.5 && !kept(e))
+    .map((e) => `${e.tagName} ${e.className.baseVal ?? e.className} ${e.textContent.slice(0, 40)}`).slice(0, 5);
+})()"""
+
+
 class Page:
     """One tab. ``problems`` are errors of its console, ``asked`` the addresses that it asked for."""
 
@@ -93,7 +123,12 @@ class Page:
         self.send(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
         )
-        self.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        self.send("Emulation.setEmulatedMedia", media="", features=[{"name": "prefers-color-scheme", "value": scheme}])
+
+    def paper(self, scheme):
+        """As it is printed on A4 with the usual margins, by somebody who reads in light or dark."""
+        self.send("Emulation.setDeviceMetricsOverride", width=718, height=1047, deviceScaleFactor=1, mobile=False)
+        self.send("Emulation.setEmulatedMedia", media="print", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
     def picture(self, path):
         shot = self.send("Page.captureScreenshot", format="png")
