@@ -135,6 +135,10 @@ fn redis_error(
     let status = redis::status_of(code.as_bytes());
     // Where the connection ends, what was queued ends with it.
     if close || !decoder.in_multi(exchange) {
+        // Those behind it were read already as if it had been carried out, and would be answered otherwise.
+        if !decoder.can_withhold(exchange) {
+            return Treatment::Skip(Skip::Pipelined);
+        }
         return Treatment::Answer {
             reply,
             status,

@@ -26,6 +26,7 @@ mod faults_redis;
 mod faults_stream;
 mod faults_tcp;
 mod faults_twice;
+mod faults_unpaired;
 mod harness;
 mod integrity;
 mod ledger;
