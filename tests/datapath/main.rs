@@ -14,6 +14,7 @@ mod cardinality;
 mod close;
 mod errors_postgres;
 mod errors_redis;
+mod faults_batch;
 mod faults_capacity;
 mod faults_connections;
 mod faults_cuts;

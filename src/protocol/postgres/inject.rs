@@ -98,6 +98,9 @@ pub fn copy_fail() -> Bytes {
 /// The SQLSTATE with which the server answers [`copy_fail`].
 pub const FAILED_COPY_STATE: &str = "57014";
 
+/// `Flush`: the server sends what it holds back for the Sync of a batch.
+pub const FLUSH: &[u8] = b"H\0\0\0\x04";
+
 /// `Terminate`.
 pub fn terminate() -> Bytes {
     let mut frame = BytesMut::new();

@@ -13,6 +13,8 @@ use crate::fault::action::{CloseHow, Disconnect, When};
 use crate::fault::plan::Ending;
 use crate::fault::{Decision, Skip};
 use crate::measure::Counter;
+use crate::protocol::Decoder;
+use crate::protocol::postgres::Shape;
 use std::sync::Arc;
 
 impl Injector {
@@ -46,7 +48,7 @@ impl Injector {
                 self.pass(seen, 0, now, decision);
             }
             Some(Ending::Disconnect(d)) => {
-                self.disconnect(*d, asked.0, seen, delay, now, decision);
+                self.disconnect(*d, asked.0, seen, now, decision, relay);
             }
             Some(Ending::Truncate(truncate)) => {
                 self.pass(seen, delay, now, decision);
@@ -61,7 +63,9 @@ impl Injector {
             Some(Ending::Duplicate) => {
                 skipped = self.duplicate(asked, seen, now, decision, relay);
             }
-            Some(Ending::LoseRequest(loss)) => self.lose_request(*loss, asked.0, now, decision),
+            Some(Ending::LoseRequest(loss)) => {
+                self.lose_request(*loss, asked.0, now, decision, relay);
+            }
             Some(Ending::LoseReply(loss)) => {
                 skipped = self.lose_reply(*loss, asked.0, seen, now, decision, relay);
             }
@@ -95,20 +99,27 @@ impl Injector {
         disconnect: Disconnect,
         exchange: u64,
         seen: &[u8],
-        delay: u64,
         now: u64,
         decision: &Arc<Decision>,
+        relay: &Relay,
     ) {
+        let delay = clock::nanos(decision.request_delay);
         let how = disconnect.how;
         let close = Item::new(due(now, delay), Cargo::Close(how, exchange), Some(decision));
         let cut = match disconnect.when {
             When::Before => {
+                self.ask_for_replies_before(exchange, relay);
                 self.up.push(close);
                 self.requests.asking = Asking::Drop;
                 return;
             }
             When::After => {
-                self.requests.after = Some(close);
+                // In the extended protocol the server carries nothing out for good before it has the Sync.
+                if is_in_batch(exchange, relay) {
+                    self.requests.behind_batch.get_or_insert(close);
+                } else {
+                    self.requests.after = Some(close);
+                }
                 Reply::Cut { how, bytes: 0 }
             }
             When::InsideBytes(bytes) => Reply::Cut { how, bytes },
@@ -165,4 +176,9 @@ impl Injector {
             faults: decision.faults.clone(),
         });
     }
+}
+
+/// Whether an exchange is part of a batch that a Sync ends.
+fn is_in_batch(exchange: u64, relay: &Relay) -> bool {
+    matches!(&relay.meter.decoder, Decoder::Postgres(d) if d.shape(exchange) == Shape::Execute)
 }

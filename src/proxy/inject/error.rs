@@ -49,6 +49,9 @@ impl Injector {
                 close,
                 early,
             } => {
+                if close {
+                    self.ask_for_replies_before(exchange, relay);
+                }
                 relay.meter.decoder.withhold(exchange);
                 let wait = delay + clock::nanos(decision.reply_delay.max(decision.reply_floor));
                 let answer = Answer {

@@ -8,7 +8,7 @@ use super::reply::{Reply, Replying};
 use super::request::{Asking, due};
 use crate::fault::action::Loss;
 use crate::fault::{Decision, Skip};
-use crate::protocol::{Decoder, Protocol};
+use crate::protocol::{Decoder, Protocol, postgres};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,12 +20,24 @@ impl Injector {
         exchange: u64,
         now: u64,
         decision: &Arc<Decision>,
+        relay: &Relay,
     ) {
+        self.ask_for_replies_before(exchange, relay);
         let at = due(now, clock::nanos(decision.request_delay));
         let cargo = silence(loss, at.max(now), Some(exchange));
         self.up.push(Item::new(at, cargo, Some(decision)));
         self.requests.asking = Asking::Drop;
         self.requests.over = true;
+    }
+
+    /// This exchange, and what is behind it, does not go on: neither does the Sync for which Postgres holds back the replies to what
+    /// precedes it in its batch. It is asked for them now; nobody could wait for their end else.
+    pub(super) fn ask_for_replies_before(&mut self, exchange: u64, relay: &Relay) {
+        if let Decoder::Postgres(decoder) = &relay.meter.decoder
+            && decoder.holds_back_before(exchange)
+        {
+            self.up.push_bytes(postgres::inject::FLUSH, 0, None);
+        }
     }
 
     /// The request goes on, and its reply goes nowhere. Returns why not, where there is none.

@@ -50,6 +50,8 @@ pub(super) struct Requests {
     pub(super) after: Option<Item>,
     /// The answer to the request that is being taken out, which must be read to its end first.
     pub(super) drained_answer: Option<Answer>,
+    /// Comes after the Sync of the batch that is passing.
+    pub(super) behind_batch: Option<Item>,
     /// The server waits for COPY data, and is to be told that there will be none.
     pub(super) fail_copy: bool,
     /// The request that is to go once more.
@@ -76,6 +78,7 @@ impl Requests {
             && self.undecided.is_empty()
             && self.after.is_none()
             && self.drained_answer.is_none()
+            && self.behind_batch.is_none()
             && self.twice.is_none()
             && !self.fail_copy
     }
@@ -100,6 +103,7 @@ impl Requests {
             // What stands in for a request comes all the same: its reply is waited for.
             self.after = Some(Item::new(0, item.cargo, None));
         }
+        self.behind_batch.take_if(|i| lapsed(i));
         self.twice.take_if(|twice| !in_force(&twice.decision));
         if let Some(answer) = &mut self.drained_answer
             && !in_force(&answer.cause)
@@ -284,6 +288,12 @@ impl Injector {
                     self.decide(asked, event.at, relay, local, piece);
                 }
                 self.request_end(event, relay, piece);
+            }
+            Event::BatchEnd => {
+                if let Some(item) = self.requests.behind_batch.take() {
+                    self.advance(piece, event.at);
+                    self.up.push(item);
+                }
             }
             _ => {}
         }
