@@ -40,6 +40,13 @@ pub(crate) struct Swap {
     pub(crate) of: Provoked,
 }
 
+impl Swap {
+    /// Whether the server may have an error of its own that comes first.
+    pub(crate) fn is_uncertain(&self) -> bool {
+        self.of != Provoked::Reply
+    }
+}
+
 /// What the server sends to a request of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Provoked {

@@ -17,6 +17,7 @@ mod errors_redis;
 mod faults_batch;
 mod faults_capacity;
 mod faults_connections;
+mod faults_copy;
 mod faults_cuts;
 mod faults_http;
 mod faults_lost;

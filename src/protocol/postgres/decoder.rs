@@ -72,6 +72,8 @@ pub struct Decoder {
     pub(super) watching: bool,
     /// Ends of batches and beginnings of COPY data are told.
     pub(super) marking: bool,
+    /// The exchanges before this one have a Flush behind them.
+    pub(super) flushed: u64,
     statements: Option<Box<Names>>,
     portals: Option<Box<Names>>,
 }
@@ -104,6 +106,7 @@ impl Decoder {
             texts: None,
             watching: false,
             marking: false,
+            flushed: 0,
             statements: None,
             portals: None,
         }
@@ -204,6 +207,16 @@ impl Decoder {
         use Kind::{Close, Execute, Prepare, RolledBack};
         let last = self.pending.last_before(exchange);
         matches!(last, Some(Execute | RolledBack | Prepare | Close))
+    }
+
+    /// Whether a `ReadyForQuery` is owed: what was asked is in a batch that has ended.
+    pub fn owes_ready(&self) -> bool {
+        self.pending.owes_ready()
+    }
+
+    /// Whether the client has asked for the reply to `exchange` by a Flush: it may wait for that before it ends the batch.
+    pub fn is_flushed(&self, exchange: u64) -> bool {
+        exchange < self.flushed
     }
 
     /// How an exchange whose reply has not ended was asked.

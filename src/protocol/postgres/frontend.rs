@@ -114,7 +114,12 @@ impl Side for Front {
                 d.begin(Kind::Function, operation::FUNCTION, at, out)?;
                 Step::Skip
             }
-            b'H' | b'X' => {
+            b'H' => {
+                d.close_group(at, out);
+                d.flushed = d.next;
+                Step::Skip
+            }
+            b'X' => {
                 d.close_group(at, out);
                 Step::Skip
             }

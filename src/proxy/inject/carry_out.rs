@@ -7,7 +7,7 @@ use super::super::local::Local;
 use super::super::relay::Relay;
 use super::super::treatment;
 use super::Injector;
-use super::reply::Reply;
+use super::replies::Reply;
 use super::request::{Asked, Asking, due};
 use crate::fault::action::{CloseHow, Disconnect, When};
 use crate::fault::plan::Ending;
@@ -79,7 +79,9 @@ impl Injector {
         {
             self.replies.expect(asked.0, decision, hold);
         }
-        if self.requests.twice.is_none() {
+        if self.replies.tells_later(asked.0) {
+            self.enter(asked, decision, None, relay, local);
+        } else if self.requests.twice.is_none() {
             self.note(asked, decision, skipped, relay, local);
         }
     }
@@ -129,19 +131,42 @@ impl Injector {
         self.replies.expect(exchange, decision, cut);
     }
 
-    /// Tells everybody what was done.
+    /// Writes down what was done, and tells everybody.
     pub(super) fn note(
         &mut self,
-        (exchange, operation, class): Asked,
+        asked: Asked,
         decision: &Decision,
         skipped: Option<Skip>,
         relay: &mut Relay,
         local: &mut Local,
     ) {
+        self.enter(asked, decision, skipped, relay, local);
+        self.tell(asked, decision, skipped, relay, local);
+    }
+
+    /// Writes down what was done.
+    fn enter(
+        &mut self,
+        asked: Asked,
+        decision: &Decision,
+        skipped: Option<Skip>,
+        relay: &Relay,
+        local: &mut Local,
+    ) {
         let (plan, shard) = (&self.plan, &mut local.shard);
-        let asked = (exchange, operation, class);
         self.record
             .write(asked, decision, skipped, plan, relay, shard);
+    }
+
+    /// Tells everybody what was done.
+    pub(super) fn tell(
+        &mut self,
+        (exchange, operation, _): Asked,
+        decision: &Decision,
+        skipped: Option<Skip>,
+        relay: &mut Relay,
+        local: &mut Local,
+    ) {
         let Relay {
             shared,
             session,

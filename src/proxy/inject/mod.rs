@@ -10,8 +10,10 @@ mod carry_out;
 mod cuts;
 mod error;
 mod lose;
+mod message;
 mod push;
 mod record;
+mod replies;
 mod reply;
 mod request;
 mod swap;
@@ -33,7 +35,7 @@ use crate::protocol::{Event, Protocol};
 use cuts::Cuts;
 use push::Pushes;
 use record::Record;
-use reply::Replies;
+use replies::Replies;
 use request::Requests;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -464,6 +466,7 @@ impl Injector {
                         }
                     }
                     // What ends with the connection is complete now.
+                    self.treat_kept(now);
                     self.reply_lost(now);
                 }
             }
