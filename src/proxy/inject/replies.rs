@@ -132,7 +132,10 @@ pub(super) enum Replying {
         cause: Arc<Decision>,
     },
     /// None of it goes on, and what comes behind it does.
-    Swallowed { ready: Option<Ready> },
+    Swallowed {
+        ready: Option<Ready>,
+        cause: Arc<Decision>,
+    },
     /// Nothing more goes to the client.
     Cutoff,
 }
@@ -219,16 +222,24 @@ impl Replies {
     pub(super) fn give_up(&mut self) -> Vec<u8> {
         let kept = self.take_kept();
         self.expected.clear();
-        if !self.is_cut() && !self.is_swallowing() {
+        self.answers.clear();
+        if !self.is_cut() {
             self.replying = Replying::Plain;
         }
         kept
     }
 
-    /// Whether the reply to a second sending is still to come, or to end.
-    pub(super) fn is_swallowing(&self) -> bool {
-        let expected = |e: &(u64, Arc<Decision>, Reply)| matches!(e.2, Reply::Swallow { .. });
-        matches!(self.replying, Replying::Swallowed { .. }) || self.expected.iter().any(expected)
+    /// What is still to be put into a place among the replies, or to be taken out of them.
+    pub(super) fn owed(&self) -> Option<&Arc<Decision>> {
+        let under_way = match &self.replying {
+            Replying::Swapping { cause, .. } | Replying::Swallowed { cause, .. } => Some(cause),
+            _ => None,
+        };
+        let exchanged = |r: &Reply| matches!(r, Reply::Swap { .. } | Reply::Swallow { .. });
+        let expected = self.expected.iter().find(|e| exchanged(&e.2));
+        under_way
+            .or(expected.map(|e| &e.1))
+            .or(self.answers.front().map(|a| &a.cause))
     }
 
     /// Whether it is told later what was done to this exchange, which is the newest.
@@ -257,6 +268,11 @@ impl Replies {
             }
         }
         all
+    }
+
+    /// Nothing of the replies that are still to come goes to the client.
+    pub(super) fn cut_off(&mut self) {
+        self.replying = Replying::Cutoff;
     }
 
     /// Whether nothing that the server still says reaches the client.
@@ -329,7 +345,7 @@ impl Replying {
                 cause,
                 ended: None,
             },
-            Reply::Swallow { ready } => Self::Swallowed { ready },
+            Reply::Swallow { ready } => Self::Swallowed { ready, cause },
             Reply::Truncate(truncate) => Self::Truncate {
                 truncate,
                 kept: Vec::new(),

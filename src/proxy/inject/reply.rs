@@ -61,6 +61,9 @@ impl Injector {
             self.route_reply(bytes, now, relay, local);
             taken = event.at.max(taken);
             self.reply_event(&event, now, relay, local);
+            if relay.meter.lost {
+                self.give_up(relay, local);
+            }
         }
         self.record.reply_bytes(&scratch[taken..length]);
         self.route_reply(&scratch[taken..length], now, relay, local);
@@ -70,9 +73,6 @@ impl Injector {
         relay
             .meter
             .pass_over(0, length, now, &mut local.shard, &relay.shared);
-        if relay.meter.lost {
-            self.give_up(relay, local);
-        }
         local.events = events;
         local.scratch = scratch;
         false

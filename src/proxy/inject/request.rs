@@ -5,9 +5,9 @@ use super::super::lane::{Cargo, Item};
 use super::super::local::Local;
 use super::super::relay::{Relay, Way};
 use super::super::row::Begun;
-use super::Injector;
 use super::replies::Answer;
 use super::twice::Twice;
+use super::{Injector, note_aside};
 use crate::fault::action::CloseHow;
 use crate::fault::arguments::Said;
 use crate::fault::{Decision, Skip, Subject};
@@ -488,6 +488,7 @@ impl Injector {
     pub(super) fn give_up(&mut self, relay: &mut Relay, local: &mut Local) {
         self.forget_twice(relay, local);
         self.tell_of_swaps(relay, local);
+        let broken = self.broken_promise();
         let (shared, shard) = (&relay.shared, &mut local.shard);
         self.record.give_up(self.down.sent, shared, shard);
         let kept = self.requests.take_kept();
@@ -495,10 +496,12 @@ impl Injector {
         if !self.requests.over {
             self.requests.asking = Asking::Plain;
         }
-        if self.replies.is_swallowing() {
-            // Where a reply ends that the client must not see is not known any more.
+        if let Some(cause) = broken {
+            // A wrong pairing is worse than the end of the connection.
+            note_aside("pairing", &cause, relay, local);
             self.down
                 .push(Item::new(0, Cargo::Close(CloseHow::Rst, 0), None));
+            self.replies.cut_off();
         }
         // A reply that is being lost has no end any more that could be waited for.
         let now = clock::now();
@@ -507,6 +510,20 @@ impl Injector {
         let mut kept = self.replies.give_up();
         kept.extend(self.pushes.take_kept());
         self.down.push_bytes(&kept, 0, None);
+    }
+}
+
+impl Injector {
+    /// What cannot be kept where requests and replies are told apart no longer: a reply of our own that waits for its turn, one of the
+    /// server's that the client must not see as it is, or the rest of a request that is being taken out.
+    fn broken_promise(&self) -> Option<Arc<Decision>> {
+        if self.replies.is_cut() {
+            return None;
+        }
+        let requests = &self.requests;
+        let drained = requests.drained_answer.as_ref().map(|a| &a.cause);
+        let torn = requests.after.as_ref().and_then(|item| item.cause.as_ref());
+        self.replies.owed().or(drained).or(torn).cloned()
     }
 }
 
