@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::action::{
-    Disconnect, Effect, ErrorReply, Loss, Queue, Refusal, Refuse, Truncate, Turn, TurnAway,
+    Disconnect, Effect, ErrorReply, Loss, Queue, Refusal, Refuse, Truncate, Turn, TurnAway, When,
 };
 use super::active::ActiveFault;
 use super::arguments::{Request, Said};
@@ -309,6 +309,16 @@ impl Plan {
         self.entries
             .iter()
             .any(|entry| matches!(entry.effect, Effect::End(Ending::Error(_))))
+    }
+
+    /// Whether some fault in it acts where a batch of Postgres ends, or where COPY data begin.
+    pub fn needs_batches(&self) -> bool {
+        let after = |d: &Disconnect| d.when == When::After;
+        self.entries.iter().any(|entry| match &entry.effect {
+            Effect::End(Ending::Error(_)) => true,
+            Effect::End(Ending::Disconnect(d)) => after(d),
+            _ => false,
+        })
     }
 
     /// Whether a `refuse` or `limit_connections` with `how = "silent"` is in force now: connections that it keeps unanswered stay so.

@@ -34,11 +34,13 @@ pub enum Skip {
     NotARequest,
     /// The client did not wait for the reply.
     Pipelined,
+    /// The server has an error of its own, which comes first.
+    ServersError,
 }
 
 impl Skip {
     /// All reasons, in the order of their numbers.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::NoReply,
         Self::Subscribed,
         Self::FailedTransaction,
@@ -54,6 +56,7 @@ impl Skip {
         Self::ConnectionEnds,
         Self::NotARequest,
         Self::Pipelined,
+        Self::ServersError,
     ];
 
     /// As it is told: in events, the ledger, figures and metrics.
@@ -74,6 +77,7 @@ impl Skip {
             Self::ConnectionEnds => "the connection does not go on as it is",
             Self::NotARequest => "not a request",
             Self::Pipelined => "other requests are right behind it",
+            Self::ServersError => "the server has an error of its own",
         }
     }
 }

@@ -5,6 +5,7 @@
 use super::tape;
 use crate::fault::{Fault, FaultSpec};
 use crate::protocol::Protocol;
+use crate::protocol::postgres::inject;
 use crate::proxy::rig::{PROTOCOLS, Peer, Rig};
 use std::time::Duration;
 
@@ -260,8 +261,10 @@ impl Story {
         }
         for (from, to) in [(Peer::Client, Peer::Server), (Peer::Server, Peer::Client)] {
             let (sent, got) = (&self.sent[from as usize], self.rig.got(to));
+            // What is withheld of a batch of Postgres leaves a Flush in its place, and nothing behind it.
+            let whole = got.strip_suffix(inject::FLUSH).unwrap_or(&got);
             assert!(
-                sent.starts_with(&got),
+                sent.starts_with(&got) || (to == Peer::Server && sent.starts_with(whole)),
                 "{from:?} sent {:?}\n{to:?} got {:?}",
                 String::from_utf8_lossy(sent),
                 String::from_utf8_lossy(&got),

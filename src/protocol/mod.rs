@@ -283,6 +283,11 @@ pub enum Event {
         /// Hash of the secret key.
         key: u64,
     },
+    /// Postgres: the last byte of a Sync is just before `at`. Only where [`Decoder::mark_batches`] asks for it.
+    BatchEnd,
+    /// Postgres: the first byte of a message of the client that carries COPY data, or ends them, is at `at`. Of those that follow
+    /// directly it need not be told. Only where [`Decoder::mark_batches`] asks for it.
+    CopyData,
     /// Given up: no further event will come for this session.
     Lost(Lost),
     /// A request of which the piece holds all: in one what `RequestBegin`, `RequestKnown` with `replies`, and `RequestEnd` at
@@ -450,6 +455,13 @@ impl Decoder {
     pub fn watch_statements(&mut self, watch: bool) {
         if let Self::Postgres(d) = self {
             d.watch_statements(watch);
+        }
+    }
+
+    /// From now on (`true`) [`Event::BatchEnd`] and [`Event::CopyData`] are told.
+    pub fn mark_batches(&mut self, mark: bool) {
+        if let Self::Postgres(d) = self {
+            d.mark_batches(mark);
         }
     }
 

@@ -71,7 +71,8 @@ pub enum Event {
         proxy: Arc<str>,
         /// Ordinal of the session.
         session: u64,
-        /// What: `push` (a published message), `close` (the end of the connection).
+        /// What: `push` (a published message), `close` (the end of the connection), `pairing` (replies can be told apart no longer,
+        /// so that the session is closed).
         what: &'static str,
         /// The faults, in their order.
         faults: Vec<Arc<str>>,

@@ -235,12 +235,12 @@ impl Lane {
             if item.cause.as_deref().is_some_and(|d| !in_force(d)) {
                 item.due = 0;
                 item.cause = None;
-                if let Cargo::Stall(stall) = &item.cargo {
-                    item.cargo = if stall.lost {
-                        Cargo::Close(stall.how, stall.before.unwrap_or(0))
-                    } else {
-                        Cargo::Bytes(Vec::new())
-                    };
+                // What is closed now waits for no reply: none may ever come.
+                match &item.cargo {
+                    Cargo::Stall(stall) if stall.lost => item.cargo = Cargo::Close(stall.how, 0),
+                    Cargo::Stall(_) => item.cargo = Cargo::Bytes(Vec::new()),
+                    Cargo::Close(how, _) => item.cargo = Cargo::Close(*how, 0),
+                    Cargo::Bytes(_) => {}
                 }
             }
         }

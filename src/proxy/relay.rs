@@ -288,6 +288,7 @@ impl Relay {
             return Some(End::Fault(CloseHow::Rst));
         }
         self.meter.decoder.watch_statements(plan.needs_statements());
+        self.meter.decoder.mark_batches(plan.needs_batches());
         match &mut self.injector {
             Some(injector) => injector.set_plan(plan),
             None if plan.is_empty() => {}

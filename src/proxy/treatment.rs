@@ -40,6 +40,13 @@ pub(crate) struct Swap {
     pub(crate) of: Provoked,
 }
 
+impl Swap {
+    /// Whether the server may have an error of its own that comes first.
+    pub(crate) fn is_uncertain(&self) -> bool {
+        self.of != Provoked::Reply
+    }
+}
+
 /// What the server sends to a request of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Provoked {
@@ -135,6 +142,10 @@ fn redis_error(
     let status = redis::status_of(code.as_bytes());
     // Where the connection ends, what was queued ends with it.
     if close || !decoder.in_multi(exchange) {
+        // Those behind it were read already as if it had been carried out, and would be answered otherwise.
+        if !decoder.can_withhold(exchange) {
+            return Treatment::Skip(Skip::Pipelined);
+        }
         return Treatment::Answer {
             reply,
             status,

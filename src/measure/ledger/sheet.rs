@@ -8,6 +8,8 @@ use std::collections::VecDeque;
 pub enum Change {
     /// Its request was read to the end: the hash of it.
     Fingerprint(u64),
+    /// What would have ended it was not done, for this reason.
+    Skipped(&'static str),
     /// It ended.
     Closed(Outcome),
     /// The same client asked the same again.
@@ -21,6 +23,7 @@ impl Entry {
     pub(super) fn change(&mut self, change: Change) {
         match change {
             Change::Fingerprint(hash) => self.fingerprint = Some(format!("{hash:016x}")),
+            Change::Skipped(why) => self.skipped = Some(why.into()),
             Change::Closed(outcome) => {
                 self.server = Some(outcome.server);
                 self.tag = outcome.tag;

@@ -70,6 +70,10 @@ pub struct Decoder {
     pub(super) texts: Option<Arc<Statements>>,
     /// That of unnamed ones is remembered, too.
     pub(super) watching: bool,
+    /// Ends of batches and beginnings of COPY data are told.
+    pub(super) marking: bool,
+    /// The exchanges before this one have a Flush behind them.
+    pub(super) flushed: u64,
     statements: Option<Box<Names>>,
     portals: Option<Box<Names>>,
 }
@@ -101,6 +105,8 @@ impl Decoder {
             escapes: false,
             texts: None,
             watching: false,
+            marking: false,
+            flushed: 0,
             statements: None,
             portals: None,
         }
@@ -127,6 +133,11 @@ impl Decoder {
     /// See [`crate::protocol::Decoder::watch_statements`].
     pub fn watch_statements(&mut self, watch: bool) {
         self.watching = watch;
+    }
+
+    /// See [`crate::protocol::Decoder::mark_batches`].
+    pub fn mark_batches(&mut self, mark: bool) {
+        self.marking = mark;
     }
 
     /// The statement of an exchange whose reply has not ended: of a simple Query that of `request`, its bytes; of an Execute the
@@ -188,6 +199,24 @@ impl Decoder {
     /// [`Self::transaction_status`] the status in which it will be carried out.
     pub fn owes_before(&self, exchange: u64) -> bool {
         self.pending.owes_before(exchange)
+    }
+
+    /// Whether the server may hold back replies to what the client sent before `exchange`, until a Sync or a Flush comes: what
+    /// precedes it belongs to a batch of the extended protocol that has not ended.
+    pub fn holds_back_before(&self, exchange: u64) -> bool {
+        use Kind::{Close, Execute, Prepare, RolledBack};
+        let last = self.pending.last_before(exchange);
+        matches!(last, Some(Execute | RolledBack | Prepare | Close))
+    }
+
+    /// Whether a `ReadyForQuery` is owed: what was asked is in a batch that has ended.
+    pub fn owes_ready(&self) -> bool {
+        self.pending.owes_ready()
+    }
+
+    /// Whether the client has asked for the reply to `exchange` by a Flush: it may wait for that before it ends the batch.
+    pub fn is_flushed(&self, exchange: u64) -> bool {
+        exchange < self.flushed
     }
 
     /// How an exchange whose reply has not ended was asked.

@@ -94,7 +94,11 @@ impl Side for Front {
                 d.open_group(at, out)?;
                 Step::ExecutePortal
             }
-            b'd' | b'p' => Step::Skip,
+            b'd' => {
+                d.mark(Event::CopyData, at, out);
+                Step::Skip
+            }
+            b'p' => Step::Skip,
             b'C' => {
                 d.close_group(at, out);
                 d.owe(Kind::Close)?;
@@ -110,12 +114,18 @@ impl Side for Front {
                 d.begin(Kind::Function, operation::FUNCTION, at, out)?;
                 Step::Skip
             }
-            b'H' | b'X' => {
+            b'H' => {
+                d.close_group(at, out);
+                d.flushed = d.next;
+                Step::Skip
+            }
+            b'X' => {
                 d.close_group(at, out);
                 Step::Skip
             }
             b'c' | b'f' => {
                 d.close_group(at, out);
+                d.mark(Event::CopyData, at, out);
                 if !d.pending.is_empty() {
                     d.owe(Kind::CopyEnd)?;
                 }
@@ -177,6 +187,7 @@ impl Side for Front {
                 d.request_end(at, out);
             }
             b'F' => d.request_end(at, out),
+            b'S' => d.mark(Event::BatchEnd, at, out),
             _ => {}
         }
         Ok(())
@@ -364,6 +375,18 @@ impl Decoder {
             self.known(operation::PREPARE, Class::Admin, true, at, out);
             self.end_group(Kind::Prepare);
             self.request_end(at, out);
+        }
+    }
+
+    /// Tells of what only some faults look for.
+    #[inline]
+    fn mark(&self, event: Event, at: usize, out: &mut Vec<Located>) {
+        if self.marking {
+            out.push(Located {
+                at,
+                exchange: self.newest(),
+                event,
+            });
         }
     }
 

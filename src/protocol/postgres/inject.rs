@@ -98,6 +98,15 @@ pub fn copy_fail() -> Bytes {
 /// The SQLSTATE with which the server answers [`copy_fail`].
 pub const FAILED_COPY_STATE: &str = "57014";
 
+/// `Flush`: the server sends what it holds back for the Sync of a batch.
+pub const FLUSH: &[u8] = b"H\0\0\0\x04";
+
+/// Whether the last of these messages of the server is a `ReadyForQuery`. No `CommandComplete` or `ErrorResponse` ends like it: they
+/// end with a NUL.
+pub fn ends_with_ready(messages: &[u8]) -> bool {
+    matches!(messages, [.., b'Z', 0, 0, 0, 5, b'I' | b'T' | b'E'])
+}
+
 /// `Terminate`.
 pub fn terminate() -> Bytes {
     let mut frame = BytesMut::new();

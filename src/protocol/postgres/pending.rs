@@ -124,6 +124,24 @@ impl Pending {
             .is_some_and(|e| !(e.is_exchange() && e.exchange == exchange))
     }
 
+    /// What is owed last for what the client sent before this exchange.
+    pub(super) fn last_before(&self, exchange: u64) -> Option<Kind> {
+        let at = self.position(exchange)?;
+        let before = self.entries.iter().take(at).rev();
+        before.map(|e| e.kind).find(|kind| *kind != Kind::CopyEnd)
+    }
+
+    /// Whether a `ReadyForQuery` is owed.
+    pub(super) fn owes_ready(&self) -> bool {
+        let ends = |kind| {
+            matches!(
+                kind,
+                Kind::Startup | Kind::Query | Kind::Function | Kind::Sync
+            )
+        };
+        self.entries.iter().any(|e| ends(e.kind))
+    }
+
     /// A COPY that the front entry asked for is over: the server read and dropped every Sync that directly followed (libpq sends
     /// one before it knows that a COPY began), so no `ReadyForQuery` will come for it.
     pub(super) fn end_copy(&mut self) {

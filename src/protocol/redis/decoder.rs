@@ -91,6 +91,11 @@ impl Decoder {
         }
     }
 
+    /// Whether [`Self::withhold`] leaves the pairing known.
+    pub fn can_withhold(&self, exchange: u64) -> bool {
+        self.requests.can_withhold(exchange, &self.outstanding)
+    }
+
     /// Bytes held on the heap: the queue, and what each half makes once.
     #[cfg(test)]
     pub(super) fn heap(&self) -> usize {

@@ -7,12 +7,14 @@ use super::super::local::Local;
 use super::super::relay::Relay;
 use super::super::treatment;
 use super::Injector;
-use super::reply::Reply;
+use super::replies::Reply;
 use super::request::{Asked, Asking, due};
 use crate::fault::action::{CloseHow, Disconnect, When};
 use crate::fault::plan::Ending;
 use crate::fault::{Decision, Skip};
 use crate::measure::Counter;
+use crate::protocol::Decoder;
+use crate::protocol::postgres::Shape;
 use std::sync::Arc;
 
 impl Injector {
@@ -46,7 +48,7 @@ impl Injector {
                 self.pass(seen, 0, now, decision);
             }
             Some(Ending::Disconnect(d)) => {
-                self.disconnect(*d, asked.0, seen, delay, now, decision);
+                self.disconnect(*d, asked.0, seen, now, decision, relay);
             }
             Some(Ending::Truncate(truncate)) => {
                 self.pass(seen, delay, now, decision);
@@ -61,7 +63,9 @@ impl Injector {
             Some(Ending::Duplicate) => {
                 skipped = self.duplicate(asked, seen, now, decision, relay);
             }
-            Some(Ending::LoseRequest(loss)) => self.lose_request(*loss, asked.0, now, decision),
+            Some(Ending::LoseRequest(loss)) => {
+                self.lose_request(*loss, asked.0, now, decision, relay);
+            }
             Some(Ending::LoseReply(loss)) => {
                 skipped = self.lose_reply(*loss, asked.0, seen, now, decision, relay);
             }
@@ -75,7 +79,9 @@ impl Injector {
         {
             self.replies.expect(asked.0, decision, hold);
         }
-        if self.requests.twice.is_none() {
+        if self.replies.tells_later(asked.0) {
+            self.enter(asked, decision, None, relay, local);
+        } else if self.requests.twice.is_none() {
             self.note(asked, decision, skipped, relay, local);
         }
     }
@@ -95,20 +101,27 @@ impl Injector {
         disconnect: Disconnect,
         exchange: u64,
         seen: &[u8],
-        delay: u64,
         now: u64,
         decision: &Arc<Decision>,
+        relay: &Relay,
     ) {
+        let delay = clock::nanos(decision.request_delay);
         let how = disconnect.how;
         let close = Item::new(due(now, delay), Cargo::Close(how, exchange), Some(decision));
         let cut = match disconnect.when {
             When::Before => {
+                self.ask_for_replies_before(exchange, relay);
                 self.up.push(close);
                 self.requests.asking = Asking::Drop;
                 return;
             }
             When::After => {
-                self.requests.after = Some(close);
+                // In the extended protocol the server carries nothing out for good before it has the Sync.
+                if is_in_batch(exchange, relay) {
+                    self.requests.behind_batch.get_or_insert(close);
+                } else {
+                    self.requests.after = Some(close);
+                }
                 Reply::Cut { how, bytes: 0 }
             }
             When::InsideBytes(bytes) => Reply::Cut { how, bytes },
@@ -118,19 +131,42 @@ impl Injector {
         self.replies.expect(exchange, decision, cut);
     }
 
-    /// Tells everybody what was done.
+    /// Writes down what was done, and tells everybody.
     pub(super) fn note(
         &mut self,
-        (exchange, operation, class): Asked,
+        asked: Asked,
         decision: &Decision,
         skipped: Option<Skip>,
         relay: &mut Relay,
         local: &mut Local,
     ) {
+        self.enter(asked, decision, skipped, relay, local);
+        self.tell(asked, decision, skipped, relay, local);
+    }
+
+    /// Writes down what was done.
+    fn enter(
+        &mut self,
+        asked: Asked,
+        decision: &Decision,
+        skipped: Option<Skip>,
+        relay: &Relay,
+        local: &mut Local,
+    ) {
         let (plan, shard) = (&self.plan, &mut local.shard);
-        let asked = (exchange, operation, class);
         self.record
             .write(asked, decision, skipped, plan, relay, shard);
+    }
+
+    /// Tells everybody what was done.
+    pub(super) fn tell(
+        &mut self,
+        (exchange, operation, _): Asked,
+        decision: &Decision,
+        skipped: Option<Skip>,
+        relay: &mut Relay,
+        local: &mut Local,
+    ) {
         let Relay {
             shared,
             session,
@@ -165,4 +201,9 @@ impl Injector {
             faults: decision.faults.clone(),
         });
     }
+}
+
+/// Whether an exchange is part of a batch that a Sync ends.
+fn is_in_batch(exchange: u64, relay: &Relay) -> bool {
+    matches!(&relay.meter.decoder, Decoder::Postgres(d) if d.shape(exchange) == Shape::Execute)
 }

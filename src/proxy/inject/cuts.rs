@@ -344,8 +344,10 @@ impl Injector {
         }
     }
 
-    /// The session ends: what has no reply, since bytes vanished or would have, is touched by what let them.
+    /// The session ends: what has no reply, since bytes vanished or would have, is touched by what let them. What is told with a
+    /// reply is told before.
     pub(crate) fn touch_at_end(&mut self, outcome: Outcome, relay: &mut Relay, local: &mut Local) {
+        self.tell_of_swaps(relay, local);
         if let Some(by) = self.cuts.culprit(outcome).map(|a| a.by.clone()) {
             let lost = relay.meter.unanswered();
             self.touch_lost(lost, Way::Down, &by, relay, local);

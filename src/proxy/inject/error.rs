@@ -2,11 +2,12 @@
 
 use super::super::clock;
 use super::super::lane::{Cargo, Item};
+use super::super::local::Local;
 use super::super::relay::Relay;
 use super::super::treatment::Treatment;
 use super::Injector;
-use super::reply::{Answer, Reply};
-use super::request::{Asked, Asking, due};
+use super::replies::{Answer, Reply, Replying};
+use super::request::{Asked, Asking, FailCopy, due};
 use crate::fault::{Decision, Skip};
 use crate::protocol::{Class, Decoder, postgres};
 use std::sync::Arc;
@@ -35,13 +36,15 @@ impl Injector {
                 let request = Item::new(due(now, delay), request, Some(decision));
                 self.requests.after = Some(request);
                 self.requests.asking = Asking::Drop;
-                self.replies
-                    .expect(exchange, decision, Reply::swap(swap, decision));
+                let untold = swap.is_uncertain().then_some(asked);
+                let swap = Reply::swap(swap, decision, untold);
+                self.replies.expect(exchange, decision, swap);
             }
             Treatment::FailCopy(swap) => {
                 self.pass(seen, delay, now, decision);
-                self.replies
-                    .expect(exchange, decision, Reply::swap(swap, decision));
+                self.requests.fail_copy = FailCopy::Armed(exchange);
+                let swap = Reply::swap(swap, decision, Some(asked));
+                self.replies.expect(exchange, decision, swap);
             }
             Treatment::Answer {
                 reply,
@@ -49,6 +52,9 @@ impl Injector {
                 close,
                 early,
             } => {
+                if close {
+                    self.ask_for_replies_before(exchange, relay);
+                }
                 relay.meter.decoder.withhold(exchange);
                 let wait = delay + clock::nanos(decision.reply_delay.max(decision.reply_floor));
                 let answer = Answer {
@@ -86,11 +92,53 @@ impl Injector {
     /// Tells the server that there will be no COPY data, once it waits for them and between the messages of the client.
     pub(super) fn fail_copy(&mut self, relay: &Relay) {
         if let Decoder::Postgres(decoder) = &relay.meter.decoder
-            && self.requests.fail_copy
+            && matches!(self.requests.fail_copy, FailCopy::Due)
             && !decoder.is_inside_request()
         {
-            self.requests.fail_copy = false;
-            self.up.push_bytes(&postgres::inject::copy_fail(), 0, None);
+            self.say_copy_fails();
+        }
+    }
+
+    /// Tells the server that there will be no COPY data, if that is due: the client is about to send some.
+    pub(super) fn fail_copy_before_data(&mut self) {
+        if !matches!(self.requests.fail_copy, FailCopy::No) {
+            self.say_copy_fails();
+        }
+    }
+
+    fn say_copy_fails(&mut self) {
+        self.requests.fail_copy = FailCopy::No;
+        self.up.push_bytes(&postgres::inject::copy_fail(), 0, None);
+    }
+
+    /// A reply ends: now it is known whether what was to be exchanged in it was, or the server had an error of its own.
+    pub(super) fn tell_of_swap(&mut self, relay: &mut Relay, local: &mut Local) {
+        let Replying::Swapping {
+            swapping,
+            cause,
+            untold,
+            ..
+        } = &mut self.replies.replying
+        else {
+            return;
+        };
+        let Some(asked) = untold.take() else {
+            return;
+        };
+        let skipped = swapping.status().is_none().then_some(Skip::ServersError);
+        let cause = Arc::clone(cause);
+        self.requests.fail_copy.reply_ends(asked.0);
+        if let Some(why) = skipped {
+            let (shared, shard) = (&relay.shared, &mut local.shard);
+            self.record.skipped(asked.0, why, shared, shard);
+        }
+        self.tell(asked, &cause, skipped, relay, local);
+    }
+
+    /// What was to be told with a reply that never will come is told now.
+    pub(super) fn tell_of_swaps(&mut self, relay: &mut Relay, local: &mut Local) {
+        for (asked, cause) in self.replies.take_untold() {
+            self.tell(asked, &cause, None, relay, local);
         }
     }
 }

@@ -4,11 +4,12 @@ use super::super::clock;
 use super::super::lane::{Cargo, Item, Stall};
 use super::super::relay::Relay;
 use super::Injector;
-use super::reply::{Reply, Replying};
+use super::message::Ready;
+use super::replies::{Reply, Replying};
 use super::request::{Asking, due};
 use crate::fault::action::Loss;
 use crate::fault::{Decision, Skip};
-use crate::protocol::{Decoder, Protocol};
+use crate::protocol::{Decoder, Protocol, postgres};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,12 +21,24 @@ impl Injector {
         exchange: u64,
         now: u64,
         decision: &Arc<Decision>,
+        relay: &Relay,
     ) {
+        self.ask_for_replies_before(exchange, relay);
         let at = due(now, clock::nanos(decision.request_delay));
         let cargo = silence(loss, at.max(now), Some(exchange));
         self.up.push(Item::new(at, cargo, Some(decision)));
         self.requests.asking = Asking::Drop;
         self.requests.over = true;
+    }
+
+    /// This exchange, and what is behind it, does not go on: neither does the Sync for which Postgres holds back the replies to what
+    /// precedes it in its batch. It is asked for them now; nobody could wait for their end else.
+    pub(super) fn ask_for_replies_before(&mut self, exchange: u64, relay: &Relay) {
+        if let Decoder::Postgres(decoder) = &relay.meter.decoder
+            && decoder.holds_back_before(exchange)
+        {
+            self.up.push_bytes(postgres::inject::FLUSH, 0, None);
+        }
     }
 
     /// The request goes on, and its reply goes nowhere. Returns why not, where there is none.
@@ -55,22 +68,40 @@ impl Injector {
 
     /// The reply that is being lost is complete: the server has done all that was asked.
     pub(super) fn reply_lost(&mut self, now: u64) {
-        let Replying::Losing {
-            loss,
-            cause,
-            lapsed,
-            ..
-        } = &self.replies.replying
-        else {
+        let Replying::Losing { loss, cause, .. } = &self.replies.replying else {
             return;
         };
-        let cargo = if *lapsed {
-            Cargo::Close(loss.how, 0)
-        } else {
-            silence(*loss, now, None)
-        };
+        let cargo = silence(*loss, now, None);
         self.down.push(Item::new(0, cargo, Some(cause)));
         self.replies.replying = Replying::Cutoff;
+    }
+
+    /// A piece of the server was dealt with in which the reply ended that the client does not get. Where that is part of a batch which
+    /// the client has not ended, its work will be undone with the session.
+    pub(super) fn settle_cut(&mut self, piece: &[u8], now: u64, relay: &Relay) {
+        if let Some(exchange) = self.replies.cut_end.take()
+            && let Decoder::Postgres(decoder) = &relay.meter.decoder
+            && !decoder.owes_ready()
+            && !postgres::inject::ends_with_ready(piece)
+        {
+            self.record.not_committed(exchange);
+            self.lose_flushed(now, relay);
+        }
+    }
+
+    /// Where the client asks for a reply by a Flush, it may wait for that before it sends the Sync. Of a reply that it does not get
+    /// nothing more will come then: it is lost as it is.
+    pub(super) fn lose_flushed(&mut self, now: u64, relay: &Relay) {
+        if let Replying::Losing {
+            ended: Some(exchange),
+            ..
+        } = self.replies.replying
+            && let Decoder::Postgres(decoder) = &relay.meter.decoder
+            && !decoder.owes_ready()
+            && decoder.is_flushed(exchange)
+        {
+            self.reply_lost(now);
+        }
     }
 }
 
@@ -87,65 +118,4 @@ fn silence(loss: Loss, now: u64, before: Option<u64>) -> Cargo {
         lost: true,
         before,
     })
-}
-
-/// Looks for the end of a `ReadyForQuery`, from a boundary between messages on.
-#[derive(Debug, Default)]
-pub(super) struct Ready {
-    header: Vec<u8>,
-    /// Bytes of the body that are still to come, once the header is complete.
-    left: usize,
-}
-
-/// Type and length of a message.
-const HEADER: usize = 5;
-
-impl Ready {
-    /// Takes the next bytes. Where it has ended among them, if it has.
-    pub(super) fn feed(&mut self, all: &[u8]) -> Option<usize> {
-        let mut bytes = all;
-        loop {
-            let missing = (HEADER - self.header.len()).min(bytes.len());
-            self.header.extend_from_slice(&bytes[..missing]);
-            bytes = &bytes[missing..];
-            let [kind, a, b, c, d] = self.header[..] else {
-                return None;
-            };
-            if missing > 0 {
-                // The length counts itself, and not the type.
-                self.left = (u32::from_be_bytes([a, b, c, d]) as usize).saturating_sub(4);
-            }
-            let body = self.left.min(bytes.len());
-            self.left -= body;
-            bytes = &bytes[body..];
-            if self.left > 0 {
-                return None;
-            }
-            self.header.clear();
-            if kind == b'Z' {
-                return Some(all.len() - bytes.len());
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn it_finds_the_end_of_a_ready_for_query_wherever_the_stream_is_cut() {
-        let row = b"D\0\0\0\x0bZZZZZZZ".as_slice();
-        let reply = [row, b"C\0\0\0\x06ZZ", b"n\0\0\0\x04", b"Z\0\0\0\x05I"].concat();
-        for first in 0..reply.len() {
-            for second in first..reply.len() {
-                let mut ready = Ready::default();
-                assert_eq!(ready.feed(&reply[..first]), None);
-                assert_eq!(ready.feed(&reply[first..second]), None);
-                let rest = [&reply[second..], b"behind"].concat();
-                let end = Some(reply.len() - second);
-                assert_eq!(ready.feed(&rest), end, "{first} {second}");
-            }
-        }
-    }
 }

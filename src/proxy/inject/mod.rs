@@ -10,8 +10,10 @@ mod carry_out;
 mod cuts;
 mod error;
 mod lose;
+mod message;
 mod push;
 mod record;
+mod replies;
 mod reply;
 mod request;
 mod swap;
@@ -33,7 +35,7 @@ use crate::protocol::{Event, Protocol};
 use cuts::Cuts;
 use push::Pushes;
 use record::Record;
-use reply::Replies;
+use replies::Replies;
 use request::Requests;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -54,12 +56,21 @@ pub(crate) struct Injector {
     cuts: Cuts,
     /// Complete exchanges whose replies were withheld.
     withheld: Vec<Finished>,
-    /// The session closes once all replies before this exchange were sent on.
-    closing: Option<(CloseHow, u64)>,
+    closing: Option<Closing>,
     /// Requests do not move until this fault is over.
     stalled: Option<(Arc<Decision>, Stall)>,
     /// The wake-up already asked for.
     armed: u64,
+}
+
+/// How the session is about to close.
+#[derive(Debug)]
+struct Closing {
+    how: CloseHow,
+    /// Once all replies before this exchange were sent on.
+    before: u64,
+    /// What closes it. Once that is over, it waits for no reply: none may ever come.
+    cause: Option<Arc<Decision>>,
 }
 
 /// What [`Injector::send`] found.
@@ -126,8 +137,16 @@ impl Injector {
         if let Some((_, stall)) = self.stalled.take_if(|(d, _)| !in_force(d))
             && stall.lost
         {
-            self.closing
-                .get_or_insert((stall.how, stall.before.unwrap_or(0)));
+            self.closing.get_or_insert(Closing {
+                how: stall.how,
+                before: 0,
+                cause: None,
+            });
+        }
+        if let Some(closing) = &mut self.closing
+            && closing.cause.as_deref().is_some_and(|d| !in_force(d))
+        {
+            closing.before = 0;
         }
         if plan.is_empty() {
             // Nobody will decide about what was kept for a decision.
@@ -180,10 +199,10 @@ impl Injector {
             if !self.is_frozen(relay) {
                 again |= self.poll_way(Way::Down, relay, cx, local, &mut wake);
             }
-            if let Some((how, before)) = self.closing
+            if let Some(Closing { how, before, .. }) = self.closing
                 && self.down.is_empty()
                 && relay.down.is_flushed()
-                && relay.meter.oldest_unanswered() >= before
+                && (relay.meter.lost || relay.meter.oldest_unanswered() >= before)
             {
                 return Poll::Ready(End::Fault(how));
             }
@@ -396,8 +415,8 @@ impl Injector {
                 Sent::Again
             }
             Progress::Close(how, before) => {
-                self.closing.get_or_insert((how, before));
-                lane.drop_head();
+                let cause = lane.drop_head();
+                self.closing.get_or_insert(Closing { how, before, cause });
                 Sent::Wait
             }
             Progress::Stalled(stall) => {
@@ -447,6 +466,7 @@ impl Injector {
                         }
                     }
                     // What ends with the connection is complete now.
+                    self.treat_kept(now);
                     self.reply_lost(now);
                 }
             }

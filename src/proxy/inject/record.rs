@@ -422,6 +422,24 @@ impl Record {
         };
     }
 
+    /// What was decided of an exchange, and written, turned out not to be possible.
+    pub(super) fn skipped(&mut self, exchange: u64, why: Skip, shared: &Shared, shard: &mut Shard) {
+        let gone = shared.process.ledger.gone();
+        if let Some(entry) = self.find(exchange).and_then(|open| open.entry) {
+            shard
+                .ledger
+                .change(entry, Change::Skipped(why.reason()), gone);
+        }
+    }
+
+    /// What an exchange did was undone: the transaction that it was a part of ends with the session.
+    pub(super) fn not_committed(&mut self, exchange: u64) {
+        if let Some(open) = self.find(exchange) {
+            open.saw = Saw::Request;
+            open.tag = None;
+        }
+    }
+
     /// An exchange was answered here, at these places in what goes to the client.
     pub(super) fn answered(&mut self, exchange: u64, status: Status, (begin, end): (u64, u64)) {
         if let Some(open) = self.find(exchange) {

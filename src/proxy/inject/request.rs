@@ -5,9 +5,9 @@ use super::super::lane::{Cargo, Item};
 use super::super::local::Local;
 use super::super::relay::{Relay, Way};
 use super::super::row::Begun;
-use super::Injector;
-use super::reply::Answer;
+use super::replies::Answer;
 use super::twice::Twice;
+use super::{Injector, note_aside};
 use crate::fault::action::CloseHow;
 use crate::fault::arguments::Said;
 use crate::fault::{Decision, Skip, Subject};
@@ -38,6 +38,33 @@ pub(super) enum Asking {
     Drop,
 }
 
+/// Whether the server is to be told that there will be no COPY data.
+#[derive(Debug, Default)]
+pub(super) enum FailCopy {
+    #[default]
+    No,
+    /// In this exchange, as soon as it asks for them, or the client sends some unasked.
+    Armed(u64),
+    /// It waits for them.
+    Due,
+}
+
+impl FailCopy {
+    /// The server asks for COPY data.
+    pub(super) fn is_asked(&mut self) {
+        if let Self::Armed(_) = self {
+            *self = Self::Due;
+        }
+    }
+
+    /// The reply to this exchange ends: if it was to ask for data, it has not.
+    pub(super) fn reply_ends(&mut self, exchange: u64) {
+        if matches!(self, Self::Armed(of) if *of == exchange) {
+            *self = Self::No;
+        }
+    }
+}
+
 /// The client's side.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
@@ -50,8 +77,9 @@ pub(super) struct Requests {
     pub(super) after: Option<Item>,
     /// The answer to the request that is being taken out, which must be read to its end first.
     pub(super) drained_answer: Option<Answer>,
-    /// The server waits for COPY data, and is to be told that there will be none.
-    pub(super) fail_copy: bool,
+    /// Comes after the Sync of the batch that is passing.
+    pub(super) behind_batch: Option<Item>,
+    pub(super) fail_copy: FailCopy,
     /// The request that is to go once more.
     pub(super) twice: Option<Twice>,
     /// Nothing more goes to the server.
@@ -76,8 +104,9 @@ impl Requests {
             && self.undecided.is_empty()
             && self.after.is_none()
             && self.drained_answer.is_none()
+            && self.behind_batch.is_none()
             && self.twice.is_none()
-            && !self.fail_copy
+            && matches!(self.fail_copy, FailCopy::No)
     }
 
     /// Whether the request that is being read is here from its first byte on. One of which a part went on before faults were
@@ -100,6 +129,7 @@ impl Requests {
             // What stands in for a request comes all the same: its reply is waited for.
             self.after = Some(Item::new(0, item.cargo, None));
         }
+        self.behind_batch.take_if(|i| lapsed(i));
         self.twice.take_if(|twice| !in_force(&twice.decision));
         if let Some(answer) = &mut self.drained_answer
             && !in_force(&answer.cause)
@@ -203,6 +233,7 @@ impl Injector {
             .meter
             .pass_over(bytes.len(), 0, now, &mut local.shard, &relay.shared);
         let whole = self.end_of_request_piece(&mut piece, relay, local);
+        self.lose_flushed(now, relay);
         if relay.meter.lost {
             self.give_up(relay, local);
         }
@@ -285,6 +316,16 @@ impl Injector {
                 }
                 self.request_end(event, relay, piece);
             }
+            Event::BatchEnd => {
+                if let Some(item) = self.requests.behind_batch.take() {
+                    self.advance(piece, event.at);
+                    self.up.push(item);
+                }
+            }
+            Event::CopyData if !matches!(self.requests.fail_copy, FailCopy::No) => {
+                self.advance(piece, event.at);
+                self.fail_copy_before_data();
+            }
             _ => {}
         }
     }
@@ -313,7 +354,7 @@ impl Injector {
         let plain = matches!(self.requests.asking, Asking::Plain);
         if piece.taken == 0
             && plain
-            && !self.requests.fail_copy
+            && !matches!(self.requests.fail_copy, FailCopy::Due)
             && self.requests.twice.is_none()
             && self.up.is_empty()
             && self.closing.is_none()
@@ -446,6 +487,8 @@ impl Injector {
     /// The decoder lost its place: what is kept goes on, and exchanges are not touched any more.
     pub(super) fn give_up(&mut self, relay: &mut Relay, local: &mut Local) {
         self.forget_twice(relay, local);
+        self.tell_of_swaps(relay, local);
+        let broken = self.broken_promise();
         let (shared, shard) = (&relay.shared, &mut local.shard);
         self.record.give_up(self.down.sent, shared, shard);
         let kept = self.requests.take_kept();
@@ -453,16 +496,34 @@ impl Injector {
         if !self.requests.over {
             self.requests.asking = Asking::Plain;
         }
-        if self.replies.is_swallowing() {
-            // Where a reply ends that the client must not see is not known any more.
+        if let Some(cause) = broken {
+            // A wrong pairing is worse than the end of the connection.
+            note_aside("pairing", &cause, relay, local);
             self.down
                 .push(Item::new(0, Cargo::Close(CloseHow::Rst, 0), None));
+            self.replies.cut_off();
         }
         // A reply that is being lost has no end any more that could be waited for.
-        self.reply_lost(clock::now());
+        let now = clock::now();
+        self.treat_kept(now);
+        self.reply_lost(now);
         let mut kept = self.replies.give_up();
         kept.extend(self.pushes.take_kept());
         self.down.push_bytes(&kept, 0, None);
+    }
+}
+
+impl Injector {
+    /// What cannot be kept where requests and replies are told apart no longer: a reply of our own that waits for its turn, one of the
+    /// server's that the client must not see as it is, or the rest of a request that is being taken out.
+    fn broken_promise(&self) -> Option<Arc<Decision>> {
+        if self.replies.is_cut() {
+            return None;
+        }
+        let requests = &self.requests;
+        let drained = requests.drained_answer.as_ref().map(|a| &a.cause);
+        let torn = requests.after.as_ref().and_then(|item| item.cause.as_ref());
+        self.replies.owed().or(drained).or(torn).cloned()
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod captures;
 mod malformed;
+mod marks;
 mod messages;
 mod opening;
 mod oracle;

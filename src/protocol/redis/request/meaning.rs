@@ -1,7 +1,7 @@
 //! What a request asks: its operation and class, whether it will be answered, what it changes for those that follow.
 
 use super::facts::Saying;
-use super::{Capture, Details, Replies, Requests, State};
+use super::{Capture, Details, Mode, Replies, Requests, State};
 use crate::protocol::redis::command::{self, Kind};
 use crate::protocol::redis::digest::Digest;
 use crate::protocol::redis::outstanding::{Outstanding, Pending};
@@ -243,17 +243,39 @@ impl Requests {
             return true;
         }
         let pending = outstanding.remove(exchange);
-        let last = exchange + 1 == self.exchange && !(under_way && self.known);
-        match (self.undo, pending) {
-            (Some((changed, before)), _)
-                if changed == exchange && (last || before.replies == self.mode.replies) =>
-            {
-                self.mode = before;
-                true
-            }
-            (_, Some(pending)) => !matches!(pending.kind, Kind::ClientReply | Kind::Reset),
-            (Some((changed, _)), None) => exchange > changed,
-            (None, None) => true,
+        let kind = pending.map(|pending| pending.kind);
+        if let Some(before) = self.undoable(exchange) {
+            self.mode = before;
+            return true;
         }
+        self.is_indifferent(exchange, kind)
+    }
+
+    /// Whether a request can be withheld so that the pairing of those behind it is still known.
+    pub(in crate::protocol::redis) fn can_withhold(
+        &self,
+        exchange: u64,
+        outstanding: &Outstanding,
+    ) -> bool {
+        let under_way = self.state != State::Idle && exchange == self.exchange;
+        let mut pending = outstanding.iter().filter(|p| p.exchange == exchange);
+        under_way
+            || self.undoable(exchange).is_some()
+            || self.is_indifferent(exchange, pending.next().map(|p| p.kind))
+    }
+
+    /// The mode before this request, where it was the last that changed it, and those behind it were judged as they would be
+    /// without it.
+    fn undoable(&self, exchange: u64) -> Option<Mode> {
+        let last = exchange + 1 == self.exchange && !(self.state != State::Idle && self.known);
+        let (changed, before) = self.undo?;
+        let same = last || before.replies == self.mode.replies;
+        (changed == exchange && same).then_some(before)
+    }
+
+    /// Whether those behind this request were judged as they would be without it: it changed no mode, or is of no kind that does.
+    fn is_indifferent(&self, exchange: u64, kind: Option<Kind>) -> bool {
+        let changed_nothing = self.undo.is_none_or(|(changed, _)| exchange > changed);
+        changed_nothing || kind.is_some_and(|kind| !matches!(kind, Kind::ClientReply | Kind::Reset))
     }
 }

@@ -164,6 +164,8 @@ fn summary(seen: &[Seen]) -> Vec<String> {
             Event::ErrorBegin
             | Event::BackendKey { .. }
             | Event::Cancel { .. }
+            | Event::BatchEnd
+            | Event::CopyData
             | Event::Request { .. }
             | Event::Reply { .. } => {
                 panic!("not of Redis: {event:?}")

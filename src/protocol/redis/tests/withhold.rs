@@ -109,6 +109,20 @@ fn what_a_withheld_request_would_have_changed_is_undone() {
 }
 
 #[test]
+fn what_would_have_changed_nothing_is_withheld_without_harm() {
+    for line in ["RESET", "CLIENT REPLY ON"] {
+        let mut shown = Shown::new(&["GET a", line, "GET b"]);
+        assert!(shown.0.can_withhold(1), "{line}");
+        shown.0.withhold(1);
+        assert_eq!(
+            shown.replies(b"$-1\r\n$-1\r\n"),
+            (vec![0, 2], None),
+            "{line}"
+        );
+    }
+}
+
+#[test]
 fn what_cannot_be_undone_ends_it() {
     for lines in [
         ["CLIENT REPLY OFF", "GET a", "GET b"],
@@ -116,6 +130,7 @@ fn what_cannot_be_undone_ends_it() {
         ["CLIENT REPLY ON", "CLIENT REPLY OFF", "GET a"],
     ] {
         let mut shown = Shown::new(&lines);
+        assert!(!shown.0.can_withhold(0), "{lines:?}");
         shown.0.withhold(0);
         assert_eq!(
             shown.replies(b"$-1\r\n"),
