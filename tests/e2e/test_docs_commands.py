@@ -30,6 +30,8 @@ ELSEWHERE = {
     "cargo test --release --test datapath numbered:: -- --nocapture --test-threads 1": "test_the_sources_have_what_is_named",
     "tests/run -k docs_faults": "test_the_sources_have_what_is_named",
     "cargo install --path .": "tests/package",
+    "brownout test cos --record recordings -- uvicorn app:app --port 8000": "test_recordings.py",
+    "brownout insight --from recordings/cos-circuit-breaker.jsonl": "test_recordings.py",
     "brownout report compare main/report.json reports/report.json --limit 20": "test_the_commands_of_the_page_on_pipelines",
     "brownout exec --profile redis-slow --report reports -- pytest": "test_a_suite_of_pytest_is_led_through",
     "kubectl kustomize deploy/kubernetes/example": "test_what_is_said_of_kubernetes_is_there",
@@ -140,7 +142,7 @@ def test_a_suite_of_pytest_is_led_through(redis_server, tmp_path):
     assert list((tmp_path / "reports").iterdir())
 
 
-def test_the_commands_of_the_page_on_verdicts(ran, redis_server):
+def test_the_commands_of_the_page_on_verdicts(ran):
     spans = re.findall(r"`(brownout [^`]+|--markdown [^`]+)`", of("reading-a-verdict").read_text())
     folder = ran / "reports"
     tried = []
@@ -150,16 +152,11 @@ def test_the_commands_of_the_page_on_verdicts(ran, redis_server):
             done = shell(f"brownout report report.json {span}", folder, GITHUB_STEP_SUMMARY="summary.md")
         elif span.startswith("brownout report "):
             done = shell(names, folder)
-        elif span == "brownout run --record DIR":
-            listen = f"--admin 127.0.0.1:0 --redis 0={redis_server.address}"
-            done = shell(f"mkdir -p rec; timeout 3 brownout run --record rec {listen} || [ $? -lt 125 ]", folder)
-        elif span.startswith("brownout insight --from "):
-            done = shell("brownout insight --from rec/*.jsonl", folder)
         else:
             continue
         assert done.returncode == 0 or (done.returncode == 1 and "compare" in span), f"{span}: {done.stderr}"
         tried.append(span)
-    assert len(tried) >= 5, tried
+    assert len(tried) >= 3, tried
 
 
 def test_the_sources_have_what_is_named():
