@@ -21,7 +21,11 @@ fn a_report_of_another_version_or_type_is_refused_with_its_field_and_a_remedy() 
             "\"version\":2",
             ": version: version 2; this program reads 1; change: use brownout 9.0.0",
         ),
-        ("\"error\"", "7", ": result: invalid type: integer `7`"),
+        (
+            "\"error\"",
+            "\"green\"",
+            ": result: unknown variant `green`",
+        ),
         (
             "\"the service died\"",
             "[]",
