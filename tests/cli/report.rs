@@ -31,7 +31,7 @@ fn a_report_of_another_version_or_type_is_refused_with_its_field_and_a_remedy() 
             "[]",
             ": errors[0].why: invalid type: sequence",
         ),
-        ("{\"version\"", "[{\"version\"", ": the document: "),
+        ("{\"version\"", "[{\"version\"", ": [0]: invalid type: map"),
     ] {
         let text = document("p").replacen(from, to, 1);
         let file = directory.write("report.json", &text);
