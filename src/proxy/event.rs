@@ -95,6 +95,8 @@ pub enum Event {
         exchange: u64,
         /// Why not.
         reason: &'static str,
+        /// The faults, in their order.
+        faults: Vec<Arc<str>>,
     },
     /// A fault was switched on.
     FaultEnabled {

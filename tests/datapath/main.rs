@@ -25,6 +25,7 @@ mod faults_push;
 mod faults_redis;
 mod faults_stream;
 mod faults_tcp;
+mod faults_together;
 mod faults_twice;
 mod harness;
 mod integrity;

@@ -9,6 +9,7 @@ use crate::fault::action::{Effect, Latency, StreamCut, channel};
 use crate::fault::active::ActiveFault;
 use crate::fault::arguments::{Request, Said};
 use crate::fault::dice::Purpose;
+use crate::fault::skip::Part;
 use crate::fault::spec::Side;
 use crate::protocol::{Catalog, Facts};
 
@@ -76,7 +77,7 @@ impl Plan {
                     decision.reply_delay = decision.reply_delay.saturating_add(delay);
                 }
             }
-            decision.faults.push(Arc::clone(entry.active.name()));
+            decision.by(entry.active.name(), Part::Reply);
         }
         decision
     }
@@ -113,7 +114,7 @@ impl Plan {
                 floor: false,
             };
             latency.apply(draw, 1.0, &mut decision);
-            decision.faults.push(Arc::clone(entry.active.name()));
+            decision.by(entry.active.name(), super::part_of(side));
         }
         decision
     }

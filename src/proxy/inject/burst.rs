@@ -10,7 +10,7 @@ use crate::fault::action::{CloseHow, Disconnect, Truncate, When};
 use crate::fault::arguments::Said;
 use crate::fault::plan::Ending;
 use crate::fault::spec::Side;
-use crate::fault::{Decision, Subject};
+use crate::fault::{Decision, Subject, Undone};
 use crate::protocol::Protocol;
 use crate::protocol::tcp::{BURST, BURST_CLASS};
 use std::sync::Arc;
@@ -51,7 +51,7 @@ impl Injector {
         let hit = !decision.faults.is_empty();
         if hit {
             let asked = (exchange, BURST, BURST_CLASS);
-            self.note(asked, &decision, None, relay, local);
+            self.note(asked, &decision, &Undone::default(), relay, local);
         }
         let lane = match way {
             Way::Up => &mut self.up,

@@ -14,6 +14,7 @@ mod push;
 mod record;
 mod reply;
 mod request;
+mod short;
 mod swap;
 mod twice;
 
@@ -26,7 +27,7 @@ use super::relay::{End, Half, Relay, Source, Way, source_of};
 use super::shared::Shared;
 use crate::fault::action::CloseHow;
 use crate::fault::spec::Side;
-use crate::fault::{Decision, Plan};
+use crate::fault::{Decision, Plan, Skip};
 use crate::measure::Counter;
 use crate::measure::trace::Outcome;
 use crate::protocol::{Event, Protocol};
@@ -478,7 +479,7 @@ impl Injector {
 impl Injector {
     /// The session ends: what is open in the ledger is closed, and replies that are held never come.
     pub(crate) fn end(&mut self, now: u64, outcome: Outcome, relay: &mut Relay, local: &mut Local) {
-        self.forget_twice(relay, local);
+        self.forget_twice(Skip::ConnectionEnds, relay, local);
         let shared = &relay.shared;
         self.record.end(self.down.sent, shared, &mut local.shard);
         for done in self.withheld.drain(..).chain(self.down.abandon()) {

@@ -7,18 +7,19 @@ use super::super::local::Local;
 use super::super::relay::{Relay, Way};
 use super::Injector;
 use super::lose::Ready;
+use super::request::due;
 use super::swap::Swapping;
 use crate::fault::Decision;
 use crate::fault::action::{CloseHow, Loss, Truncate};
 use crate::measure::Counter;
-use crate::protocol::{Event, Located, Protocol, Status, http1};
+use crate::protocol::{Event, Located, Status};
 use crate::proxy::treatment::Swap;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// A reply of which a share is wanted is kept this far to learn its length.
-const SHARE: usize = 1 << 20;
+pub(super) const SHARE: usize = 1 << 20;
 
 /// What waits for the reply of an exchange.
 #[derive(Debug)]
@@ -125,9 +126,40 @@ pub(super) struct Replies {
     expected: VecDeque<(u64, Arc<Decision>, Reply)>,
     answers: VecDeque<Answer>,
     pub(super) replying: Replying,
+    /// How that one is held, whatever else becomes of it.
+    hold: Hold,
+}
+
+/// How long a reply is held.
+#[derive(Debug, Clone, Copy, Default)]
+struct Hold {
+    /// Each part of it, from when it comes.
+    delay: u64,
+    /// None of it goes before this time.
+    floor: u64,
+}
+
+impl Hold {
+    /// As the decision says, of a request that was complete at `asked`.
+    fn new(cause: &Decision, asked: u64) -> Self {
+        Self {
+            delay: clock::nanos(cause.reply_delay),
+            floor: floor_from(asked, clock::nanos(cause.reply_floor)),
+        }
+    }
+
+    /// When a part may go that comes now.
+    fn due(self, now: u64) -> u64 {
+        due(now, self.delay).max(self.floor)
+    }
 }
 
 impl Replies {
+    /// When what comes now of the reply may go, or what ends it.
+    pub(super) fn due(&self, now: u64) -> u64 {
+        self.hold.due(now)
+    }
+
     pub(super) fn is_idle(&self) -> bool {
         self.expected.is_empty()
             && self.answers.is_empty()
@@ -164,8 +196,11 @@ impl Replies {
         {
             (*delay, *floor) = (0, 0);
         }
-        if let Replying::Losing { cause, lapsed, .. } = &mut self.replying {
-            *lapsed |= !in_force(cause);
+        if let Replying::Losing { cause, lapsed, .. } = &mut self.replying
+            && !in_force(cause)
+        {
+            *lapsed = true;
+            self.hold = Hold::default();
         }
         let lapsed = match &self.replying {
             Replying::Held { cause, .. }
@@ -219,8 +254,15 @@ impl Replies {
         if self.is_cut() {
             return;
         }
+        self.hold = Hold::default();
         self.replying = match self.expected.pop_front() {
-            Some((of, cause, reply)) if of == exchange => Replying::new(reply, cause, asked),
+            Some((of, cause, reply)) if of == exchange => {
+                // A reply of which nothing goes is no reply to hold.
+                if !matches!(reply, Reply::Cut { bytes: 0, .. }) {
+                    self.hold = Hold::new(&cause, asked);
+                }
+                Replying::new(reply, cause, asked)
+            }
             Some(later) => {
                 self.expected.push_front(later);
                 Replying::Plain
@@ -361,7 +403,7 @@ impl Injector {
             Event::ReplyBegin => {
                 let asked = meter.get(event.exchange).map_or(now, |e| e.asked);
                 self.replies.begin(event.exchange, asked);
-                self.cut_if_due();
+                self.cut_if_due(now);
                 let (place, protocol) = (self.down.pushed, self.protocol);
                 self.record.reply_begins(event.exchange, place, protocol);
                 let first = self.pushes.reply_begins();
@@ -392,6 +434,7 @@ impl Injector {
 
     /// Sends reply bytes where they go now.
     pub(super) fn take_reply(&mut self, bytes: &[u8], now: u64) {
+        let due = self.replies.due(now);
         match &mut self.replies.replying {
             Replying::Plain => self.down.push_bytes(bytes, 0, None),
             Replying::Held {
@@ -405,13 +448,13 @@ impl Injector {
             Replying::Cut { left, cause, .. } => {
                 let part = usize::try_from(*left).map_or(bytes.len(), |n| n.min(bytes.len()));
                 *left -= part as u64;
-                self.down.push_bytes(&bytes[..part], 0, Some(cause));
-                self.cut_if_due();
+                self.down.push_bytes(&bytes[..part], due, Some(cause));
+                self.cut_if_due(now);
             }
             Replying::CutShare { kept, .. } => {
                 kept.extend_from_slice(bytes);
                 if kept.len() >= SHARE {
-                    self.cut_share();
+                    self.cut_share(now);
                 }
             }
             Replying::Swapping {
@@ -428,7 +471,7 @@ impl Injector {
             }
             Replying::Truncate { kept, .. } => {
                 kept.extend_from_slice(bytes);
-                self.truncate(false);
+                self.truncate(false, now);
             }
             Replying::Swallowed { ready } => {
                 let ended = ready.as_mut().and_then(|ready| ready.feed(bytes));
@@ -459,76 +502,15 @@ impl Injector {
         matches!(self.replies.replying, Replying::Cutoff)
     }
 
-    /// Cuts the session where a reply reached its last byte that may go.
-    fn cut_if_due(&mut self) {
-        if let Replying::Cut {
-            how,
-            left: 0,
-            cause,
-        } = &self.replies.replying
-        {
-            // Everything before this reply is in the lane already.
-            let close = Item::new(0, Cargo::Close(*how, 0), Some(cause));
-            self.down.push(close);
-            self.replies.replying = Replying::Cutoff;
-        }
-    }
-
-    /// The length of the reply is known, or as much of it as is kept: sends the share on, and cuts.
-    fn cut_share(&mut self) {
-        if let Replying::CutShare {
-            how,
-            share,
-            kept,
-            cause,
-        } = &self.replies.replying
-        {
-            let part = (kept.len() as f64 * share) as usize;
-            self.down
-                .push_bytes(&kept[..part.min(kept.len())], 0, Some(cause));
-            let close = Item::new(0, Cargo::Close(*how, 0), Some(cause));
-            self.down.push(close);
-            self.replies.replying = Replying::Cutoff;
-        }
-    }
-
-    /// Sends of a reply what goes before its cut, once that is known, and cuts. `complete`: no more of it will come.
-    fn truncate(&mut self, complete: bool) {
-        let Replying::Truncate {
-            truncate,
-            kept,
-            cause,
-        } = &self.replies.replying
-        else {
-            return;
-        };
-        // What is longer than is kept is cut as if it were as long as that.
-        let complete = complete || kept.len() >= SHARE;
-        let head = match self.protocol {
-            Protocol::Http => http1::inject::head_length(kept),
-            _ => Some(0),
-        };
-        let head = match head {
-            None if !complete => return,
-            head => head.unwrap_or(kept.len()),
-        };
-        if let Some(at) = truncate.place(kept.len(), head, complete) {
-            self.down.push_bytes(&kept[..at], 0, Some(cause));
-            let close = Item::new(0, Cargo::Close(truncate.how, 0), Some(cause));
-            self.down.push(close);
-            self.replies.replying = Replying::Cutoff;
-        }
-    }
-
     /// The last byte of the reply was taken.
     fn reply_end(&mut self, now: u64) {
         match &mut self.replies.replying {
-            Replying::CutShare { .. } => self.cut_share(),
-            Replying::Truncate { .. } => self.truncate(true),
+            Replying::CutShare { .. } => self.cut_share(now),
+            Replying::Truncate { .. } => self.truncate(true, now),
             // Shorter than the cut: all of it goes, then the session closes.
             Replying::Cut { left, .. } => {
                 *left = 0;
-                self.cut_if_due();
+                self.cut_if_due(now);
             }
             Replying::Losing { ready: None, .. } => self.reply_lost(now),
             Replying::Losing { .. } | Replying::Swallowed { ready: Some(_) } | Replying::Cutoff => {

@@ -445,7 +445,7 @@ impl Injector {
 
     /// The decoder lost its place: what is kept goes on, and exchanges are not touched any more.
     pub(super) fn give_up(&mut self, relay: &mut Relay, local: &mut Local) {
-        self.forget_twice(relay, local);
+        self.forget_twice(Skip::ConnectionEnds, relay, local);
         let (shared, shard) = (&relay.shared, &mut local.shard);
         self.record.give_up(self.down.sent, shared, shard);
         let kept = self.requests.take_kept();
