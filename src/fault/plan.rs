@@ -217,8 +217,9 @@ impl Plan {
         self.ask(subject, None)
     }
 
-    /// As [`Plan::decide`], for bytes that went one way on a proxy that decodes nothing: of the delays only those of this
-    /// side are asked, so that the gates of the others do not count what they could not delay.
+    /// As [`Plan::decide`], for bytes that went one way on a proxy that decodes nothing, or in a tunnel: of the delays only those
+    /// of this side are asked, so that the gates of the others do not count what they could not delay. In a tunnel only those
+    /// are asked that act on bytes.
     pub fn decide_burst(&self, subject: &Subject<'_>, side: Side) -> Decision {
         let mut decision = self.ask(subject, Some(side));
         if side == Side::Request {
@@ -232,6 +233,7 @@ impl Plan {
     fn ask(&self, subject: &Subject<'_>, side: Option<Side>) -> Decision {
         let mut decision = Decision::default();
         if let Some(catalog) = &self.catalog
+            && let bare = catalog.protocol() == Protocol::Tcp
             && let Some(candidates) = self.candidates(subject.operation, subject.class)
             && !candidates.entries.is_empty()
         {
@@ -239,7 +241,8 @@ impl Plan {
                 .knowing(subject.said, subject.exchange);
             for at in candidates.about(&request) {
                 let entry = &self.entries[usize::from(*at)];
-                if side.is_none_or(|side| entry.acts_on_side(side)) {
+                let means = |side| entry.acts_on_side(side) && (bare || entry.effect.is_on_streams());
+                if side.is_none_or(means) {
                     entry.act(subject, &mut request, &mut decision);
                 }
             }

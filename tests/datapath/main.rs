@@ -26,6 +26,7 @@ mod faults_redis;
 mod faults_stream;
 mod faults_tcp;
 mod faults_together;
+mod faults_tunnel;
 mod faults_twice;
 mod harness;
 mod integrity;

@@ -224,13 +224,13 @@ impl Record {
         let id = found.as_ref().and_then(|open| open.entry);
         let ends = decision.end.as_ref().filter(|_| undone.end.is_none());
         let stalls = matches!(ends, Some(Ending::Stall | Ending::Timeout(_)));
-        let kept = found.is_some_and(|open| !open.passes || stalls);
-        let bare = shared.protocol() == Protocol::Tcp;
+        let kept = found.as_ref().is_some_and(|open| !open.passes || stalls);
+        // Bytes that arrived together are no exchange of which more would be known.
+        let bare = shared.protocol() == Protocol::Tcp || (found.is_none() && relay.meter.lost);
         let numbering = &shared.process.ledger;
         // Where nothing was held, nothing is entered as held.
         let held = |delay, skipped: Option<Skip>| skipped.map_or_else(|| micros(delay), |_| 0);
         let entry = Entry {
-            // Of bytes on plain TCP nothing more will be known.
             id: id.unwrap_or_else(|| numbering.take()),
             time_us: SystemTime::now()
                 .duration_since(SystemTime::UNIX_EPOCH)
