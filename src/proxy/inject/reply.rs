@@ -368,12 +368,12 @@ impl Injector {
         for event in events.iter().copied().flat_map(Located::parts) {
             let bytes = &scratch[taken..event.at.max(taken)];
             self.record.reply_bytes(bytes);
-            self.route_reply(bytes, now, relay, local);
+            self.route_reply(bytes, now, relay);
             taken = event.at.max(taken);
             self.reply_event(&event, now, relay, local);
         }
         self.record.reply_bytes(&scratch[taken..length]);
-        self.route_reply(&scratch[taken..length], now, relay, local);
+        self.route_reply(&scratch[taken..length], now, relay);
         self.fail_copy(relay);
         self.release_answers_between(now, relay);
         relay
