@@ -241,7 +241,8 @@ impl Plan {
                 .knowing(subject.said, subject.exchange);
             for at in candidates.about(&request) {
                 let entry = &self.entries[usize::from(*at)];
-                let means = |side| entry.acts_on_side(side) && (bare || entry.effect.is_on_streams());
+                let means =
+                    |side| entry.acts_on_side(side) && (bare || entry.effect.is_on_streams());
                 if side.is_none_or(means) {
                     entry.act(subject, &mut request, &mut decision);
                 }

@@ -97,12 +97,15 @@ fn faults() -> impl Strategy<Value = Vec<String>> {
         "match = { client_name = 'x' }",
     ]);
     let one = (action, gates, proxy, ttl, schedule, matching).prop_filter_map(
-        "`refuse` has no operation",
+        "`refuse` has no operation, and 503 belongs to HTTP",
         |(action, gates, proxy, ttl, schedule, matching)| {
             let refuse = action.contains("refuse");
             let toml = [action, gates, proxy, ttl, schedule, matching].join("\n");
             let start = toml.contains("start = '5s'") && toml.contains("ttl = '1s'");
-            (!start && (!refuse || matching.is_empty() && !gates.contains("exchange")))
+            let of_others = ["operation", "key", "database"];
+            let foreign =
+                action.contains("503") && of_others.iter().any(|it| matching.contains(it));
+            (!start && !foreign && (!refuse || matching.is_empty() && !gates.contains("exchange")))
                 .then_some(toml)
         },
     );
