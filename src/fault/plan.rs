@@ -87,11 +87,8 @@ impl Decision {
     }
 
     /// Why each of its faults did nothing, where it did not.
-    pub fn undone<'a>(
-        &'a self,
-        undone: &'a Undone,
-    ) -> impl Iterator<Item = (&'a Arc<str>, Option<Skip>)> {
-        let parts = self.parts.iter().map(|part| undone.of(*part));
+    pub fn undone(&self, undone: Undone) -> impl Iterator<Item = (&Arc<str>, Option<Skip>)> {
+        let parts = self.parts.iter().map(move |part| undone.of(*part));
         self.faults.iter().zip(parts)
     }
 

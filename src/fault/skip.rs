@@ -124,7 +124,7 @@ impl Undone {
     }
 
     /// Why this part was not carried out, where it was not.
-    pub const fn of(&self, part: Part) -> Option<Skip> {
+    pub const fn of(self, part: Part) -> Option<Skip> {
         match part {
             Part::Request => self.request,
             Part::Reply => self.reply,

@@ -49,7 +49,10 @@ impl Matcher {
     pub(in crate::fault) fn unmet_on(&self, protocol: Protocol) -> Option<Unmet> {
         match protocol {
             Protocol::Redis | Protocol::Postgres => self.unmet_operation(protocol),
-            Protocol::Http => self.unmet_route().or_else(|| self.unmet_method()),
+            Protocol::Http => self
+                .unmet_route()
+                .or_else(|| self.unmet_method())
+                .or_else(|| self.unmet_class()),
             Protocol::Tcp => None,
         }
     }
@@ -101,18 +104,29 @@ impl Matcher {
         })
     }
 
+    fn unmet_class(&self) -> Option<Unmet> {
+        // Of a method: GET reads, POST writes, CONNECT is neither.
+        let of_http = |class: &Class| matches!(class, Class::Read | Class::Write | Class::Admin);
+        let first = self.classes.first()?;
+        (!self.classes.iter().any(of_http)).then(|| Unmet {
+            field: "match.class",
+            message: format!("http is never `{}`", first.name()),
+            remedy: "leave it out, or write read, write".into(),
+            is_near: false,
+        })
+    }
+
     fn unmet_method(&self) -> Option<Unmet> {
         let known = |method: &str| METHODS.iter().any(|m| m.eq_ignore_ascii_case(method));
         if let Some(first) = self.methods.first()
             && !self.methods.iter().any(|method| known(method))
         {
             let unmet = Unmet::unknown("match.method", first, Protocol::Http, &METHODS);
-            let remedy = match unmet.is_near {
-                true => unmet.remedy,
-                false => {
-                    "write \"other\": those beyond RFC 9110 and PATCH are not told apart".into()
-                }
-            };
+            if unmet.is_near {
+                return Some(unmet);
+            }
+            let remedy =
+                "write \"other\": those beyond RFC 9110 and PATCH are not told apart".into();
             return Some(Unmet { remedy, ..unmet });
         }
         let possible = |glob: &Glob| glob.as_str().contains([' ', '*', '?', '[']);
@@ -239,6 +253,7 @@ mod tests {
                 "match.operation",
                 "GET /modules/{id}",
             ),
+            (Http, "class = 'pubsub'", "match.class", "leave it out"),
         ] {
             let Some((path, said)) = refused(protocol, matching) else {
                 panic!("{matching} was taken");

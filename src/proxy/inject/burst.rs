@@ -30,7 +30,7 @@ impl Injector {
         let (asked, decision) = self.decide_burst(way, now, relay);
         let hit = !decision.faults.is_empty();
         if hit {
-            self.note(asked, &decision, &Undone::default(), relay, local);
+            self.note(asked, &decision, Undone::default(), relay, local);
         }
         let lane = match way {
             Way::Up => &mut self.up,

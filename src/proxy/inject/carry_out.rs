@@ -85,7 +85,7 @@ impl Injector {
         }
         let undone = undone(decision, skipped, answered);
         if self.requests.twice.is_none() {
-            self.note(asked, decision, &undone, relay, local);
+            self.note(asked, decision, undone, relay, local);
         }
     }
 
@@ -132,7 +132,7 @@ impl Injector {
         &mut self,
         (exchange, operation, class): Asked,
         decision: &Decision,
-        undone: &Undone,
+        undone: Undone,
         relay: &mut Relay,
         local: &mut Local,
     ) {
@@ -180,7 +180,7 @@ impl Injector {
 }
 
 /// The faults that were not carried out, by why.
-fn skipped(decision: &Decision, undone: &Undone) -> Vec<(Skip, Vec<Arc<str>>)> {
+fn skipped(decision: &Decision, undone: Undone) -> Vec<(Skip, Vec<Arc<str>>)> {
     let mut all: Vec<(Skip, Vec<Arc<str>>)> = Vec::new();
     for (fault, why) in decision.undone(undone) {
         let Some(why) = why else { continue };

@@ -174,7 +174,7 @@ impl Record {
         &mut self,
         asked: Asked,
         decision: &Decision,
-        undone: &Undone,
+        undone: Undone,
         plan: &Plan,
         relay: &Relay,
         shard: &mut Shard,
@@ -206,7 +206,7 @@ impl Record {
         }
         let nothing_else = Decision::default();
         let done = Undone::default();
-        self.enter(asked, &nothing_else, vec![lost.by], &done, relay, shard);
+        self.enter(asked, &nothing_else, vec![lost.by], done, relay, shard);
     }
 
     /// Writes the entry of an exchange.
@@ -215,7 +215,7 @@ impl Record {
         asked: Asked,
         decision: &Decision,
         faults: Vec<Touch>,
-        undone: &Undone,
+        undone: Undone,
         relay: &Relay,
         shard: &mut Shard,
     ) {

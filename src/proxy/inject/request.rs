@@ -442,7 +442,7 @@ impl Injector {
         // As of one that a fault holds for no time at all, it is told when the server has it.
         self.pass(&[], 0, now, &Arc::default());
         let undone = Undone::all(Skip::Unidentified);
-        self.note(asked, &decision, &undone, relay, local);
+        self.note(asked, &decision, undone, relay, local);
     }
 
     /// The last byte of a request is before the event.

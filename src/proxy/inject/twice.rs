@@ -88,7 +88,7 @@ impl Injector {
     pub(super) fn forget_twice(&mut self, why: Skip, relay: &mut Relay, local: &mut Local) {
         if let Some(twice) = self.requests.twice.take() {
             let undone = Undone::end(Some(why));
-            self.note(twice.asked, &twice.decision, &undone, relay, local);
+            self.note(twice.asked, &twice.decision, undone, relay, local);
         }
     }
 
@@ -113,10 +113,10 @@ impl Injector {
         };
         if !(newest && between) {
             let undone = Undone::end(Some(Skip::Pipelined));
-            return self.note(twice.asked, &twice.decision, &undone, relay, local);
+            return self.note(twice.asked, &twice.decision, undone, relay, local);
         }
         let done = Undone::default();
-        self.note(twice.asked, &twice.decision, &done, relay, local);
+        self.note(twice.asked, &twice.decision, done, relay, local);
         let mut bytes = twice.bytes;
         if twice.batch {
             bytes.extend_from_slice(SYNC);
