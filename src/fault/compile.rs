@@ -155,11 +155,15 @@ impl Fault {
             let Err(error) = self.effect(protocol) else {
                 return Ok(());
             };
-            // Told is what is wrong on the first protocol that has the action; or where only a letter is.
+            // Told is what is wrong on the first protocol that has the action; rather where it has the operation, or nearly.
             let fits = u8::from(self.action.effect(protocol).is_ok());
-            let near = self.matcher.unmet_on(protocol);
-            let near = u8::from(near.is_some_and(|unmet| unmet.is_near));
-            let rank = fits + 2 * near * fits;
+            let near = match self.matcher.unmet_on(protocol) {
+                _ if self.matcher.foreign_to(protocol).is_some() => 0,
+                Some(unmet) if unmet.field == "match.class" => 3,
+                Some(unmet) => 1 + u8::from(unmet.is_near),
+                None => 0,
+            };
+            let rank = fits * (1 + near);
             if told.as_ref().is_none_or(|(best, _)| *best < rank) {
                 told = Some((rank, error));
             }

@@ -111,7 +111,7 @@ impl Matcher {
         (!self.classes.iter().any(of_http)).then(|| Unmet {
             field: "match.class",
             message: format!("http is never `{}`", first.name()),
-            remedy: "leave it out, or write read, write".into(),
+            remedy: "leave it out, or write `read` or `write`".into(),
             is_near: false,
         })
     }
@@ -215,7 +215,7 @@ mod tests {
                 Redis,
                 "operation = 'GET', class = 'write'",
                 "match.class",
-                "write read",
+                "write `read`",
             ),
             (
                 Postgres,
@@ -227,7 +227,7 @@ mod tests {
                 Postgres,
                 "operation = 'INSERT', class = 'read'",
                 "match.class",
-                "write write",
+                "write `write`",
             ),
             (
                 Http,
