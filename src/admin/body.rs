@@ -81,9 +81,17 @@ pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let parsed = serde_path_to_error::deserialize(&mut reader).map_err(|e| {
         let path = e.path().to_string();
         let problem = told(e.inner());
-        match path.as_str() {
-            "." => problem,
-            path => problem.field(path),
+        let inner = e.inner().to_string();
+        // What is missing is named by the message alone.
+        let missing = inner.strip_prefix("missing field `");
+        match (
+            missing.and_then(|rest| rest.split('`').next()),
+            path.as_str(),
+        ) {
+            (Some(field), ".") => problem.missing(field),
+            (Some(field), path) => problem.missing(&format!("{path}.{field}")),
+            (None, ".") => problem,
+            (None, path) => problem.field(path),
         }
     })?;
     reader.end().map_err(|e| told(&e))?;
@@ -271,5 +279,24 @@ mod tests {
         // Deeper than any request of ours, and than the stack is asked to bear.
         let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
         assert!(unambiguous(deep.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn what_is_missing_or_wrong_is_named() {
+        use crate::fault::FaultSpec;
+        for (body, field) in [
+            (r#"{"delay":"5ms"}"#, "action"),
+            (
+                r#"{"action":"stall","match":{"header":{"value":"x"}}}"#,
+                "match.header.name",
+            ),
+            (r#"{"action":"latency","delay":"5"}"#, "delay"),
+        ] {
+            let problem = parse::<FaultSpec>(body.as_bytes()).unwrap_err();
+            let problem = serde_json::to_value(&problem).unwrap();
+            assert_eq!(problem["errors"][0]["field"], field, "{problem}");
+            let remedy = &problem["errors"][0]["remedy"];
+            assert_eq!(remedy.is_null(), field == "delay", "{problem}");
+        }
     }
 }

@@ -93,6 +93,15 @@ impl Problem {
         self
     }
 
+    /// Names the field that is not there.
+    pub(super) fn missing(self, field: &str) -> Self {
+        let mut problem = self.field(field);
+        if let Some(last) = problem.errors.last_mut() {
+            last.remedy = format!("give `{field}`; /v1/openapi.json says what it takes");
+        }
+        problem
+    }
+
     pub(super) fn status(&self) -> StatusCode {
         self.code
     }
@@ -156,6 +165,14 @@ impl From<ControlError> for Problem {
                     detail: p.message.clone(),
                     remedy: p.remedy.clone(),
                 }));
+            }
+            ControlError::Store(error @ (StoreError::TtlTooLong(_) | StoreError::TtlZero)) => {
+                let most = humantime::format_duration(crate::fault::action::MAX_TTL);
+                problem.errors.push(FieldProblem {
+                    field: "ttl".into(),
+                    detail: error.to_string(),
+                    remedy: format!("write a duration above zero, at most {most}"),
+                });
             }
             _ => {}
         }

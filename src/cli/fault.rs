@@ -146,7 +146,7 @@ async fn add(of: &Add, remote: &Remote) -> Result<u8, RemoteError> {
         None => pairs::object(&of.pairs).map_err(RemoteError::Usage)?,
     };
     // Looked at here too: this message can name the nearest key.
-    if let Err(error) = serde_json::from_value::<FaultSpec>(fault.clone()) {
+    if let Err(error) = serde_path_to_error::deserialize::<_, FaultSpec>(&fault) {
         return Err(RemoteError::Usage(pairs::explain(&fault, &error)));
     }
     let client = remote.client()?;

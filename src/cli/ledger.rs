@@ -151,7 +151,10 @@ fn faults(entry: &Entry) -> String {
     let mut parts: Vec<String> = entry
         .faults
         .iter()
-        .map(|f| format!("{} ({})", f.name, f.action))
+        .map(|f| match &f.skipped {
+            Some(reason) => format!("{} ({}) skipped: {reason}", f.name, f.action),
+            None => format!("{} ({})", f.name, f.action),
+        })
         .collect();
     for (what, us) in [
         ("request", entry.request_delay_us),
@@ -161,9 +164,6 @@ fn faults(entry: &Entry) -> String {
         if us > 0 {
             parts.push(format!("{what} {:.3} ms", us as f64 / 1000.0));
         }
-    }
-    if let Some(reason) = &entry.skipped {
-        parts.push(format!("skipped: {reason}"));
     }
     parts.join(", ")
 }
@@ -210,7 +210,7 @@ mod tests {
         unknown.told = Some(Told::Partial);
         unknown.told_bytes = 12;
         unknown.retry = None;
-        unknown.skipped = Some("no reply is expected".into());
+        unknown.faults[0].skipped = Some("no reply is expected".into());
         let text = table(&[unknown], Screen::NONE);
         for part in [
             " ? ",

@@ -201,6 +201,18 @@ pub enum Effect {
 }
 
 impl Effect {
+    /// Whether it acts on bytes, whatever they mean.
+    pub(super) const fn is_on_streams(&self) -> bool {
+        matches!(
+            self,
+            Self::Delay(_)
+                | Self::Throttle(_)
+                | Self::Slice(_)
+                | Self::Corrupt(_)
+                | Self::End(Ending::Stall | Ending::Timeout(_) | Ending::Disconnect(_))
+        )
+    }
+
     /// Whether it acts on exchanges, and not on sessions or messages that nothing asked for.
     pub(super) const fn is_on_exchanges(&self) -> bool {
         !matches!(

@@ -133,6 +133,11 @@ impl ActiveFault {
         Arc::clone(queues.entry(dice).or_default())
     }
 
+    /// What its gates said to all that this session asks, where that is settled.
+    pub fn answer(&self, proxy: &str, session: u64) -> Option<bool> {
+        self.counts.answer(self.dice.on_proxy(proxy), session)
+    }
+
     pub(super) fn counts(&self) -> &Counts {
         &self.counts
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::action::{self, Action, Effect, MAX_TTL};
+use super::action::{self, Action, DEFAULT_TTL, Effect, MAX_TTL};
 use super::gate::Gates;
 use super::glob::Glob;
 use super::matcher::{Matcher, glob};
@@ -80,6 +80,13 @@ impl Fault {
                 remedy: format!("leave it out for a proxy that speaks {}", protocol.name()),
             });
         }
+        if let Some(unmet) = self.matcher.unmet_on(protocol) {
+            return Err(FieldError {
+                path: join(&self.path, unmet.field),
+                message: unmet.message,
+                remedy: unmet.remedy,
+            });
+        }
         let effect = self.action.effect(protocol);
         let named = !self.spec.matching.client_name.is_empty();
         if let (Ok(effect), true, Protocol::Http) = (&effect, named, protocol)
@@ -125,7 +132,7 @@ impl FaultSpec {
                 remedy: "report this as a defect".into(),
             }]);
         };
-        Ok(Fault {
+        let fault = Fault {
             spec: Arc::new(self.clone()),
             path: path_prefix.into(),
             proxies,
@@ -133,7 +140,35 @@ impl FaultSpec {
             matcher,
             gates,
             schedule,
-        })
+        };
+        fault.means_something().map_err(|error| vec![error])?;
+        Ok(fault)
+    }
+}
+
+impl Fault {
+    /// Whether there is a protocol on which it can hit something.
+    fn means_something(&self) -> Result<(), FieldError> {
+        use Protocol::{Http, Postgres, Redis, Tcp};
+        let mut told = None;
+        for protocol in [Redis, Postgres, Http, Tcp] {
+            let Err(error) = self.effect(protocol) else {
+                return Ok(());
+            };
+            // Told is what is wrong on the first protocol that has the action; rather where it has the operation, or nearly.
+            let fits = u8::from(self.action.effect(protocol).is_ok());
+            let near = match self.matcher.unmet_on(protocol) {
+                _ if self.matcher.foreign_to(protocol).is_some() => 0,
+                Some(unmet) if unmet.field == "match.class" => 3,
+                Some(unmet) => 1 + u8::from(unmet.is_near),
+                None => 0,
+            };
+            let rank = fits * (1 + near);
+            if told.as_ref().is_none_or(|(best, _)| *best < rank) {
+                told = Some((rank, error));
+            }
+        }
+        told.map_or(Ok(()), |(_, error)| Err(error))
     }
 }
 
@@ -254,9 +289,9 @@ fn schedule(spec: &FaultSpec, problems: &mut Problems<'_>) -> Schedule {
 }
 
 fn check_lifetime(spec: &FaultSpec, problems: &mut Problems<'_>) {
+    let start = spec.schedule.and_then(|schedule| schedule.start);
     if let Some(ttl) = spec.ttl {
         problems.check_duration("ttl", ttl, MAX_TTL);
-        let start = spec.schedule.and_then(|schedule| schedule.start);
         if start.is_some_and(|start: Duration| start >= ttl) {
             problems.add(
                 "schedule.start",
@@ -264,6 +299,13 @@ fn check_lifetime(spec: &FaultSpec, problems: &mut Problems<'_>) {
                 "write a `start` below `ttl`",
             );
         }
+    } else if start.is_some_and(|start| (DEFAULT_TTL..=MAX_TTL).contains(&start)) {
+        let usual = humantime::format_duration(DEFAULT_TTL);
+        problems.add(
+            "schedule.start",
+            format!("without a `ttl` its time to live is {usual}, and it would come into force when that is over"),
+            "add a `ttl` above it",
+        );
     }
     if spec.seed.is_some_and(|seed| i64::try_from(seed).is_err()) {
         // TOML has no larger integers: such a fault could not be written down again.

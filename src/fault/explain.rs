@@ -57,6 +57,8 @@ pub struct Candidate<'a> {
     pub offered: u64,
     /// Hits that its gate `first` has counted before this one.
     pub hits: u64,
+    /// What its gates said to the session before, where that holds for all that it asks.
+    pub answer: Option<bool>,
 }
 
 /// One question and its answer.
@@ -313,6 +315,15 @@ impl Drawn<'_> {
     }
 
     fn passes(&self, gates: &Gates, steps: &mut Vec<Step>) -> Result<bool, NoSeed> {
+        if let Some(answer) = self.candidate.answer.filter(|_| gates.remembers()) {
+            let said = if answer {
+                "it is hit"
+            } else {
+                "it is left alone"
+            };
+            let because = format!("session {} was asked before: {said}", self.case.session);
+            return Ok(step(steps, "scope", answer, because));
+        }
         let (offered, hits) = (self.candidate.offered, self.candidate.hits);
         let after = gates.after.unwrap_or(0);
         if let Some(after) = gates.after {

@@ -190,6 +190,11 @@ impl Counts {
         self.hits.load(Ordering::Relaxed)
     }
 
+    /// The answer that was given for a session, where one was.
+    pub fn answer(&self, dice: Dice, session: u64) -> Option<bool> {
+        self.sessions().get(&(session, dice)).copied()
+    }
+
     /// Forgets the answer given for a session that has ended.
     pub fn forget(&self, dice: Dice, session: u64) {
         self.sessions().remove(&(session, dice));

@@ -17,6 +17,7 @@ use crate::protocol::postgres::Table;
 use crate::protocol::{Class, Protocol, tcp};
 
 mod conditions;
+mod names;
 mod sql;
 
 /// The compiled `match` of a fault. An empty list matches everything; of a list one has to match.

@@ -39,6 +39,6 @@ pub use action::Action;
 pub use active::{ActiveFault, Source};
 pub use compile::Fault;
 pub use plan::{Decision, Plan, Subject};
-pub use skip::Skip;
+pub use skip::{Part, Skip, Undone};
 pub use spec::{FaultSpec, FieldError};
 pub use store::{Store, StoreError};

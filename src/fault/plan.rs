@@ -29,7 +29,7 @@ use super::gate::Asked;
 use super::index::{Candidates, OperationIndex};
 use super::keyed::Keyed;
 use super::schedule::State;
-use super::skip::Skip;
+use super::skip::{Part, Skip, Undone};
 use super::spec::{Existing, Scope, Side};
 use crate::protocol::{Catalog, Class, Operation, Protocol};
 
@@ -75,9 +75,23 @@ pub struct Decision {
     pub end: Option<Ending>,
     /// Names of the faults behind this decision, in the plan's order.
     pub faults: Vec<Arc<str>>,
+    /// What each of them has a hand in.
+    pub parts: Vec<Part>,
 }
 
 impl Decision {
+    /// A fault is behind it.
+    fn by(&mut self, fault: &Arc<str>, part: Part) {
+        self.faults.push(Arc::clone(fault));
+        self.parts.push(part);
+    }
+
+    /// Why each of its faults did nothing, where it did not.
+    pub fn undone(&self, undone: Undone) -> impl Iterator<Item = (&Arc<str>, Option<Skip>)> {
+        let parts = self.parts.iter().map(move |part| undone.of(*part));
+        self.faults.iter().zip(parts)
+    }
+
     /// How the bytes of this side go.
     pub fn flow(&self, side: Side) -> &Flow {
         match side {
@@ -200,8 +214,9 @@ impl Plan {
         self.ask(subject, None)
     }
 
-    /// As [`Plan::decide`], for bytes that went one way on a proxy that decodes nothing: of the delays only those of this
-    /// side are asked, so that the gates of the others do not count what they could not delay.
+    /// As [`Plan::decide`], for bytes that went one way on a proxy that decodes nothing, or in a tunnel: of the delays only those
+    /// of this side are asked, so that the gates of the others do not count what they could not delay. In a tunnel only those
+    /// are asked that act on bytes.
     pub fn decide_burst(&self, subject: &Subject<'_>, side: Side) -> Decision {
         let mut decision = self.ask(subject, Some(side));
         if side == Side::Request {
@@ -215,6 +230,7 @@ impl Plan {
     fn ask(&self, subject: &Subject<'_>, side: Option<Side>) -> Decision {
         let mut decision = Decision::default();
         if let Some(catalog) = &self.catalog
+            && let bare = catalog.protocol() == Protocol::Tcp
             && let Some(candidates) = self.candidates(subject.operation, subject.class)
             && !candidates.entries.is_empty()
         {
@@ -222,7 +238,9 @@ impl Plan {
                 .knowing(subject.said, subject.exchange);
             for at in candidates.about(&request) {
                 let entry = &self.entries[usize::from(*at)];
-                if side.is_none_or(|side| entry.acts_on_side(side)) {
+                let means =
+                    |side| entry.acts_on_side(side) && (bare || entry.effect.is_on_streams());
+                if side.is_none_or(means) {
                     entry.act(subject, &mut request, &mut decision);
                 }
             }
@@ -426,14 +444,18 @@ impl Entry {
         if !offered || !self.passes(&asked) {
             return;
         }
-        match &self.effect {
+        let part = match &self.effect {
             Effect::Delay(latency) => {
                 let draw = self
                     .dice
                     .exchange(subject.session, subject.exchange, Purpose::Delay);
                 latency.apply(draw, strength, decision);
+                part_of(latency.on)
             }
-            Effect::End(ending) => decision.end = Some(ending.clone()),
+            Effect::End(ending) => {
+                decision.end = Some(ending.clone());
+                Part::End
+            }
             Effect::Capacity(capacity, overflow) => {
                 let draw = self
                     .dice
@@ -442,16 +464,21 @@ impl Entry {
                 // A queue is whole after a panic elsewhere.
                 let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
                 match queue.arrive(capacity, service, asked.elapsed) {
-                    Turn::Overflow => decision.end = Some(overflow.clone()),
+                    Turn::Overflow => {
+                        decision.end = Some(overflow.clone());
+                        Part::End
+                    }
                     Turn::After(wait) => {
                         decision.request_delay = decision.request_delay.saturating_add(wait);
                         decision.reply_delay = decision.reply_delay.saturating_add(service);
+                        Part::Request
                     }
                 }
             }
             Effect::Throttle(throttle) => {
                 let throttles = &mut decision.flow_mut(throttle.on).throttles;
                 throttles.push((Arc::clone(self.active.name()), *throttle));
+                part_of(throttle.on)
             }
             Effect::Corrupt(corrupt) => {
                 let draw = self
@@ -459,6 +486,7 @@ impl Entry {
                     .exchange(subject.session, subject.exchange, Purpose::Corrupt);
                 let corruptions = &mut decision.flow_mut(corrupt.on).corruptions;
                 corruptions.push((*corrupt, draw));
+                part_of(corrupt.on)
             }
             Effect::Slice(slice) => {
                 let draw = self
@@ -466,6 +494,7 @@ impl Entry {
                     .exchange(subject.session, subject.exchange, Purpose::Slice);
                 let slices = &mut decision.flow_mut(slice.on).slices;
                 slices.get_or_insert((*slice, draw));
+                part_of(slice.on)
             }
             Effect::Refuse(_)
             | Effect::Limit(..)
@@ -474,9 +503,9 @@ impl Entry {
             | Effect::StreamCut(_) => {
                 return;
             }
-        }
+        };
         self.active.tally().hit();
-        decision.faults.push(Arc::clone(self.active.name()));
+        decision.by(self.active.name(), part);
     }
 
     fn acts_on_side(&self, side: Side) -> bool {
@@ -549,6 +578,14 @@ impl Entry {
 
     fn in_force(&self, now: Instant) -> bool {
         self.active.state(now) != State::Off
+    }
+}
+
+/// What a fault has a hand in that acts on this side.
+const fn part_of(side: Side) -> Part {
+    match side {
+        Side::Request => Part::Request,
+        Side::Reply => Part::Reply,
     }
 }
 

@@ -36,11 +36,13 @@ pub enum Skip {
     Pipelined,
     /// The server has an error of its own, which comes first.
     ServersError,
+    /// Another fault ends the exchange, and leaves no reply.
+    Ended,
 }
 
 impl Skip {
     /// All reasons, in the order of their numbers.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::NoReply,
         Self::Subscribed,
         Self::FailedTransaction,
@@ -57,6 +59,7 @@ impl Skip {
         Self::NotARequest,
         Self::Pipelined,
         Self::ServersError,
+        Self::Ended,
     ];
 
     /// As it is told: in events, the ledger, figures and metrics.
@@ -78,6 +81,58 @@ impl Skip {
             Self::NotARequest => "not a request",
             Self::Pipelined => "other requests are right behind it",
             Self::ServersError => "the server has an error of its own",
+            Self::Ended => "another fault leaves no reply",
+        }
+    }
+}
+
+/// What a fault has a hand in, of an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// How the request goes.
+    Request,
+    /// How the reply goes: without one it does nothing.
+    Reply,
+    /// How the exchange ends.
+    End,
+}
+
+/// What of a decision was not carried out, and why.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Undone {
+    /// What it does to the request.
+    pub request: Option<Skip>,
+    /// What it does to the reply.
+    pub reply: Option<Skip>,
+    /// How it ends the exchange.
+    pub end: Option<Skip>,
+}
+
+impl Undone {
+    /// Nothing was carried out.
+    pub const fn all(why: Skip) -> Self {
+        Self {
+            request: Some(why),
+            reply: Some(why),
+            end: Some(why),
+        }
+    }
+
+    /// The exchange did not end so; all else was carried out.
+    pub const fn end(why: Option<Skip>) -> Self {
+        Self {
+            request: None,
+            reply: None,
+            end: why,
+        }
+    }
+
+    /// Why this part was not carried out, where it was not.
+    pub const fn of(self, part: Part) -> Option<Skip> {
+        match part {
+            Part::Request => self.request,
+            Part::Reply => self.reply,
+            Part::End => self.end,
         }
     }
 }

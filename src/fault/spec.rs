@@ -396,7 +396,10 @@ impl MatchSpec {
 
 /// A header line of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a header, like { name = \"X-Tenant\", value = \"7\" }"
+)]
 pub struct HeaderMatch {
     /// Field name; case does not matter.
     pub name: String,

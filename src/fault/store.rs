@@ -94,6 +94,10 @@ pub struct Listed {
     /// Hits that its gate `first` has counted.
     #[serde(default)]
     pub hits: u64,
+    /// Where a session was asked about, and all that it asks gets one answer (`scope = "session"`, with a gate that counts): that
+    /// answer, once it was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<bool>,
     /// As it was written.
     pub fault: FaultSpec,
 }
@@ -238,6 +242,21 @@ impl Store {
     pub fn get(&self, name: &str, now: Instant) -> Option<Listed> {
         let mut all = self.active.iter();
         all.find(|f| &**f.name() == name).map(|f| listed(f, now))
+    }
+
+    /// As [`Self::get`], with what its gates said to this session of a proxy.
+    pub fn get_for(
+        &self,
+        name: &str,
+        (proxy, session): (&str, u64),
+        now: Instant,
+    ) -> Option<Listed> {
+        let mut all = self.active.iter();
+        let active = all.find(|f| &**f.name() == name)?;
+        Some(Listed {
+            answer: active.answer(proxy, session),
+            ..listed(active, now)
+        })
     }
 
     /// Names of the profiles of which something is switched on, in order.
@@ -398,6 +417,7 @@ fn listed(active: &ActiveFault, now: Instant) -> Listed {
         draws_as: active.seed().1.to_string(),
         offered: active.counts().offered(),
         hits: active.counts().hits(),
+        answer: None,
         fault: (**active.fault().spec()).clone(),
     }
 }

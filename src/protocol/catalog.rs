@@ -50,22 +50,7 @@ impl Catalog {
 
     /// All operations whose names are known ahead, with the class that each usually has. Of HTTP: none.
     pub fn operations(&self) -> Vec<(&'static str, Class)> {
-        let of = |operation: Operation| match self.protocol {
-            Protocol::Redis => Some((
-                redis::operation_name(operation),
-                redis::operation_class(operation),
-            )),
-            Protocol::Postgres => Some((
-                postgres::operation_name(operation),
-                postgres::operation_class(operation),
-            )),
-            Protocol::Http => None,
-            Protocol::Tcp => Some((tcp::BURST_NAME, tcp::BURST_CLASS)),
-        };
-        // The first number beyond a table is called what its first row is.
-        let first = of(Operation(0));
-        let rest = (1..=u16::MAX).map_while(|n| of(Operation(n)).filter(|row| Some(*row) != first));
-        first.into_iter().chain(rest).collect()
+        known_operations(self.protocol)
     }
 
     /// The class an operation usually has (a decoder may say otherwise for one exchange: XREAD with BLOCK).
@@ -109,4 +94,24 @@ impl Catalog {
             _ => true,
         }
     }
+}
+
+/// See [`Catalog::operations`]: they are the same for all proxies of a protocol.
+pub fn known_operations(protocol: Protocol) -> Vec<(&'static str, Class)> {
+    let of = |operation: Operation| match protocol {
+        Protocol::Redis => Some((
+            redis::operation_name(operation),
+            redis::operation_class(operation),
+        )),
+        Protocol::Postgres => Some((
+            postgres::operation_name(operation),
+            postgres::operation_class(operation),
+        )),
+        Protocol::Http => None,
+        Protocol::Tcp => Some((tcp::BURST_NAME, tcp::BURST_CLASS)),
+    };
+    // The first number beyond a table is called what its first row is.
+    let first = of(Operation(0));
+    let rest = (1..=u16::MAX).map_while(|n| of(Operation(n)).filter(|row| Some(*row) != first));
+    first.into_iter().chain(rest).collect()
 }

@@ -96,6 +96,21 @@ pub enum Event {
         exchange: u64,
         /// Why not.
         reason: &'static str,
+        /// The faults, in their order.
+        faults: Vec<Arc<str>>,
+    },
+    /// A fault is about something of a session that is no exchange, but cannot be applied to it.
+    SkippedAside {
+        /// Its proxy.
+        proxy: Arc<str>,
+        /// Ordinal of the session.
+        session: u64,
+        /// What: `push` (a published message).
+        what: &'static str,
+        /// Why not.
+        reason: &'static str,
+        /// The faults, in their order.
+        faults: Vec<Arc<str>>,
     },
     /// A fault was switched on.
     FaultEnabled {

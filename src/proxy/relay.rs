@@ -208,6 +208,22 @@ impl Relay {
         })
     }
 
+    /// As [`Self::poll`]; `None`: there is something to send, and no upstream yet.
+    pub(crate) fn poll_wanting(&mut self, cx: &mut Context<'_>) -> Poll<Option<End>> {
+        match self.poll(cx) {
+            Poll::Pending if self.upstream.is_wanted() => Poll::Ready(None),
+            progress => progress.map(Some),
+        }
+    }
+
+    /// Here is the upstream that was awaited.
+    pub(crate) fn connected(&mut self, upstream: Stream) {
+        if self.up.done {
+            upstream.finish();
+        }
+        self.upstream = upstream;
+    }
+
     fn advance(&mut self, cx: &mut Context<'_>, local: &mut Local) -> Poll<End> {
         let generation = self.shared.generation();
         if generation != self.seen {

@@ -5,7 +5,7 @@ use super::event::Event;
 use super::local::Local;
 use super::relay::{End, Relay};
 use super::shared::Shared;
-use super::socket::Stream;
+use super::socket::{Stream, Wanted};
 use super::upstream::ConnectError;
 use crate::fault::action::CloseHow;
 use crate::measure::trace::{CloseSide, Label, Record};
@@ -161,7 +161,7 @@ pub(crate) async fn run(arrival: Arrival) {
     drop((slot, place));
 }
 
-/// Connects to the upstream and relays. Returns how it ended.
+/// Relays between the client and its upstream. Returns how it ended.
 async fn carry(
     client: Stream,
     peer: Option<IpAddr>,
@@ -169,26 +169,57 @@ async fn carry(
     session: u64,
     slot: usize,
 ) -> (&'static str, CloseSide) {
+    if let Some(limit) = shared.user_timeout {
+        client.bound_unacknowledged(limit);
+    }
+    let plan = shared.plan();
+    let upstream = if plan.may_answer_startup(peer, clock::instant(clock::now())) {
+        Stream::Awaited(Wanted::default())
+    } else {
+        match reach(&client, shared, session, slot).await {
+            Ok(upstream) => upstream,
+            Err(how) => return how,
+        }
+    };
+    drop(plan);
+    let mut relay = Relay::new(Arc::clone(shared), session, peer, client, upstream, slot);
+    let end = loop {
+        if let Some(end) = poll_fn(|cx| relay.poll_wanting(cx)).await {
+            break end;
+        }
+        match reach(&relay.client, shared, session, slot).await {
+            Ok(upstream) => relay.connected(upstream),
+            Err(how) => {
+                relay.account(End::Closed);
+                return how;
+            }
+        }
+    };
+    relay.account(end);
+    let by = relay.ended_by(end);
+    if shared.process.is_recording() {
+        shared.backends.forget(session);
+    }
+    (close(&mut relay, end).await, by)
+}
+
+/// The upstream of a session; or how the session ends that has none.
+async fn reach(
+    client: &Stream,
+    shared: &Shared,
+    session: u64,
+    slot: usize,
+) -> Result<Stream, (&'static str, CloseSide)> {
     let started = clock::now();
     let upstream = match connect(shared, slot).await {
         Some(Ok(upstream)) => upstream,
         Some(Err(error)) => {
-            let (counter, reason) = error.reason();
-            Local::with(|local| local.shard.count(shared.id, counter, 1));
-            if shared.says_unreached(clock::now()) {
-                say_unreached(shared, &error);
-            }
-            tracing::debug!(proxy = %shared.name, session, error = &error as &dyn std::error::Error, "no upstream");
-            shared.emit(|| Event::ConnectFailed {
-                proxy: shared.name.clone(),
-                session,
-                reason,
-            });
+            tell_unreached(shared, session, &error);
             // The nearest that an accepted connection can come to a refused one.
             client.reset_on_close();
-            return ("connect_failed", CloseSide::ConnectFailed);
+            return Err(("connect_failed", CloseSide::ConnectFailed));
         }
-        None => return ("closed", CloseSide::Proxy),
+        None => return Err(("closed", CloseSide::Proxy)),
     };
     Local::with(|local| {
         local
@@ -201,17 +232,24 @@ async fn carry(
         });
     });
     if let Some(limit) = shared.user_timeout {
-        client.bound_unacknowledged(limit);
         upstream.bound_unacknowledged(limit);
     }
-    let mut relay = Relay::new(Arc::clone(shared), session, peer, client, upstream, slot);
-    let end = poll_fn(|cx| relay.poll(cx)).await;
-    relay.account(end);
-    let by = relay.ended_by(end);
-    if shared.process.is_recording() {
-        shared.backends.forget(session);
+    Ok(upstream)
+}
+
+/// Tells everybody that there is no upstream.
+fn tell_unreached(shared: &Shared, session: u64, error: &ConnectError) {
+    let (counter, reason) = error.reason();
+    Local::with(|local| local.shard.count(shared.id, counter, 1));
+    if shared.says_unreached(clock::now()) {
+        say_unreached(shared, error);
     }
-    (close(&mut relay, end).await, by)
+    tracing::debug!(proxy = %shared.name, session, error = error as &dyn std::error::Error, "no upstream");
+    shared.emit(|| Event::ConnectFailed {
+        proxy: shared.name.clone(),
+        session,
+        reason,
+    });
 }
 
 /// For people, who else would only see their connections reset.

@@ -5,6 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -19,12 +20,28 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    /// None yet: it is made when there is something to send.
+    Awaited(Wanted),
     /// No socket at all.
     #[cfg(any(test, fuzzing))]
     Memory(super::rig::Memory),
 }
 
+/// Whether there is something to send.
+#[derive(Debug, Default)]
+pub(crate) struct Wanted(AtomicBool);
+
 impl Stream {
+    /// Whether it is none yet.
+    pub(crate) const fn is_awaited(&self) -> bool {
+        matches!(self, Self::Awaited(_))
+    }
+
+    /// Whether it is none yet, and there is something to send.
+    pub(crate) fn is_wanted(&self) -> bool {
+        matches!(self, Self::Awaited(wanted) if wanted.0.load(Ordering::Relaxed))
+    }
+
     /// Registers an accepted socket with the runtime of the calling thread.
     pub(crate) fn adopt(fd: OwnedFd, unix: bool) -> io::Result<Self> {
         if unix {
@@ -54,6 +71,8 @@ impl Stream {
         match self {
             Self::Tcp(s) => Pin::new(s).poll_read(cx, buf),
             Self::Unix(s) => Pin::new(s).poll_read(cx, buf),
+            // Who makes it looks again.
+            Self::Awaited(_) => Poll::Pending,
             #[cfg(any(test, fuzzing))]
             Self::Memory(m) => m.poll_read(buf),
         }
@@ -68,6 +87,10 @@ impl Stream {
         match self {
             Self::Tcp(s) => Pin::new(s).poll_write(cx, bytes),
             Self::Unix(s) => Pin::new(s).poll_write(cx, bytes),
+            Self::Awaited(wanted) => {
+                wanted.0.store(true, Ordering::Relaxed);
+                Poll::Pending
+            }
             #[cfg(any(test, fuzzing))]
             Self::Memory(m) => m.poll_write(bytes),
         }
@@ -79,6 +102,10 @@ impl Stream {
         let _ = match self {
             Self::Tcp(s) => SockRef::from(s).shutdown(std::net::Shutdown::Write),
             Self::Unix(s) => SockRef::from(s).shutdown(std::net::Shutdown::Write),
+            Self::Awaited(wanted) => {
+                wanted.0.store(true, Ordering::Relaxed);
+                Ok(())
+            }
             #[cfg(any(test, fuzzing))]
             Self::Memory(m) => m.finish(),
         };
@@ -96,6 +123,7 @@ impl Stream {
         let error = match self {
             Self::Tcp(s) => SockRef::from(s).take_error(),
             Self::Unix(s) => SockRef::from(s).take_error(),
+            Self::Awaited(_) => Ok(None),
             #[cfg(any(test, fuzzing))]
             Self::Memory(_) => Ok(None),
         };
@@ -106,7 +134,7 @@ impl Stream {
     pub(crate) fn is_drained(&self) -> bool {
         match self {
             Self::Tcp(s) => crate::sys::unacknowledged(s).map_or(true, |n| n == 0),
-            Self::Unix(_) => true,
+            Self::Unix(_) | Self::Awaited(_) => true,
             #[cfg(any(test, fuzzing))]
             Self::Memory(_) => true,
         }

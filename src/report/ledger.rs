@@ -36,9 +36,9 @@ pub(crate) struct Ledger {
 pub(crate) struct Group {
     pub(crate) proxy: String,
     pub(crate) operation: String,
-    /// The faults that acted, in their order.
+    /// The faults that acted, or would have, in their order.
     pub(crate) faults: Vec<Touch>,
-    /// Why what would have ended the exchange was not done, where it was not.
+    /// Why one of them was not carried out, where one was not: that of the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) skipped: Option<String>,
     /// What the server saw; null where that is not known.
@@ -76,13 +76,18 @@ impl Group {
     /// The faults with their actions, and what was not done.
     pub(crate) fn what(&self) -> String {
         let names = self.faults.iter().map(|touch| {
-            if *touch.name == *touch.action {
-                return touch.name.to_string();
+            let mut what = touch.name.to_string();
+            if *touch.name != *touch.action {
+                what = format!("{what} ({})", touch.action);
             }
-            format!("{} ({})", touch.name, touch.action)
+            // Of one alone it is said below.
+            match &touch.skipped {
+                Some(why) if self.faults.len() > 1 => format!("{what} skipped: {why}"),
+                _ => what,
+            }
         });
         let mut what = names.collect::<Vec<_>>().join(", ");
-        if let Some(why) = &self.skipped {
+        if let (Some(why), [_]) = (&self.skipped, &self.faults[..]) {
             what.push_str("; skipped: ");
             what.push_str(why);
         }
@@ -169,6 +174,7 @@ mod tests {
             faults: vec![Touch {
                 name: "f".into(),
                 action: "lose_reply".into(),
+                skipped: None,
             }],
             skipped: None,
             request_delay_us: 0,

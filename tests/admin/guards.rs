@@ -14,7 +14,7 @@ const READ: &str = "0123456789abcdef0123456789abcdef";
 const OPERATE: &str = "123456789abcdef0123456789abcdef0";
 const ADMIN: &str = "23456789abcdef0123456789abcdef01";
 
-const QUIET: &str = r#"{"action":"stall","match":{"operation":"NOTHING"}}"#;
+const QUIET: &str = r#"{"action":"stall","match":{"client":"203.0.113.7"}}"#;
 
 /// A folder with a configuration of one proxy, `redis`, and what is to be said beside it.
 pub(crate) fn folder(redis: &Redis, more: &str) -> Directory {

@@ -139,7 +139,7 @@ fn only_the_state_that_is_meant_is_changed() {
         .0,
         200
     );
-    let fault = r#"{"action":"stall","match":{"operation":"NOTHING"}}"#;
+    let fault = r#"{"action":"stall","match":{"client":"203.0.113.7"}}"#;
     let none = "If-None-Match: *\r\n";
     let (status, tag) = with(&brownout, "PUT /v1/faults/a", none, fault);
     assert_eq!(status, 201);
@@ -169,7 +169,8 @@ fn lists_come_in_pages() {
     let redis = Redis::start();
     let brownout = start(&redis);
     for name in ["c", "a", "b"] {
-        let fault = json!({ "action": "stall", "name": name, "match": { "operation": "NOTHING" } });
+        let fault =
+            json!({ "action": "stall", "name": name, "match": { "client": "203.0.113.7" } });
         assert_eq!(send(&brownout, "POST", "/v1/faults", &fault).0, 201);
     }
     let names = |path: &str| {
@@ -256,7 +257,8 @@ fn whoever_comes_back_to_the_events_is_told_what_happened_meanwhile() {
         BufReader::new(stream).lines().map_while(Result::ok)
     };
     let switch = |name: &str| {
-        let fault = json!({ "action": "stall", "name": name, "match": { "operation": "NOTHING" } });
+        let fault =
+            json!({ "action": "stall", "name": name, "match": { "client": "203.0.113.7" } });
         assert_eq!(brownout.post("/v1/faults", &fault).status, 201);
     };
     let mut first = listen("");

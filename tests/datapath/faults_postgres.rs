@@ -196,3 +196,130 @@ fn delays_and_cuts_keep_the_order_of_a_pipeline() {
         (3, b'T', crate::peers::End::Rst)
     );
 }
+
+#[test]
+fn a_batch_that_is_too_long_to_be_identified_is_skipped_by_name() {
+    let postgres = Postgres::start();
+    postgres.query("create table long (t text)");
+    let proxied = Proxied::to(Protocol::Postgres, postgres.address());
+    let mut client = Client::connect(&proxied);
+    let value = "x".repeat(2 << 20);
+    let length = u32::try_from(value.len()).unwrap().to_be_bytes();
+    let parameters = [&b"\0\0\0\0\0\x01"[..], &length, value.as_bytes(), b"\0\0"];
+    let body = String::from_utf8(parameters.concat()).unwrap();
+    for matching in [json!({ "operation": "INSERT" }), json!({ "table": "long" })] {
+        proxied.fault(json!({ "name": "f", "action": "lose_reply", "match": matching }));
+        let mut events = proxied.events();
+        let insert = [
+            parse("", "insert into long values ($1)"),
+            message(b'B', &body),
+            execute(),
+            sync(),
+        ];
+        assert_eq!(client.send(&insert), ["1", "2", "C INSERT 0 1", "Z I"]);
+        assert_eq!(skipped(&mut events), "too long to be identified");
+        let listed = proxied.listed("f");
+        assert_eq!((listed.matched, listed.injected, listed.skipped), (1, 0, 1));
+        proxied.server.remove_fault("f").unwrap();
+    }
+    let entries = crate::ledger::ended(&proxied, 2);
+    for entry in entries {
+        let said = (entry.operation.as_ref(), entry.skipped.as_deref());
+        assert_eq!(said, ("INSERT", Some("too long to be identified")));
+        let outcome = crate::ledger::outcome(&entry);
+        assert_eq!(
+            (outcome.0, outcome.1, outcome.2),
+            ("completed", "INSERT 0 1", "reply")
+        );
+    }
+}
+
+/// The first packet of a client: its length, a version or code, and what follows.
+fn first_packet(code: u32, rest: &str) -> Vec<u8> {
+    let length = 8 + u32::try_from(rest.len()).unwrap();
+    [&length.to_be_bytes(), &code.to_be_bytes(), rest.as_bytes()].concat()
+}
+
+#[test]
+fn an_error_at_start_up_comes_without_the_upstream() {
+    // Nobody listens there any more.
+    let (proxied, listener) = Proxied::before(Protocol::Postgres);
+    drop(listener);
+    proxied.fault(json!({
+        "name": "f", "action": "error", "preset": "cannot_connect_now", "match": { "operation": "STARTUP" }
+    }));
+    let startup = first_packet(3 << 16, "user\0a\0\0");
+    for asks_for_encryption in [false, true] {
+        let mut client = proxied.connect();
+        if asks_for_encryption {
+            client.write_all(&first_packet(80_877_103, "")).unwrap();
+            crate::peers::expect(&client, b"N");
+        }
+        client.write_all(&startup).unwrap();
+        let (said, end) = crate::peers::read_to_end(&client);
+        assert_eq!((said[0], end), (b'E', crate::peers::End::Fin));
+        assert!(text_of(&said).contains("57P03"), "{said:?}");
+    }
+    let listed = proxied.listed("f");
+    assert_eq!((listed.matched, listed.injected), (2, 2));
+    let [first, _] = &crate::ledger::ended(&proxied, 2)[..] else {
+        panic!("two entries");
+    };
+    assert_eq!(crate::ledger::outcome(first).0, "nothing");
+}
+
+fn text_of(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn a_start_up_that_no_fault_answers_goes_on_as_ever() {
+    let postgres = Postgres::start();
+    let proxied = Proxied::to(Protocol::Postgres, postgres.address());
+    proxied.fault(json!({
+        "name": "f", "action": "error", "preset": "too_many_connections",
+        "match": { "operation": "STARTUP", "user": "nobody" }
+    }));
+    let mut client = Client::connect(&proxied);
+    assert_eq!(client.rows("select 7"), ["7"]);
+    // A client that comes only to look, and one that cancels.
+    let looking = proxied.connect();
+    looking.shutdown(std::net::Shutdown::Write).unwrap();
+    crate::peers::read_to_end(&looking);
+    let mut cancelling = proxied.connect();
+    cancelling
+        .write_all(&[16, 80_877_102, 1, 1].map(u32::to_be_bytes).concat())
+        .unwrap();
+    crate::peers::read_to_end(&cancelling);
+    // One that the fault means, and never reaches the server.
+    let mut meant = proxied.connect();
+    meant
+        .write_all(&first_packet(3 << 16, "user\0nobody\0\0"))
+        .unwrap();
+    let (said, _) = crate::peers::read_to_end(&meant);
+    assert!(text_of(&said).contains("53300"), "{said:?}");
+    assert_eq!(proxied.listed("f").injected, 1);
+}
+
+#[test]
+fn a_start_up_that_no_fault_answers_meets_a_dead_upstream_as_ever() {
+    let (proxied, listener) = Proxied::before(Protocol::Postgres);
+    drop(listener);
+    proxied.fault(json!({
+        "name": "f", "action": "error", "preset": "too_many_connections",
+        "match": { "operation": "STARTUP", "user": "nobody" }
+    }));
+    let mut events = proxied.events();
+    let mut client = proxied.connect();
+    client
+        .write_all(&first_packet(3 << 16, "user\0a\0\0"))
+        .unwrap();
+    assert_eq!(
+        crate::peers::read_to_end(&client),
+        (Vec::new(), crate::peers::End::Rst)
+    );
+    events.find("the failure in the event stream", |event| {
+        matches!(event, Event::ConnectFailed { .. }).then_some(())
+    });
+    proxied.wait_until_idle();
+}

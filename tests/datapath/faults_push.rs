@@ -205,3 +205,43 @@ fn a_notification_is_lost_and_the_next_one_comes() {
     client.query("SELECT 2");
     assert_eq!(got.len(), 2);
 }
+
+#[test]
+fn a_message_that_is_too_long_to_be_kept_is_skipped_by_name() {
+    let redis = Redis::start();
+    let proxied = Proxied::to(Protocol::Redis, redis.address());
+    proxied.fault(json!({
+        "name": "deaf", "action": "push_loss", "match": { "channel": "news" }
+    }));
+    let mut events = proxied.events();
+    let mut client = proxied.connect();
+    client
+        .write_all(command(&["SUBSCRIBE", "news", "other"]).as_bytes())
+        .unwrap();
+    expect(&client, b"*3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n:1\r\n");
+    expect(&client, b"*3\r\n$9\r\nsubscribe\r\n$5\r\nother\r\n:2\r\n");
+    let long = "m".repeat(2 << 20);
+    redis.command(&["PUBLISH", "other", &long]);
+    redis.command(&["PUBLISH", "news", &long]);
+    redis.command(&["PUBLISH", "news", "short"]);
+    redis.command(&["PUBLISH", "other", "end"]);
+    for channel in ["$5\r\nother", "$4\r\nnews"] {
+        let message = format!(
+            "*3\r\n$7\r\nmessage\r\n{channel}\r\n${}\r\n{long}\r\n",
+            long.len()
+        );
+        let got = read_exactly(&client, message.len());
+        assert!(got == message.as_bytes(), "{channel}");
+    }
+    expect(
+        &client,
+        b"*3\r\n$7\r\nmessage\r\n$5\r\nother\r\n$3\r\nend\r\n",
+    );
+    let said = events.find("the skip in the event stream", |event| match event {
+        Event::SkippedAside { reason, faults, .. } => Some((*reason, faults[0].to_string())),
+        _ => None,
+    });
+    assert_eq!(said, ("the message is too long to be kept", "deaf".into()));
+    let listed = proxied.listed("deaf");
+    assert_eq!((listed.matched, listed.injected, listed.skipped), (2, 1, 1));
+}

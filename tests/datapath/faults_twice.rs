@@ -1,7 +1,8 @@
 //! Requests that the server gets twice: it does both, the client hears of one, and the connection goes on.
 
-use crate::faults_postgres::{Client, bind, execute, parse, skipped, sync};
+use crate::faults_postgres::{Client, bind, execute, message, parse, skipped, sync};
 use crate::harness::Proxied;
+use crate::ledger::ended;
 use crate::peers::{expect, expect_silence};
 use crate::scripted::{Response, Scripted, command};
 use crate::support::{Postgres, Redis};
@@ -177,6 +178,61 @@ fn a_batch_that_never_ends_goes_once() {
     assert_eq!(skipped(&mut events), why);
     let listed = proxied.listed("twice");
     assert_eq!((listed.injected, listed.skipped), (0, 1));
+}
+
+/// Why each entry of the ledger was skipped, in their order.
+fn skips(proxied: &Proxied, count: usize) -> Vec<Option<String>> {
+    let entries = ended(proxied, count);
+    let skips = entries.iter().map(|e| e.skipped.as_deref());
+    skips.map(|why| why.map(str::to_owned)).collect()
+}
+
+#[test]
+fn of_a_pipeline_only_the_last_goes_twice_and_the_rest_is_skipped() {
+    let pipelined = || Some("other requests are right behind it".to_owned());
+    let upstream = Scripted::http();
+    let proxied = Proxied::to(Protocol::Http, upstream.address());
+    twice(&proxied, "*");
+    let mut client = proxied.connect();
+    let mut reader = BufReader::new(client.try_clone().unwrap());
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+    let all = ["/one", "/two", "/three"].map(get).concat();
+    client.write_all(all.as_bytes()).unwrap();
+    for _ in 0..3 {
+        assert_eq!(Response::read(&mut reader, false).status, 200);
+    }
+    assert_eq!(skips(&proxied, 3), [pipelined(), pipelined(), None]);
+    let listed = proxied.listed("twice");
+    assert_eq!((listed.injected, listed.skipped), (1, 2));
+    let seen = upstream.seen();
+    let paths = seen.iter().map(|r| r.split(' ').nth(1).unwrap());
+    let paths: Vec<&str> = paths.collect();
+    assert_eq!(paths, ["/one", "/two", "/three", "/three"]);
+
+    let (_postgres, proxied) = inserting();
+    let mut client = Client::connect(&proxied);
+    let insert = |n| message(b'Q', &format!("insert into t values ({n})\0"));
+    client.write(&[insert(1), insert(2), message(b'Q', "select 7\0")].concat());
+    for _ in 0..3 {
+        client.until_ready();
+    }
+    let behind = Some("not a statement that stands alone".to_owned());
+    assert_eq!(skips(&proxied, 2), [pipelined(), behind]);
+    assert_eq!(client.rows("select count(*) from t"), ["2"]);
+    let listed = proxied.listed("twice");
+    assert_eq!((listed.injected, listed.skipped), (0, 2));
+}
+
+#[test]
+fn a_cancel_request_goes_once_for_it_has_no_reply() {
+    let postgres = Postgres::start();
+    let proxied = Proxied::to(Protocol::Postgres, postgres.address());
+    twice(&proxied, "CANCEL");
+    let mut events = proxied.events();
+    let mut client = proxied.connect();
+    let cancel = [16, 80_877_102, 1, 1].map(u32::to_be_bytes).concat();
+    client.write_all(&cancel).unwrap();
+    assert_eq!(skipped(&mut events), "no reply is expected");
 }
 
 #[test]

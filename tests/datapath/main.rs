@@ -27,6 +27,8 @@ mod faults_push;
 mod faults_redis;
 mod faults_stream;
 mod faults_tcp;
+mod faults_together;
+mod faults_tunnel;
 mod faults_twice;
 mod faults_unpaired;
 mod harness;

@@ -184,7 +184,8 @@ function inWords(e) {
     case "injected": return `${e.proxy}: ${e.faults.join(", ")} acted on ${e.operation}`;
     case "injected_aside": return `${e.proxy}: ${e.faults.join(", ")} acted on ${e.what}`;
     case "refused": return `${e.proxy}: ${e.fault} turned a connection away`;
-    case "skipped": return `${e.proxy}: fault skipped (${e.reason})`;
+    case "skipped": return `${e.proxy}: ${e.faults.join(", ")} skipped (${e.reason})`;
+    case "skipped_aside": return `${e.proxy}: ${e.faults.join(", ")} left a ${e.what} alone (${e.reason})`;
     case "fault_enabled": return `fault ${e.fault} on${e.profile ? `, of profile ${e.profile}` : ""}`;
     case "fault_disabled": return `fault ${e.fault} off (${e.why})`;
     case "halted": return "halted: everything is off";

@@ -4,7 +4,8 @@ use super::super::auth::Role;
 use super::super::body::{self, Answer, empty, json, parse};
 use super::super::problem::Problem;
 use super::super::router::{Call, Context};
-use super::route::{Content, Handler, Route};
+use super::ledger::{number, wrong};
+use super::route::{Content, Handler, Query, Route};
 use super::{etag, page};
 use crate::fault::FaultSpec;
 use crate::fault::store::Listed;
@@ -56,6 +57,18 @@ pub(super) const ROUTES: &[Route] = &[
     },
     Route {
         refusals: &[404],
+        query: &[
+            Query {
+                name: "proxy",
+                about: "With `session`: whether that session of this proxy is hit, where that is settled (`answer`).",
+                schema: |g| g.subschema_for::<String>(),
+            },
+            Query {
+                name: "session",
+                about: "Ordinal of the session on its proxy, from 0.",
+                schema: |g| g.subschema_for::<u64>(),
+            },
+        ],
         ..Route::get(
             "/v1/faults/{name}",
             "getFault",
@@ -127,8 +140,15 @@ fn create(cx: &Context, call: &Call, _: &str) -> Result<Answer, Problem> {
     ))
 }
 
-fn show(cx: &Context, _: &Call, name: &str) -> Result<Answer, Problem> {
-    let found = find(cx, name).ok_or_else(Problem::not_found)?;
+fn show(cx: &Context, call: &Call, name: &str) -> Result<Answer, Problem> {
+    let session = number(call, "session", 0..=u64::MAX)?;
+    let found = match (call.parameter("proxy"), session) {
+        (Some(proxy), Some(session)) => cx.server.fault_for(name, (proxy, session)),
+        (None, None) => find(cx, name),
+        (_, None) => return Err(wrong("session", "it belongs to proxy: give both or none")),
+        (None, _) => return Err(wrong("proxy", "it belongs to session: give both or none")),
+    };
+    let found = found.ok_or_else(Problem::not_found)?;
     Ok(shown(StatusCode::OK, &found))
 }
 

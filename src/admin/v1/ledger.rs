@@ -112,7 +112,7 @@ async fn show(server: &Server, call: &Call) -> Result<Answer, Problem> {
     Ok(json(StatusCode::OK, &server.ledger(&query).await))
 }
 
-fn number(
+pub(super) fn number(
     call: &Call,
     name: &str,
     allowed: std::ops::RangeInclusive<u64>,
@@ -130,7 +130,7 @@ fn number(
         })
 }
 
-fn wrong(name: &str, remedy: &str) -> Problem {
+pub(super) fn wrong(name: &str, remedy: &str) -> Problem {
     let detail = format!("{name}: {remedy}");
     Problem::new(StatusCode::BAD_REQUEST, detail).field(name)
 }

@@ -69,7 +69,10 @@ fn insert(object: &mut Map<String, Value>, path: &str, value: Value) -> Result<(
 }
 
 /// Why an object is no fault, with the nearest key where one is unknown.
-pub(super) fn explain(fault: &Value, error: &serde_json::Error) -> String {
+pub(super) fn explain(
+    fault: &Value,
+    error: &serde_path_to_error::Error<serde_json::Error>,
+) -> String {
     let schema = schemars::schema_for!(FaultSpec);
     let known = schema.get("properties").and_then(Value::as_object);
     let known = || known.into_iter().flat_map(Map::keys).map(String::as_str);
@@ -85,7 +88,11 @@ pub(super) fn explain(fault: &Value, error: &serde_json::Error) -> String {
             }
         };
     }
-    format!("this is no fault: {error}")
+    let (path, error) = (error.path().to_string(), error.inner());
+    if path == "." {
+        return format!("this is no fault: {error}; `brownout schema profile` describes one");
+    }
+    format!("this is no fault: {path}: {error}")
 }
 
 #[cfg(test)]
@@ -148,7 +155,8 @@ mod tests {
             assert_eq!(parsed(words), Err(message.to_owned()));
         }
         let told = |fault: Value| {
-            let error = serde_json::from_value::<FaultSpec>(fault.clone()).unwrap_err();
+            let parsed = serde_path_to_error::deserialize::<_, FaultSpec>(&fault);
+            let error = parsed.unwrap_err();
             explain(&fault, &error)
         };
         assert_eq!(
@@ -156,6 +164,12 @@ mod tests {
             "a fault has no `probabilty`; did you mean `probability`?"
         );
         assert!(told(json!({ "action": "stal" })).contains("`stall`"));
+        let bare = told(json!({ "action": "latency", "delay": "5" }));
+        assert!(bare.starts_with("this is no fault: delay: "), "{bare}");
+        let header = told(json!({ "action": "stall", "match": { "header": "X" } }));
+        assert!(header.contains("match.header"), "{header}");
+        assert!(header.contains("a header, like { name ="), "{header}");
+        assert!(told(json!({ "delay": "5ms" })).contains("missing field `action`"));
         assert!(told(json!({ "action": "stall", "zzz": 1 })).contains("brownout schema profile"));
     }
 }

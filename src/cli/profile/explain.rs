@@ -5,6 +5,7 @@ use crate::config::suggest::nearest;
 use crate::config::{Config, Library, Profile, duration};
 use crate::fault::arguments::{Request, Said};
 use crate::fault::explain::{Candidate, Case, Explanation, explain};
+use crate::fault::spec::Scope;
 use crate::fault::store::Listed;
 use crate::fault::{Fault, FaultSpec};
 use crate::protocol::postgres::Statement;
@@ -121,6 +122,8 @@ struct Loaded {
     ttl: Option<Duration>,
     offered: u64,
     hits: u64,
+    /// What the running brownout said to the session before.
+    answer: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -185,6 +188,7 @@ pub(super) async fn run(of: &Explain, remote: &Remote) -> Result<u8, RemoteError
             ttl: one.ttl,
             offered: one.offered,
             hits: one.hits,
+            answer: one.answer,
         })
         .collect();
     let explanation =
@@ -324,6 +328,7 @@ impl Explain {
                 ttl: None,
                 offered: self.earlier.unwrap_or(0),
                 hits: self.hits.unwrap_or(0),
+                answer: None,
                 fault,
             }
         });
@@ -333,9 +338,20 @@ impl Explain {
     /// The faults that are on.
     async fn enabled(&self, remote: &Remote) -> Result<Vec<Loaded>, RemoteError> {
         let answer = remote.client()?.get("/v1/faults").await?;
-        let Faults { faults } = serde_json::from_value(answer)?;
+        let Faults { mut faults } = serde_json::from_value(answer)?;
         if !faults.iter().any(|listed| self.is_meant(listed)) {
             return Err(usage(format!("nothing of `{}` is on", self.name)));
+        }
+        // Other counts are another session's question.
+        let as_counted = self.earlier.is_none() && self.hits.is_none();
+        let sessions = faults
+            .iter_mut()
+            .filter(|listed| as_counted && listed.fault.scope == Some(Scope::Session));
+        for listed in sessions {
+            let (name, proxy, session) = (&listed.name, &self.proxy, self.session);
+            let path = format!("/v1/faults/{name}?proxy={proxy}&session={session}");
+            let one: Listed = serde_json::from_value(remote.client()?.get(&path).await?)?;
+            listed.answer = one.answer;
         }
         // All of them are asked: one that is not meant may have ended the exchange.
         faults.into_iter().map(|listed| self.live(listed)).collect()
@@ -358,6 +374,7 @@ impl Explain {
             age: self.at.unwrap_or(age),
             offered: self.earlier.unwrap_or(listed.offered),
             hits: self.hits.unwrap_or(listed.hits),
+            answer: listed.answer,
             draws_as: listed.draws_as,
             name: listed.name,
             fault,

@@ -4,7 +4,7 @@
 use crate::fault::plan::Ending;
 use crate::fault::problems::Problems;
 use crate::fault::spec::FaultSpec;
-use crate::protocol::Protocol;
+use crate::protocol::{Class, Protocol};
 
 use super::{Acts, Effect, NotApplicable};
 
@@ -16,7 +16,24 @@ pub(super) const PARAMETERS: &[&str] = &[];
 pub(super) struct DuplicateRequest;
 
 impl DuplicateRequest {
-    pub(super) const fn compile(_: &FaultSpec, _: &mut Problems<'_>) -> Self {
+    pub(super) fn compile(spec: &FaultSpec, problems: &mut Problems<'_>) -> Self {
+        let alone = |class: &Class| {
+            matches!(
+                class,
+                Class::Read | Class::Write | Class::Admin | Class::Ping
+            )
+        };
+        let classes = &spec.matching.class.0;
+        if !(classes.is_empty() || classes.iter().any(alone)) {
+            problems.add(
+                "match.class",
+                format!(
+                    "what is `{}` never goes twice: it does not stand alone",
+                    classes[0].name()
+                ),
+                "write `read`, `write`, `admin` or `ping`, or leave it out",
+            );
+        }
         Self
     }
 }

@@ -49,6 +49,7 @@ fn candidates(faults: &[Fault], age: Duration) -> Vec<Candidate<'_>> {
                 ttl: None,
                 offered: 0,
                 hits: 0,
+                answer: None,
             }
         })
         .collect()
@@ -96,12 +97,15 @@ fn faults() -> impl Strategy<Value = Vec<String>> {
         "match = { client_name = 'x' }",
     ]);
     let one = (action, gates, proxy, ttl, schedule, matching).prop_filter_map(
-        "`refuse` has no operation",
+        "`refuse` has no operation, and 503 belongs to HTTP",
         |(action, gates, proxy, ttl, schedule, matching)| {
             let refuse = action.contains("refuse");
             let toml = [action, gates, proxy, ttl, schedule, matching].join("\n");
             let start = toml.contains("start = '5s'") && toml.contains("ttl = '1s'");
-            (!start && (!refuse || matching.is_empty() && !gates.contains("exchange")))
+            let of_others = ["operation", "key", "database"];
+            let foreign =
+                action.contains("503") && of_others.iter().any(|it| matching.contains(it));
+            (!start && !foreign && (!refuse || matching.is_empty() && !gates.contains("exchange")))
                 .then_some(toml)
         },
     );
@@ -279,4 +283,22 @@ fn several_faults_compose_in_the_order_of_switching_on() {
             .collect();
         assert_eq!(decision.faults, named);
     }
+}
+
+#[test]
+fn what_was_said_to_a_session_holds_for_all_that_it_asks() {
+    let every_second = [compile("action = 'stall'\nevery = 2\nscope = 'session'")];
+    let hit = |answer, offered| {
+        let mut candidates = candidates(&every_second, Duration::ZERO);
+        candidates[0].answer = answer;
+        candidates[0].offered = offered;
+        let explanation = explain(&mut case("GET", (3, 5), b"k"), &candidates).unwrap();
+        let last = explanation.faults[0].steps.last().unwrap().clone();
+        (explanation.hit, last.asked)
+    };
+    // By the counts of other sessions it would be another.
+    assert_eq!(hit(Some(true), 4), (true, "scope".into()));
+    assert_eq!(hit(Some(false), 5), (false, "scope".into()));
+    assert_eq!(hit(None, 5), (true, "every".into()));
+    assert_eq!(hit(None, 4), (false, "every".into()));
 }

@@ -170,6 +170,11 @@ fn counting_gates_count_sessions_where_told_to() {
         answers.chunks(4).collect::<Vec<_>>(),
         [[false, true, true, false]; 3]
     );
+    // The same can be looked up, which counts nothing.
+    let said = |session| counts.answer(asked(session, 0).dice, session);
+    assert_eq!([7, 3, 5, 9].map(said), [false, true, true, false].map(Some));
+    assert_eq!(said(1), None);
+    assert_eq!((counts.offered(), counts.hits()), (4, 2));
 }
 
 #[test]

@@ -4,13 +4,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Decision, Plan};
+use super::{Decision, Ending, Plan};
 use crate::fault::action::{Effect, Latency, StreamCut, channel};
 use crate::fault::active::ActiveFault;
 use crate::fault::arguments::{Request, Said};
 use crate::fault::dice::Purpose;
+use crate::fault::skip::Part;
 use crate::fault::spec::Side;
-use crate::protocol::{Catalog, Facts};
+use crate::protocol::{Catalog, Class, Facts, Protocol, postgres};
 
 /// A message that the server sent unasked.
 #[derive(Debug, Clone, Copy)]
@@ -76,7 +77,7 @@ impl Plan {
                     decision.reply_delay = decision.reply_delay.saturating_add(delay);
                 }
             }
-            decision.faults.push(Arc::clone(entry.active.name()));
+            decision.by(entry.active.name(), Part::Reply);
         }
         decision
     }
@@ -113,9 +114,23 @@ impl Plan {
                 floor: false,
             };
             latency.apply(draw, 1.0, &mut decision);
-            decision.faults.push(Arc::clone(entry.active.name()));
+            decision.by(entry.active.name(), super::part_of(side));
         }
         decision
+    }
+
+    /// Whether a session that begins now may have its start-up answered by a fault: its upstream is not contacted before.
+    pub fn may_answer_startup(&self, client: Option<IpAddr>, now: Instant) -> bool {
+        let startup = postgres::operation_name(postgres::operation::STARTUP);
+        let catalog = self.catalog.as_ref();
+        catalog.is_some_and(|catalog| catalog.protocol() == Protocol::Postgres)
+            && self.entries.iter().any(|entry| {
+                let matcher = entry.active.fault().matcher();
+                matches!(entry.effect, Effect::End(Ending::Error(_)))
+                    && matcher.covers(startup, Class::Handshake)
+                    && matcher.takes_client(client)
+                    && entry.in_force(now)
+            })
     }
 
     /// Whether some fault in it stops the bytes of a direction.

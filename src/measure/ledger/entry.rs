@@ -13,6 +13,9 @@ pub struct Touch {
     pub name: Arc<str>,
     /// Its action, as it is written in profiles.
     pub action: Cow<'static, str>,
+    /// Why it was not carried out in this state of the session, where it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<Cow<'static, str>>,
 }
 
 /// What the server saw of a request.
@@ -113,9 +116,9 @@ pub struct Entry {
     pub operation: Cow<'static, str>,
     /// What kind of work that is.
     pub class: Class,
-    /// The faults that acted, in their order.
+    /// The faults that acted, or would have, in their order.
     pub faults: Vec<Touch>,
-    /// Why what would have ended the exchange was not done in this state of the session, where it was not.
+    /// Why one of them was not carried out in this state of the session, where one was not: that of the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skipped: Option<Cow<'static, str>>,
     /// Delay put before the request, in microseconds.

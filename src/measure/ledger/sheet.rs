@@ -2,14 +2,15 @@
 
 use super::entry::{Entry, Outcome, Retry};
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// What is learned of an entry after it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// Its request was read to the end: the hash of it.
     Fingerprint(u64),
-    /// What would have ended it was not done, for this reason.
-    Skipped(&'static str),
+    /// This fault was not carried out after all, for this reason.
+    Skipped(Arc<str>, &'static str),
     /// It ended.
     Closed(Outcome),
     /// The same client asked the same again.
@@ -23,7 +24,12 @@ impl Entry {
     pub(super) fn change(&mut self, change: Change) {
         match change {
             Change::Fingerprint(hash) => self.fingerprint = Some(format!("{hash:016x}")),
-            Change::Skipped(why) => self.skipped = Some(why.into()),
+            Change::Skipped(fault, why) => {
+                for touch in self.faults.iter_mut().filter(|touch| touch.name == fault) {
+                    touch.skipped = Some(why.into());
+                }
+                self.skipped = self.faults.iter().find_map(|touch| touch.skipped.clone());
+            }
             Change::Closed(outcome) => {
                 self.server = Some(outcome.server);
                 self.tag = outcome.tag;

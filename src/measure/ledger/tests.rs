@@ -15,6 +15,7 @@ fn entry(id: u64, proxy: &str, session: u64, exchange: u64) -> Entry {
         faults: vec![Touch {
             name: "lost".into(),
             action: "lose_reply".into(),
+            skipped: None,
         }],
         skipped: None,
         request_delay_us: 0,

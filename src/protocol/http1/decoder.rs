@@ -8,7 +8,7 @@ use super::method::Method;
 use super::reply::{self, Asked, Replies};
 use super::request::{self, Requests};
 use super::routes::Routes;
-use crate::protocol::{Event, Located, Lost, MAX_OUTSTANDING};
+use crate::protocol::{Class, Event, Located, Lost, MAX_OUTSTANDING, Operation};
 
 /// Decoder of one session.
 ///
@@ -33,6 +33,19 @@ pub struct Decoder {
     /// The request whose head is being read is withheld.
     withheld: bool,
     tap: Tap,
+    /// What the newest request of which the head is known asked for.
+    newest: Option<(Operation, Class)>,
+}
+
+/// A session that became another by what a request asked for: its bytes are nobody's requests any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tunnel {
+    /// Requests before the tunnel's bytes.
+    pub requests: u64,
+    /// What the request asked for that made it.
+    pub operation: Operation,
+    /// Its class.
+    pub class: Class,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +54,8 @@ enum Tap {
     /// Something that no event could be told for: it is the next one.
     Losing(Lost),
     Lost,
+    /// Both sides agreed on it.
+    Tunnel,
 }
 
 /// What must be remembered of a request until its reply is complete. One byte, since a pipeline may be deep.
@@ -106,6 +121,7 @@ impl Decoder {
             begun: 0,
             withheld: false,
             tap: Tap::Following,
+            newest: None,
         }
     }
 
@@ -124,6 +140,7 @@ impl Decoder {
                 }
                 Ok(Some(request::Seen::Head)) => {
                     let head = self.requests.head();
+                    self.newest = Some((head.operation, head.method.class()));
                     if let Err(lost) = self.expect_reply(head) {
                         return self.give_up(at, lost, out);
                     }
@@ -233,6 +250,17 @@ impl Decoder {
         }
     }
 
+    /// The tunnel that the session has become. A client asks for one only when it waits for nothing else, so it was the newest
+    /// request that did.
+    pub fn tunnel(&self) -> Option<Tunnel> {
+        let (operation, class) = self.newest?;
+        (self.tap == Tap::Tunnel).then_some(Tunnel {
+            requests: self.begun,
+            operation,
+            class,
+        })
+    }
+
     /// Whether there is anything to decode. Tells a loss that could not be told before.
     fn follows(&mut self, out: &mut Vec<Located>) -> bool {
         if let Tap::Losing(lost) = self.tap {
@@ -313,7 +341,10 @@ impl Decoder {
 
     #[cold]
     fn give_up(&mut self, at: usize, lost: Lost, out: &mut Vec<Located>) {
-        self.tap = Tap::Lost;
+        self.tap = match lost {
+            Lost::Tunnel => Tap::Tunnel,
+            _ => Tap::Lost,
+        };
         self.outstanding = VecDeque::new();
         self.tell_newest(at, Event::Lost(lost), out);
     }

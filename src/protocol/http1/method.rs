@@ -74,3 +74,14 @@ impl Method {
         }
     }
 }
+
+/// The names of the methods that are told apart, and of all others.
+pub const METHODS: [&str; Method::ALL.len()] = {
+    let mut names = [""; Method::ALL.len()];
+    let mut at = 0;
+    while at < names.len() {
+        names[at] = Method::ALL[at].name();
+        at += 1;
+    }
+    names
+};

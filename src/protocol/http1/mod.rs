@@ -24,4 +24,5 @@ mod scan;
 mod tests;
 
 pub use decoder::{BodyLeft, Decoder};
-pub use routes::Routes;
+pub use method::METHODS;
+pub use routes::{FIXED as FIXED_ROUTES, Routes};

@@ -20,7 +20,7 @@ const SEGMENT_LIMIT: usize = 32;
 const NAME_LIMIT: usize = 160;
 
 /// Routes that are always there, at the beginning.
-const FIXED: [&str; 3] = ["other", "*", "{authority}"];
+pub const FIXED: [&str; 3] = ["other", "*", "{authority}"];
 const OTHER: u16 = 0;
 const ASTERISK: u16 = 1;
 const AUTHORITY: u16 = 2;

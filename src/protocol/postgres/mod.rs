@@ -39,5 +39,6 @@ mod tests;
 pub use decoder::{Decoder, Shape};
 pub use operation::{operation_class, operation_name, operation_names};
 pub use sql::text::{Statement, TEXT_LIMIT, Table};
+pub use startup::asks_for_encryption;
 pub use statements::Statements;
 pub use status::{OTHER, SKIPPED, is_failure, of_sqlstate, status_name};

@@ -134,6 +134,12 @@ fn is_false(value: u128) -> bool {
     .any(|word| pack(word) == value)
 }
 
+/// Whether the first packet of a client is this one, and asks for encryption.
+pub fn asks_for_encryption(packet: &[u8]) -> bool {
+    let of = |code: u32| [8_u32.to_be_bytes(), code.to_be_bytes()].concat();
+    packet == of(SSL_REQUEST) || packet == of(GSSENC_REQUEST)
+}
+
 impl Decoder {
     /// Reads first packets. The offset at which typed messages begin.
     #[inline]

@@ -1,23 +1,23 @@
-//! Plain TCP, and sessions whose decoder gave up: bytes that arrived together stand in for exchanges.
+//! Plain TCP, tunnels, and sessions whose decoder gave up: bytes that arrived together stand in for exchanges.
 
 use super::super::clock;
 use super::super::lane::{Cargo, Item, Stall};
 use super::super::local::Local;
 use super::super::relay::{Relay, Way};
 use super::Injector;
-use super::request::due;
+use super::request::{Asked, due};
 use crate::fault::action::{CloseHow, Disconnect, Truncate, When};
 use crate::fault::arguments::Said;
 use crate::fault::plan::Ending;
 use crate::fault::spec::Side;
-use crate::fault::{Decision, Subject};
-use crate::protocol::Protocol;
+use crate::fault::{Decision, Subject, Undone};
+use crate::protocol::Decoder;
 use crate::protocol::tcp::{BURST, BURST_CLASS};
 use std::sync::Arc;
 
 impl Injector {
-    /// Bytes that arrived together on a proxy that decodes nothing. On a session whose decoder gave up they pass: faults
-    /// there name exchanges, and there are none.
+    /// Bytes that arrived together on a proxy that decodes nothing, or in a tunnel. On a session whose decoder gave up they pass:
+    /// faults there name exchanges, and there are none.
     pub(super) fn burst(
         &mut self,
         way: Way,
@@ -27,31 +27,10 @@ impl Injector {
         local: &mut Local,
     ) -> bool {
         let clear = self.closing.is_none() && self.stalled.is_none();
-        let exchange = self.requests.bursts;
-        let decision = if relay.shared.protocol() == Protocol::Tcp {
-            let subject = Subject {
-                session: relay.session,
-                exchange,
-                operation: BURST,
-                class: BURST_CLASS,
-                client: relay.peer,
-                said: Said::default(),
-                request: &[],
-                now: clock::instant(now),
-            };
-            self.requests.bursts += 1;
-            let side = match way {
-                Way::Up => Side::Request,
-                Way::Down => Side::Reply,
-            };
-            self.plan.decide_burst(&subject, side)
-        } else {
-            Decision::default()
-        };
+        let (asked, decision) = self.decide_burst(way, now, relay);
         let hit = !decision.faults.is_empty();
         if hit {
-            let asked = (exchange, BURST, BURST_CLASS);
-            self.note(asked, &decision, None, relay, local);
+            self.note(asked, &decision, Undone::default(), relay, local);
         }
         let lane = match way {
             Way::Up => &mut self.up,
@@ -107,7 +86,7 @@ impl Injector {
                 lane.push(Item::new(at, close, Some(&decision)));
                 return false;
             }
-            // These are about exchanges, and are in no plan of plain TCP.
+            // These are about exchanges, and are not asked here.
             Some(
                 Ending::Error(_)
                 | Ending::LoseRequest(_)
@@ -118,5 +97,35 @@ impl Injector {
         }
         lane.push_bytes(bytes, at, Some(&decision));
         false
+    }
+
+    /// Asks the plan what to do with the bytes, and as what they were asked.
+    fn decide_burst(&mut self, way: Way, now: u64, relay: &Relay) -> (Asked, Decision) {
+        // The bytes of a tunnel go by what the request asked for that made it.
+        let (first, operation, class) = match &relay.meter.decoder {
+            Decoder::Tcp => (0, BURST, BURST_CLASS),
+            Decoder::Http(http) if let Some(tunnel) = http.tunnel() => {
+                (tunnel.requests, tunnel.operation, tunnel.class)
+            }
+            _ => return ((0, BURST, BURST_CLASS), Decision::default()),
+        };
+        let exchange = first + self.requests.bursts;
+        self.requests.bursts += 1;
+        let subject = Subject {
+            session: relay.session,
+            exchange,
+            operation,
+            class,
+            client: relay.peer,
+            said: Said::default(),
+            request: &[],
+            now: clock::instant(now),
+        };
+        let side = match way {
+            Way::Up => Side::Request,
+            Way::Down => Side::Reply,
+        };
+        let decision = self.plan.decide_burst(&subject, side);
+        ((exchange, operation, class), decision)
     }
 }

@@ -11,7 +11,7 @@ use super::replies::Reply;
 use super::request::{Asked, Asking, due};
 use crate::fault::action::{CloseHow, Disconnect, When};
 use crate::fault::plan::Ending;
-use crate::fault::{Decision, Skip};
+use crate::fault::{Decision, Skip, Undone};
 use crate::measure::Counter;
 use crate::protocol::Decoder;
 use crate::protocol::postgres::Shape;
@@ -28,10 +28,17 @@ impl Injector {
         relay: &mut Relay,
         local: &mut Local,
     ) {
+        // What waits for its second sending has another request right behind it.
+        self.forget_twice(Skip::Pipelined, relay, local);
         let delay = clock::nanos(decision.request_delay);
+        let answered = is_answered(asked.0, relay);
         let mut skipped = None;
         match &decision.end {
             None => self.pass(seen, delay, now, decision),
+            Some(ending) if !answered && needs_reply(ending) => {
+                self.pass(seen, delay, now, decision);
+                skipped = Some(Skip::NoReply);
+            }
             Some(ending @ (Ending::Stall | Ending::Timeout(_))) => {
                 let until = match ending {
                     Ending::Timeout(after) => Some(now + delay + clock::nanos(*after)),
@@ -67,7 +74,7 @@ impl Injector {
                 self.lose_request(*loss, asked.0, now, decision, relay);
             }
             Some(Ending::LoseReply(loss)) => {
-                skipped = self.lose_reply(*loss, asked.0, seen, now, decision, relay);
+                self.lose_reply(*loss, asked.0, seen, now, decision, relay);
             }
         }
         let hold = Reply::Hold {
@@ -79,10 +86,11 @@ impl Injector {
         {
             self.replies.expect(asked.0, decision, hold);
         }
+        let undone = undone(decision, skipped, answered);
         if self.replies.tells_later(asked.0) {
-            self.enter(asked, decision, None, relay, local);
+            self.enter(asked, decision, undone, relay, local);
         } else if self.requests.twice.is_none() {
-            self.note(asked, decision, skipped, relay, local);
+            self.note(asked, decision, undone, relay, local);
         }
     }
 
@@ -131,17 +139,17 @@ impl Injector {
         self.replies.expect(exchange, decision, cut);
     }
 
-    /// Writes down what was done, and tells everybody.
+    /// Writes down what was done, and what was not, and tells everybody.
     pub(super) fn note(
         &mut self,
         asked: Asked,
         decision: &Decision,
-        skipped: Option<Skip>,
+        undone: Undone,
         relay: &mut Relay,
         local: &mut Local,
     ) {
-        self.enter(asked, decision, skipped, relay, local);
-        self.tell(asked, decision, skipped, relay, local);
+        self.enter(asked, decision, undone, relay, local);
+        self.tell(asked, decision, undone, relay, local);
     }
 
     /// Writes down what was done.
@@ -149,24 +157,25 @@ impl Injector {
         &mut self,
         asked: Asked,
         decision: &Decision,
-        skipped: Option<Skip>,
+        undone: Undone,
         relay: &Relay,
         local: &mut Local,
     ) {
         let (plan, shard) = (&self.plan, &mut local.shard);
         self.record
-            .write(asked, decision, skipped, plan, relay, shard);
+            .write(asked, decision, undone, plan, relay, shard);
     }
 
-    /// Tells everybody what was done.
+    /// Tells everybody what was done, and what was not.
     pub(super) fn tell(
         &mut self,
         (exchange, operation, _): Asked,
         decision: &Decision,
-        skipped: Option<Skip>,
+        undone: Undone,
         relay: &mut Relay,
         local: &mut Local,
     ) {
+        let (plan, shard) = (&self.plan, &mut local.shard);
         let Relay {
             shared,
             session,
@@ -174,31 +183,34 @@ impl Injector {
             ..
         } = relay;
         let (proxy, session) = (&shared.name, *session);
-        if let Some(skip) = skipped {
-            local
-                .shard
-                .count(shared.id, Counter::FaultsSkipped(skip), 1);
-            for fault in &decision.faults {
-                self.plan.skipped(fault, skip);
+        for (skip, faults) in skipped(decision, undone) {
+            shard.count(shared.id, Counter::FaultsSkipped(skip), 1);
+            for fault in &faults {
+                plan.skipped(fault, skip);
             }
             shared.emit(|| Happening::Skipped {
                 proxy: proxy.clone(),
                 session,
                 exchange,
                 reason: skip.reason(),
+                faults,
             });
+        }
+        let done = || {
+            let all = decision.undone(undone).filter(|(_, why)| why.is_none());
+            all.map(|(fault, _)| fault)
+        };
+        let Some(first) = done().next() else {
             return;
-        }
-        if let Some(first) = decision.faults.first() {
-            meter.touched(exchange, first);
-        }
-        local.shard.count(shared.id, Counter::FaultsInjected, 1);
+        };
+        meter.touched(exchange, first);
+        shard.count(shared.id, Counter::FaultsInjected, 1);
         shared.emit(|| Happening::Injected {
             proxy: proxy.clone(),
             session,
             exchange,
             operation: shared.catalog.operation_name(operation).into_owned(),
-            faults: decision.faults.clone(),
+            faults: done().cloned().collect(),
         });
     }
 }
@@ -206,4 +218,58 @@ impl Injector {
 /// Whether an exchange is part of a batch that a Sync ends.
 fn is_in_batch(exchange: u64, relay: &Relay) -> bool {
     matches!(&relay.meter.decoder, Decoder::Postgres(d) if d.shape(exchange) == Shape::Execute)
+}
+
+/// The faults that were not carried out, by why.
+fn skipped(decision: &Decision, undone: Undone) -> Vec<(Skip, Vec<Arc<str>>)> {
+    let mut all: Vec<(Skip, Vec<Arc<str>>)> = Vec::new();
+    for (fault, why) in decision.undone(undone) {
+        let Some(why) = why else { continue };
+        match all.iter_mut().find(|(skip, _)| *skip == why) {
+            Some((_, faults)) => faults.push(Arc::clone(fault)),
+            None => all.push((why, vec![Arc::clone(fault)])),
+        }
+    }
+    all
+}
+
+/// Whether a reply to this request is to come.
+fn is_answered(exchange: u64, relay: &Relay) -> bool {
+    match &relay.meter.decoder {
+        Decoder::Redis(decoder) => decoder.answers(exchange),
+        _ => relay.meter.get(exchange).is_some_and(|e| e.replies),
+    }
+}
+
+/// Whether an exchange that has no reply cannot end so.
+const fn needs_reply(ending: &Ending) -> bool {
+    match ending {
+        Ending::Truncate(_) | Ending::LoseReply(_) | Ending::Duplicate => true,
+        Ending::Disconnect(d) => matches!(d.when, When::InsideBytes(_) | When::InsideShare(_)),
+        Ending::Stall | Ending::Timeout(_) | Ending::Error(_) | Ending::LoseRequest(_) => false,
+    }
+}
+
+/// Whether an exchange that ends so has no reply.
+const fn leaves_no_reply(ending: &Ending) -> bool {
+    match ending {
+        Ending::Stall | Ending::Timeout(_) | Ending::LoseRequest(_) => true,
+        Ending::Disconnect(d) => matches!(d.when, When::Before | When::After),
+        Ending::Truncate(_) | Ending::LoseReply(_) | Ending::Duplicate | Ending::Error(_) => false,
+    }
+}
+
+/// What of a decision is not carried out, where its end is skipped or not.
+fn undone(decision: &Decision, skipped: Option<Skip>, answered: bool) -> Undone {
+    let ending = decision.end.as_ref().filter(|_| skipped.is_none());
+    let reply = if ending.is_some_and(leaves_no_reply) {
+        Some(Skip::Ended)
+    } else {
+        (!answered).then_some(Skip::NoReply)
+    };
+    Undone {
+        request: None,
+        reply,
+        end: skipped,
+    }
 }

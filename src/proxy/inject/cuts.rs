@@ -112,6 +112,7 @@ impl Cuts {
                 by: Touch {
                     name: fault,
                     action,
+                    skipped: None,
                 },
                 cut,
                 passed,

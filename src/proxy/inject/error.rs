@@ -8,7 +8,7 @@ use super::super::treatment::Treatment;
 use super::Injector;
 use super::replies::{Answer, Reply, Replying};
 use super::request::{Asked, Asking, FailCopy, due};
-use crate::fault::{Decision, Skip};
+use crate::fault::{Decision, Skip, Undone};
 use crate::protocol::{Class, Decoder, postgres};
 use std::sync::Arc;
 
@@ -126,19 +126,18 @@ impl Injector {
             return;
         };
         let skipped = swapping.status().is_none().then_some(Skip::ServersError);
+        let undone = Undone::end(skipped);
         let cause = Arc::clone(cause);
         self.requests.fail_copy.reply_ends(asked.0);
-        if let Some(why) = skipped {
-            let (shared, shard) = (&relay.shared, &mut local.shard);
-            self.record.skipped(asked.0, why, shared, shard);
-        }
-        self.tell(asked, &cause, skipped, relay, local);
+        let (shared, shard) = (&relay.shared, &mut local.shard);
+        self.record.skipped(asked.0, &cause, undone, shared, shard);
+        self.tell(asked, &cause, undone, relay, local);
     }
 
     /// What was to be told with a reply that never will come is told now.
     pub(super) fn tell_of_swaps(&mut self, relay: &mut Relay, local: &mut Local) {
         for (asked, cause) in self.replies.take_untold() {
-            self.tell(asked, &cause, None, relay, local);
+            self.tell(asked, &cause, Undone::default(), relay, local);
         }
     }
 }

@@ -7,8 +7,8 @@ use super::Injector;
 use super::message::Ready;
 use super::replies::{Reply, Replying};
 use super::request::{Asking, due};
+use crate::fault::Decision;
 use crate::fault::action::Loss;
-use crate::fault::{Decision, Skip};
 use crate::protocol::{Decoder, Protocol, postgres};
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,7 +41,7 @@ impl Injector {
         }
     }
 
-    /// The request goes on, and its reply goes nowhere. Returns why not, where there is none.
+    /// The request goes on, and its reply goes nowhere.
     pub(super) fn lose_reply(
         &mut self,
         loss: Loss,
@@ -50,20 +50,12 @@ impl Injector {
         now: u64,
         decision: &Arc<Decision>,
         relay: &Relay,
-    ) -> Option<Skip> {
+    ) {
         let delay = clock::nanos(decision.request_delay);
         self.pass(seen, delay, now, decision);
-        let answered = match &relay.meter.decoder {
-            Decoder::Redis(decoder) => decoder.answers(exchange),
-            _ => relay.meter.get(exchange).is_some_and(|e| e.replies),
-        };
-        if !answered {
-            return Some(Skip::NoReply);
-        }
         let ready = (relay.shared.protocol() == Protocol::Postgres).then(Ready::default);
         self.replies
             .expect(exchange, decision, Reply::Lose { loss, ready });
-        None
     }
 
     /// The reply that is being lost is complete: the server has done all that was asked.
@@ -71,8 +63,9 @@ impl Injector {
         let Replying::Losing { loss, cause, .. } = &self.replies.replying else {
             return;
         };
-        let cargo = silence(*loss, now, None);
-        self.down.push(Item::new(0, cargo, Some(cause)));
+        let due = self.replies.due(now);
+        let cargo = silence(*loss, due.max(now), None);
+        self.down.push(Item::new(due, cargo, Some(cause)));
         self.replies.replying = Replying::Cutoff;
     }
 

@@ -16,6 +16,7 @@ mod record;
 mod replies;
 mod reply;
 mod request;
+mod short;
 mod swap;
 mod twice;
 
@@ -28,10 +29,10 @@ use super::relay::{End, Half, Relay, Source, Way, source_of};
 use super::shared::Shared;
 use crate::fault::action::CloseHow;
 use crate::fault::spec::Side;
-use crate::fault::{Decision, Plan};
+use crate::fault::{Decision, Plan, Skip};
 use crate::measure::Counter;
 use crate::measure::trace::Outcome;
-use crate::protocol::{Event, Protocol};
+use crate::protocol::{Event, Protocol, postgres};
 use cuts::Cuts;
 use push::Pushes;
 use record::Record;
@@ -470,6 +471,7 @@ impl Injector {
                     self.reply_lost(now);
                 }
             }
+            Ok(()) if way == Way::Up && self.declines_encryption(length, relay, local) => {}
             Ok(()) => {
                 let (goes, close) = self.admit(way, length, now, relay, local);
                 let rest = local.scratch[goes..length].to_vec();
@@ -498,12 +500,23 @@ impl Injector {
 impl Injector {
     /// The session ends: what is open in the ledger is closed, and replies that are held never come.
     pub(crate) fn end(&mut self, now: u64, outcome: Outcome, relay: &mut Relay, local: &mut Local) {
-        self.forget_twice(relay, local);
+        self.forget_twice(Skip::ConnectionEnds, relay, local);
         let shared = &relay.shared;
         self.record.end(self.down.sent, shared, &mut local.shard);
         for done in self.withheld.drain(..).chain(self.down.abandon()) {
             done.cut(now, outcome, shared.id, &mut local.shard);
         }
+    }
+
+    /// Answers a client that asks for encryption before its upstream is contacted: a fault may answer its start-up, which it could
+    /// not read.
+    fn declines_encryption(&mut self, length: usize, relay: &Relay, local: &mut Local) -> bool {
+        let bytes = &local.scratch[..length];
+        let declined = relay.upstream.is_awaited() && postgres::asks_for_encryption(bytes);
+        if declined {
+            self.down.push_bytes(b"N", 0, None);
+        }
+        declined
     }
 
     /// A peer has ended its stream: what passes that on waits behind its bytes, as long as a fault says.

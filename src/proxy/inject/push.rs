@@ -1,17 +1,21 @@
 //! Messages that the server sends unasked, while a fault is about them: kept until they are whole, then dropped, held or sent on.
 
 use super::super::clock;
+use super::super::event::Event as Happening;
 use super::super::local::Local;
 use super::super::relay::Relay;
 use super::{Injector, note_aside};
-use crate::fault::Skip;
 use crate::fault::plan::Message;
+use crate::fault::{Decision, Skip};
 use crate::measure::Counter;
 use crate::protocol::{Decoder, Event, Located};
 use std::sync::Arc;
 
 /// A message that is longer is sent on as it comes, and counted as skipped.
 const KEPT: usize = 1 << 20;
+
+/// Of such a message so much is kept: its channel is in it.
+const BEGINNING: usize = 64 * 1024;
 
 /// Where the server's stream stands.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -33,6 +37,8 @@ pub(super) struct Pushes {
     /// A message is under way; whether all of it so far is in `kept`.
     push: Option<bool>,
     kept: Vec<u8>,
+    /// The beginning of one that was too long.
+    too_long: Option<Vec<u8>>,
     /// The decoder said that it is a published message, and told when.
     delivered: Option<Located>,
     /// Published messages so far.
@@ -61,6 +67,7 @@ impl Pushes {
     pub(super) fn take_kept(&mut self) -> Vec<u8> {
         self.place = Place::Unknown;
         self.push = None;
+        self.too_long = None;
         self.delivered = None;
         std::mem::take(&mut self.kept)
     }
@@ -89,7 +96,7 @@ impl Pushes {
 
 impl Injector {
     /// Sends bytes of the server where they go now, or keeps them until it is known what they are.
-    pub(super) fn route_reply(&mut self, bytes: &[u8], now: u64, relay: &Relay, local: &mut Local) {
+    pub(super) fn route_reply(&mut self, bytes: &[u8], now: u64, relay: &Relay) {
         if bytes.is_empty() {
             return;
         }
@@ -116,14 +123,12 @@ impl Injector {
         if pushes.kept.len() > KEPT {
             let kept = std::mem::take(&mut pushes.kept);
             match &mut pushes.push {
-                Some(whole) => *whole = false,
+                Some(whole) => {
+                    *whole = false;
+                    pushes.too_long = Some(kept[..BEGINNING].to_vec());
+                }
                 None => pushes.place = Place::Unknown,
             }
-            local.shard.count(
-                relay.shared.id,
-                Counter::FaultsSkipped(Skip::LongMessage),
-                1,
-            );
             self.take_reply(&kept, now);
         }
     }
@@ -138,7 +143,9 @@ impl Injector {
     ) -> bool {
         match event.event {
             Event::PushBegin => self.pushes.push = Some(true),
-            Event::Delivered(_) if self.pushes.push == Some(true) => {
+            Event::Delivered(_)
+                if self.pushes.push == Some(true) || self.pushes.too_long.is_some() =>
+            {
                 self.pushes.delivered = Some(*event);
                 return true;
             }
@@ -147,8 +154,11 @@ impl Injector {
                 if self.pushes.place == Place::Unknown {
                     self.pushes.place = Place::Between;
                 }
+                let too_long = self.pushes.too_long.take();
                 if whole {
                     self.push_end(now, relay, local);
+                } else if let Some(begin) = too_long {
+                    self.leave_long_message(&begin, now, relay, local);
                 }
             }
             Event::ReplyEnd { .. } => self.pushes.place = Place::Between,
@@ -168,16 +178,7 @@ impl Injector {
             self.down.push_bytes(&kept, 0, None);
             return;
         };
-        let message = Message {
-            facts: relay.meter.decoder.facts(),
-            session: relay.session,
-            ordinal: self.pushes.seen,
-            client: relay.peer,
-            bytes: &kept,
-            now: clock::instant(now),
-        };
-        self.pushes.seen += 1;
-        let decision = self.plan.decide_push(&message);
+        let decision = self.decide_push(&kept, now, relay);
         let delay = clock::nanos(decision.reply_delay);
         let due = if delay == 0 {
             0
@@ -197,5 +198,47 @@ impl Injector {
             .on_reply(&delivered, sent, shard, shared, relay.session);
         let cause = (delay > 0).then(|| Arc::new(decision));
         self.down.push_bytes(&kept, due, cause.as_ref());
+    }
+
+    /// What the plan says to the next published message, of which these bytes are there.
+    fn decide_push(&mut self, bytes: &[u8], now: u64, relay: &Relay) -> Decision {
+        let message = Message {
+            facts: relay.meter.decoder.facts(),
+            session: relay.session,
+            ordinal: self.pushes.seen,
+            client: relay.peer,
+            bytes,
+            now: clock::instant(now),
+        };
+        self.pushes.seen += 1;
+        self.plan.decide_push(&message)
+    }
+
+    /// A message that begins so is over, and was too long to be kept: it went. What would have been done to it is skipped.
+    fn leave_long_message(&mut self, begin: &[u8], now: u64, relay: &mut Relay, local: &mut Local) {
+        let Some(delivered) = self.pushes.delivered.take() else {
+            return;
+        };
+        let (shard, shared) = (&mut local.shard, &relay.shared);
+        relay
+            .meter
+            .on_reply(&delivered, now, shard, shared, relay.session);
+        let decision = self.decide_push(begin, now, relay);
+        if decision.faults.is_empty() {
+            return;
+        }
+        let why = Skip::LongMessage;
+        for fault in &decision.faults {
+            self.plan.skipped(fault, why);
+        }
+        let (shared, session) = (&relay.shared, relay.session);
+        local.shard.count(shared.id, Counter::FaultsSkipped(why), 1);
+        shared.emit(|| Happening::SkippedAside {
+            proxy: shared.name.clone(),
+            session,
+            what: "push",
+            reason: why.reason(),
+            faults: decision.faults.clone(),
+        });
     }
 }

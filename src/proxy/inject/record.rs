@@ -5,7 +5,7 @@ use super::super::retries::{Asked as Request, Asker};
 use super::super::shared::Shared;
 use super::request::Asked;
 use crate::fault::plan::Ending;
-use crate::fault::{Decision, Plan, Skip};
+use crate::fault::{Decision, Plan, Skip, Undone};
 use crate::measure::Shard;
 use crate::measure::ledger::{
     Change, Entry, Fingerprint, Outcome, Retry, Saw, TagReader, Told, Touch,
@@ -174,16 +174,17 @@ impl Record {
         &mut self,
         asked: Asked,
         decision: &Decision,
-        skipped: Option<Skip>,
+        undone: Undone,
         plan: &Plan,
         relay: &Relay,
         shard: &mut Shard,
     ) {
-        let touches = decision.faults.iter().map(|name| Touch {
+        let touches = decision.undone(undone).map(|(name, skipped)| Touch {
             name: name.clone(),
             action: plan.action_of(name).unwrap_or_default().into(),
+            skipped: skipped.map(|why| why.reason().into()),
         });
-        self.enter(asked, decision, touches.collect(), skipped, relay, shard);
+        self.enter(asked, decision, touches.collect(), undone, relay, shard);
     }
 
     /// A request is without a whole reply for good.
@@ -204,7 +205,8 @@ impl Record {
             }
         }
         let nothing_else = Decision::default();
-        self.enter(asked, &nothing_else, vec![lost.by], None, relay, shard);
+        let done = Undone::default();
+        self.enter(asked, &nothing_else, vec![lost.by], done, relay, shard);
     }
 
     /// Writes the entry of an exchange.
@@ -213,19 +215,22 @@ impl Record {
         asked: Asked,
         decision: &Decision,
         faults: Vec<Touch>,
-        skipped: Option<Skip>,
+        undone: Undone,
         relay: &Relay,
         shard: &mut Shard,
     ) {
         let shared = &relay.shared;
         let found = self.find(asked.0);
         let id = found.as_ref().and_then(|open| open.entry);
-        let stalls = matches!(decision.end, Some(Ending::Stall | Ending::Timeout(_)));
-        let kept = found.is_some_and(|open| !open.passes || stalls);
-        let bare = shared.protocol() == Protocol::Tcp;
+        let ends = decision.end.as_ref().filter(|_| undone.end.is_none());
+        let stalls = matches!(ends, Some(Ending::Stall | Ending::Timeout(_)));
+        let kept = found.as_ref().is_some_and(|open| !open.passes || stalls);
+        // Bytes that arrived together are no exchange of which more would be known.
+        let bare = shared.protocol() == Protocol::Tcp || (found.is_none() && relay.meter.lost);
         let numbering = &shared.process.ledger;
+        // Where nothing was held, nothing is entered as held.
+        let held = |delay, skipped: Option<Skip>| skipped.map_or_else(|| micros(delay), |_| 0);
         let entry = Entry {
-            // Of bytes on plain TCP nothing more will be known.
             id: id.unwrap_or_else(|| numbering.take()),
             time_us: SystemTime::now()
                 .duration_since(SystemTime::UNIX_EPOCH)
@@ -235,11 +240,11 @@ impl Record {
             exchange: asked.0,
             operation: shared.catalog.operation_name(asked.1),
             class: asked.2,
+            skipped: faults.iter().find_map(|touch| touch.skipped.clone()),
             faults,
-            skipped: skipped.map(|why| why.reason().into()),
-            request_delay_us: micros(decision.request_delay),
-            reply_delay_us: micros(decision.reply_delay),
-            reply_floor_us: micros(decision.reply_floor),
+            request_delay_us: held(decision.request_delay, undone.request),
+            reply_delay_us: held(decision.reply_delay, undone.reply),
+            reply_floor_us: held(decision.reply_floor, undone.reply),
             server: (kept && !bare).then_some(Saw::Nothing),
             tag: None,
             told: None,
@@ -423,12 +428,23 @@ impl Record {
     }
 
     /// What was decided of an exchange, and written, turned out not to be possible.
-    pub(super) fn skipped(&mut self, exchange: u64, why: Skip, shared: &Shared, shard: &mut Shard) {
+    pub(super) fn skipped(
+        &mut self,
+        exchange: u64,
+        decision: &Decision,
+        undone: Undone,
+        shared: &Shared,
+        shard: &mut Shard,
+    ) {
+        let Some(entry) = self.find(exchange).and_then(|open| open.entry) else {
+            return;
+        };
         let gone = shared.process.ledger.gone();
-        if let Some(entry) = self.find(exchange).and_then(|open| open.entry) {
-            shard
-                .ledger
-                .change(entry, Change::Skipped(why.reason()), gone);
+        for (fault, why) in decision.undone(undone) {
+            if let Some(why) = why {
+                let skipped = Change::Skipped(fault.clone(), why.reason());
+                shard.ledger.change(entry, skipped, gone);
+            }
         }
     }
 

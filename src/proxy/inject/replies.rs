@@ -3,7 +3,7 @@
 use super::super::clock;
 use super::super::lane::{Cargo, Item, Lane};
 use super::message::{MessageEnd, Ready};
-use super::request::Asked;
+use super::request::{Asked, due};
 use super::swap::Swapping;
 use crate::fault::Decision;
 use crate::fault::action::{CloseHow, Loss, Truncate};
@@ -146,11 +146,42 @@ pub(super) struct Replies {
     expected: VecDeque<(u64, Arc<Decision>, Reply)>,
     pub(super) answers: VecDeque<Answer>,
     pub(super) replying: Replying,
+    /// How that one is held, whatever else becomes of it.
+    hold: Hold,
     /// The reply of this exchange ended in the piece under way, and did not go to the client whole.
     pub(super) cut_end: Option<u64>,
 }
 
+/// How long a reply is held.
+#[derive(Debug, Clone, Copy, Default)]
+struct Hold {
+    /// Each part of it, from when it comes.
+    delay: u64,
+    /// None of it goes before this time.
+    floor: u64,
+}
+
+impl Hold {
+    /// As the decision says, of a request that was complete at `asked`.
+    fn new(cause: &Decision, asked: u64) -> Self {
+        Self {
+            delay: clock::nanos(cause.reply_delay),
+            floor: floor_from(asked, clock::nanos(cause.reply_floor)),
+        }
+    }
+
+    /// When a part may go that comes now.
+    fn due(self, now: u64) -> u64 {
+        due(now, self.delay).max(self.floor)
+    }
+}
+
 impl Replies {
+    /// When what comes now of the reply may go, or what ends it.
+    pub(super) fn due(&self, now: u64) -> u64 {
+        self.hold.due(now)
+    }
+
     pub(super) fn is_idle(&self) -> bool {
         self.expected.is_empty()
             && self.answers.is_empty()
@@ -288,16 +319,24 @@ impl Replies {
         if self.is_cut() {
             return;
         }
+        self.hold = Hold::default();
         self.replying = match self.expected.pop_front() {
-            Some((of, cause, then)) if of == exchange && then.waits_for_data(protocol) => {
-                Replying::BeforeData {
-                    asking: MessageEnd::of(b'G'),
-                    kept: Vec::new(),
-                    then,
-                    cause,
+            Some((of, cause, reply)) if of == exchange => {
+                // A reply of which nothing goes is no reply to hold.
+                if !matches!(reply, Reply::Cut { bytes: 0, .. }) {
+                    self.hold = Hold::new(&cause, asked);
+                }
+                if reply.waits_for_data(protocol) {
+                    Replying::BeforeData {
+                        asking: MessageEnd::of(b'G'),
+                        kept: Vec::new(),
+                        then: reply,
+                        cause,
+                    }
+                } else {
+                    Replying::new(reply, cause, asked)
                 }
             }
-            Some((of, cause, reply)) if of == exchange => Replying::new(reply, cause, asked),
             Some(later) => {
                 self.expected.push_front(later);
                 Replying::Plain

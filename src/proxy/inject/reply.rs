@@ -8,10 +8,10 @@ use super::Injector;
 use super::replies::Replying;
 use crate::fault::action::CloseHow;
 use crate::measure::Counter;
-use crate::protocol::{Event, Located, Protocol, http1};
+use crate::protocol::{Event, Located};
 
 /// A reply of which a share is wanted is kept this far to learn its length.
-const SHARE: usize = 1 << 20;
+pub(super) const SHARE: usize = 1 << 20;
 
 impl Injector {
     /// A piece from the server, in the scratch buffer. `true`: it goes on whole and at once.
@@ -58,7 +58,7 @@ impl Injector {
         for event in events.iter().copied().flat_map(Located::parts) {
             let bytes = &scratch[taken..event.at.max(taken)];
             self.record.reply_bytes(bytes);
-            self.route_reply(bytes, now, relay, local);
+            self.route_reply(bytes, now, relay);
             taken = event.at.max(taken);
             self.reply_event(&event, now, relay, local);
             if relay.meter.lost {
@@ -66,7 +66,7 @@ impl Injector {
             }
         }
         self.record.reply_bytes(&scratch[taken..length]);
-        self.route_reply(&scratch[taken..length], now, relay, local);
+        self.route_reply(&scratch[taken..length], now, relay);
         self.settle_cut(&scratch[..length], now, relay);
         self.fail_copy(relay);
         self.release_answers_between(now, relay);
@@ -98,7 +98,7 @@ impl Injector {
             Event::ReplyBegin => {
                 let asked = meter.get(event.exchange).map_or(now, |e| e.asked);
                 self.replies.begin(event.exchange, asked, self.protocol);
-                self.cut_if_due();
+                self.cut_if_due(now);
                 let (place, protocol) = (self.down.pushed, self.protocol);
                 self.record.reply_begins(event.exchange, place, protocol);
                 let first = self.pushes.reply_begins();
@@ -132,6 +132,7 @@ impl Injector {
 
     /// Sends reply bytes where they go now.
     pub(super) fn take_reply(&mut self, bytes: &[u8], now: u64) {
+        let due = self.replies.due(now);
         match &mut self.replies.replying {
             Replying::Plain => self.down.push_bytes(bytes, 0, None),
             Replying::Held {
@@ -145,13 +146,13 @@ impl Injector {
             Replying::Cut { left, cause, .. } => {
                 let part = usize::try_from(*left).map_or(bytes.len(), |n| n.min(bytes.len()));
                 *left -= part as u64;
-                self.down.push_bytes(&bytes[..part], 0, Some(cause));
-                self.cut_if_due();
+                self.down.push_bytes(&bytes[..part], due, Some(cause));
+                self.cut_if_due(now);
             }
             Replying::CutShare { kept, .. } => {
                 kept.extend_from_slice(bytes);
                 if kept.len() >= SHARE {
-                    self.cut_share();
+                    self.cut_share(now);
                 }
             }
             Replying::Swapping {
@@ -171,7 +172,7 @@ impl Injector {
             }
             Replying::Truncate { kept, .. } => {
                 kept.extend_from_slice(bytes);
-                self.truncate(false);
+                self.truncate(false, now);
             }
             Replying::Swallowed { ready, .. } => {
                 let ended = ready.as_mut().and_then(|ready| ready.feed(bytes));
@@ -189,7 +190,7 @@ impl Injector {
                 let mut rest = bytes;
                 while let Some(end) = asking.feed(rest) {
                     kept.extend_from_slice(&rest[..end]);
-                    self.down.push_bytes(kept, 0, Some(cause));
+                    self.down.push_bytes(kept, due, Some(cause));
                     kept.clear();
                     rest = &rest[end..];
                 }
@@ -220,67 +221,6 @@ impl Injector {
         matches!(self.replies.replying, Replying::Cutoff)
     }
 
-    /// Cuts the session where a reply reached its last byte that may go.
-    fn cut_if_due(&mut self) {
-        if let Replying::Cut {
-            how,
-            left: 0,
-            cause,
-        } = &self.replies.replying
-        {
-            // Everything before this reply is in the lane already.
-            let close = Item::new(0, Cargo::Close(*how, 0), Some(cause));
-            self.down.push(close);
-            self.replies.replying = Replying::Cutoff;
-        }
-    }
-
-    /// The length of the reply is known, or as much of it as is kept: sends the share on, and cuts.
-    fn cut_share(&mut self) {
-        if let Replying::CutShare {
-            how,
-            share,
-            kept,
-            cause,
-        } = &self.replies.replying
-        {
-            let part = (kept.len() as f64 * share) as usize;
-            self.down
-                .push_bytes(&kept[..part.min(kept.len())], 0, Some(cause));
-            let close = Item::new(0, Cargo::Close(*how, 0), Some(cause));
-            self.down.push(close);
-            self.replies.replying = Replying::Cutoff;
-        }
-    }
-
-    /// Sends of a reply what goes before its cut, once that is known, and cuts. `complete`: no more of it will come.
-    fn truncate(&mut self, complete: bool) {
-        let Replying::Truncate {
-            truncate,
-            kept,
-            cause,
-        } = &self.replies.replying
-        else {
-            return;
-        };
-        // What is longer than is kept is cut as if it were as long as that.
-        let complete = complete || kept.len() >= SHARE;
-        let head = match self.protocol {
-            Protocol::Http => http1::inject::head_length(kept),
-            _ => Some(0),
-        };
-        let head = match head {
-            None if !complete => return,
-            head => head.unwrap_or(kept.len()),
-        };
-        if let Some(at) = truncate.place(kept.len(), head, complete) {
-            self.down.push_bytes(&kept[..at], 0, Some(cause));
-            let close = Item::new(0, Cargo::Close(truncate.how, 0), Some(cause));
-            self.down.push(close);
-            self.replies.replying = Replying::Cutoff;
-        }
-    }
-
     /// The server asks for no COPY data any more in this reply, as far as that is waited for: treats what was kept for that.
     pub(super) fn treat_kept(&mut self, now: u64) {
         self.replies.replying = match std::mem::take(&mut self.replies.replying) {
@@ -297,12 +237,12 @@ impl Injector {
     /// The last byte of the reply was taken.
     fn reply_end(&mut self, exchange: u64, now: u64) {
         match &mut self.replies.replying {
-            Replying::CutShare { .. } => self.cut_share(),
-            Replying::Truncate { .. } => self.truncate(true),
+            Replying::CutShare { .. } => self.cut_share(now),
+            Replying::Truncate { .. } => self.truncate(true, now),
             // Shorter than the cut: all of it goes, then the session closes.
             Replying::Cut { left, .. } => {
                 *left = 0;
-                self.cut_if_due();
+                self.cut_if_due(now);
             }
             Replying::Losing { ready: None, .. } => self.reply_lost(now),
             Replying::Losing { ended, .. } => *ended = Some(exchange),

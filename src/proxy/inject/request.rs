@@ -10,7 +10,7 @@ use super::twice::Twice;
 use super::{Injector, note_aside};
 use crate::fault::action::CloseHow;
 use crate::fault::arguments::Said;
-use crate::fault::{Decision, Skip, Subject};
+use crate::fault::{Decision, Skip, Subject, Undone};
 use crate::measure::Counter;
 use crate::protocol::{Class, Decoder, Event, Located, Operation, Protocol};
 use std::sync::Arc;
@@ -73,6 +73,8 @@ pub(super) struct Requests {
     undecided: Vec<u8>,
     /// It is identified, and its arguments are awaited.
     waiting: Option<Asked>,
+    /// The beginning of a request that went on before it was identified: it was too long to be kept until then.
+    too_long: Option<Vec<u8>>,
     /// Comes after the request that is passing.
     pub(super) after: Option<Item>,
     /// The answer to the request that is being taken out, which must be read to its end first.
@@ -309,7 +311,16 @@ impl Injector {
                     self.decide(asked, event.at, relay, local, piece);
                 }
             }
+            Event::RequestKnown {
+                operation, class, ..
+            } => {
+                let asked = (event.exchange, operation, class);
+                if let Some(begin) = self.requests.too_long.take() {
+                    self.leave_long(asked, &begin, piece.now, relay, local);
+                }
+            }
             Event::RequestEnd => {
+                self.requests.too_long = None;
                 let waiting = self.requests.waiting.take_if(|w| w.0 == event.exchange);
                 if let Some(asked) = waiting {
                     self.decide(asked, event.at, relay, local, piece);
@@ -369,13 +380,10 @@ impl Injector {
             if let Some(asked) = self.requests.waiting.take() {
                 self.decide(asked, piece.bytes.len(), relay, local, piece);
             } else if self.requests.undecided.len() >= UNDECIDED {
-                local.shard.count(
-                    relay.shared.id,
-                    Counter::FaultsSkipped(Skip::Unidentified),
-                    1,
-                );
-                let kept = self.requests.take_kept();
+                let mut kept = self.requests.take_kept();
                 self.up.push_bytes(&kept, 0, None);
+                kept.truncate(ARGUMENTS);
+                self.requests.too_long = Some(kept);
             }
         }
         false
@@ -411,27 +419,7 @@ impl Injector {
         }
         let kept = std::mem::take(&mut self.requests.undecided);
         let seen = begin.map_or(kept.as_slice(), |begin| &piece.bytes[begin..at]);
-        let decoder = &relay.meter.decoder;
-        let statement = match decoder {
-            Decoder::Postgres(d) if self.plan.needs_arguments(asked.1, asked.2) => {
-                d.statement_of(asked.0, seen)
-            }
-            _ => None,
-        };
-        let subject = Subject {
-            said: Said {
-                facts: decoder.facts(),
-                statement: statement.as_deref(),
-            },
-            session: relay.session,
-            exchange: asked.0,
-            operation: asked.1,
-            class: asked.2,
-            client: relay.peer,
-            request: seen,
-            now: clock::instant(piece.now),
-        };
-        let decision = self.plan.decide(&subject);
+        let decision = self.ask_plan(asked, seen, piece.now, relay);
         let touched = !decision.faults.is_empty();
         if touched {
             self.record.begin(asked.0, &relay.shared);
@@ -451,6 +439,51 @@ impl Injector {
         }
         let seen = seen.to_vec();
         self.apply(asked, &Arc::new(decision), &seen, piece.now, relay, local);
+    }
+
+    /// What the plan says to a request of which `seen` are the bytes so far.
+    fn ask_plan(&self, asked: Asked, seen: &[u8], now: u64, relay: &Relay) -> Decision {
+        let decoder = &relay.meter.decoder;
+        let statement = match decoder {
+            Decoder::Postgres(d) if self.plan.needs_arguments(asked.1, asked.2) => {
+                d.statement_of(asked.0, seen)
+            }
+            _ => None,
+        };
+        let subject = Subject {
+            said: Said {
+                facts: decoder.facts(),
+                statement: statement.as_deref(),
+            },
+            session: relay.session,
+            exchange: asked.0,
+            operation: asked.1,
+            class: asked.2,
+            client: relay.peer,
+            request: seen,
+            now: clock::instant(now),
+        };
+        self.plan.decide(&subject)
+    }
+
+    /// A request is identified too late: what begins so is on its way. What would have been done to it is skipped.
+    fn leave_long(
+        &mut self,
+        asked: Asked,
+        begin: &[u8],
+        now: u64,
+        relay: &mut Relay,
+        local: &mut Local,
+    ) {
+        let decision = self.ask_plan(asked, begin, now, relay);
+        if decision.faults.is_empty() {
+            return;
+        }
+        self.record.begin(asked.0, &relay.shared);
+        // As of one that a fault holds for no time at all, it is told when the server has it.
+        self.pass(&[], 0, now, &Arc::default());
+        let undone = Undone::all(Skip::Unidentified);
+        self.note(asked, &decision, undone, relay, local);
     }
 
     /// The last byte of a request is before the event.
@@ -486,7 +519,7 @@ impl Injector {
 
     /// The decoder lost its place: what is kept goes on, and exchanges are not touched any more.
     pub(super) fn give_up(&mut self, relay: &mut Relay, local: &mut Local) {
-        self.forget_twice(relay, local);
+        self.forget_twice(Skip::ConnectionEnds, relay, local);
         self.tell_of_swaps(relay, local);
         let broken = self.broken_promise();
         let (shared, shard) = (&relay.shared, &mut local.shard);

@@ -8,7 +8,7 @@ use super::Injector;
 use super::message::Ready;
 use super::replies::Reply;
 use super::request::{Asked, Asking, due};
-use crate::fault::{Decision, Skip};
+use crate::fault::{Decision, Skip, Undone};
 use crate::protocol::postgres::{Shape, inject};
 use crate::protocol::{Class, Decoder, Located, Protocol, postgres};
 use std::sync::Arc;
@@ -43,7 +43,7 @@ impl Injector {
         }
         let batch = match &relay.meter.decoder {
             Decoder::Redis(d) => {
-                let alone = !d.in_multi(asked.0) && !d.is_subscribed() && d.answers(asked.0);
+                let alone = !d.in_multi(asked.0) && !d.is_subscribed();
                 let plain = matches!(
                     asked.2,
                     Class::Read | Class::Write | Class::Admin | Class::Ping
@@ -84,11 +84,11 @@ impl Injector {
         None
     }
 
-    /// What was to go twice will not: the connection ends, or is not decoded any more.
-    pub(super) fn forget_twice(&mut self, relay: &mut Relay, local: &mut Local) {
+    /// What was to go twice, if anything, will not.
+    pub(super) fn forget_twice(&mut self, why: Skip, relay: &mut Relay, local: &mut Local) {
         if let Some(twice) = self.requests.twice.take() {
-            let skipped = Some(Skip::ConnectionEnds);
-            self.note(twice.asked, &twice.decision, skipped, relay, local);
+            let undone = Undone::end(Some(why));
+            self.note(twice.asked, &twice.decision, undone, relay, local);
         }
     }
 
@@ -112,10 +112,11 @@ impl Injector {
             return;
         };
         if !(newest && between) {
-            let skipped = Some(Skip::Pipelined);
-            return self.note(twice.asked, &twice.decision, skipped, relay, local);
+            let undone = Undone::end(Some(Skip::Pipelined));
+            return self.note(twice.asked, &twice.decision, undone, relay, local);
         }
-        self.note(twice.asked, &twice.decision, None, relay, local);
+        let done = Undone::default();
+        self.note(twice.asked, &twice.decision, done, relay, local);
         let mut bytes = twice.bytes;
         if twice.batch {
             bytes.extend_from_slice(SYNC);

@@ -17,6 +17,11 @@ impl Server {
         self.state().store.list(Instant::now())
     }
 
+    /// One of them, with what its gates said to this session of a proxy.
+    pub fn fault_for(&self, name: &str, session: (&str, u64)) -> Option<Listed> {
+        self.state().store.get_for(name, session, Instant::now())
+    }
+
     /// Whether everything is kept off.
     pub fn is_halted(&self) -> bool {
         self.state().store.is_halted()

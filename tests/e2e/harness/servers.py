@@ -190,7 +190,9 @@ class Nginx(Server):
             f"http {{\n  access_log off; {temporary}\n"
             f"  upstream web {{ server {self.web.address}; keepalive 8; }}\n"
             f"  server {{ listen {self.address}; client_max_body_size 0; location / {{\n"
-            '    proxy_pass http://web; proxy_http_version 1.1; proxy_set_header Connection ""; } }\n}\n'
+            '    proxy_pass http://web; proxy_http_version 1.1; proxy_set_header Connection ""; }\n'
+            "  location /tunnel { proxy_pass http://web; proxy_http_version 1.1;\n"
+            '    proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade"; } }\n}\n'
         )
         command = [program("nginx", "/usr/sbin"), "-e", "stderr", "-p", directory, "-c", directory / "nginx.conf"]
         self.process = Process(command)

@@ -134,6 +134,18 @@ def cut_bytes(c):
     assert c.redis_server.command("EXISTS", "cut-bytes") == ":0\r\n"
 
 
+def cut_tunnel(c):
+    with dial(c.at["web"]) as s:
+        s.sendall(request("/tunnel", headers="Connection: Upgrade\r\nUpgrade: echo\r\n"))
+        assert " 101 " in head_of(s)
+        s.sendall(b"before")
+        assert read_exactly(s, 6) == b"before"
+        yield
+        s.sendall(b"in it")
+        assert ends(s) == b""
+        yield
+
+
 def short_body(c):
     with pytest.raises(http.client.IncompleteRead):
         c.http("/bytes/10000")

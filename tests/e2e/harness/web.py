@@ -84,6 +84,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(pattern(int(argument)))
 
+    def get_tunnel(self, _argument, _parameters):
+        """Says everything back from here on, as a server of websockets speaks something else."""
+        self.close_connection = True
+        self.send_response_only(101)
+        self.send_header("Connection", "Upgrade")
+        self.send_header("Upgrade", "echo")
+        self.end_headers()
+        self.wfile.flush()
+        while piece := self.rfile.read1(65536):
+            self.wfile.write(piece)
+            self.wfile.flush()
+
     def get_hints(self, _argument, _parameters):
         """An interim reply before the final one."""
         self.send_response_only(103)

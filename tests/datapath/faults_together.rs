@@ -1,0 +1,197 @@
+//! Several faults on one exchange: each is carried out, or skipped with a reason, and the ledger says which was which.
+
+use crate::faults_postgres::Client;
+use crate::harness::Proxied;
+use crate::ledger::{ended, entries};
+use crate::peers::{End, expect, read_to_end};
+use crate::scripted::command;
+use crate::support::{Postgres, Redis};
+use brownout::protocol::Protocol;
+use serde_json::{Value, json};
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+/// What the ledger says of the faults on its only exchange: each with why it was skipped.
+fn touched(proxied: &Proxied) -> Vec<(String, Option<String>)> {
+    let [entry] = &entries(proxied)[..] else {
+        panic!("one entry: {:?}", entries(proxied));
+    };
+    let touches = entry.faults.iter();
+    let touches = touches.map(|t| (t.name.to_string(), t.skipped.as_deref().map(str::to_owned)));
+    touches.collect()
+}
+
+/// How often a fault acted, and how often it was skipped.
+fn tally(proxied: &Proxied, fault: &str) -> (u64, u64) {
+    let listed = proxied.listed(fault);
+    (listed.injected, listed.skipped)
+}
+
+/// A Redis with a value, and a proxy with two faults on GET: 80 ms before the reply, and one that ends it.
+fn late_and(mut ending: Value) -> (Redis, Proxied) {
+    let redis = Redis::start();
+    redis.command(&["SET", "k", "value"]);
+    let proxied = Proxied::to(Protocol::Redis, redis.address());
+    let get = json!({ "operation": "GET" });
+    proxied.fault(json!({ "name": "late", "action": "latency", "delay": "80ms", "match": get }));
+    ending["name"] = json!("end");
+    ending["match"] = get;
+    proxied.fault(ending);
+    (redis, proxied)
+}
+
+#[test]
+fn what_is_cut_of_a_reply_is_late_too() {
+    let reply: &[u8] = b"$5\r\nvalue\r\n";
+    for (ending, went) in [
+        (json!({ "action": "truncate", "bytes": 6 }), Some(6)),
+        (json!({ "action": "truncate" }), None),
+        (
+            json!({ "action": "disconnect", "when": "inside", "bytes": 4 }),
+            Some(4),
+        ),
+        (
+            json!({ "action": "disconnect", "when": "inside", "share": 0.5 }),
+            Some(5),
+        ),
+        (json!({ "action": "lose_reply" }), Some(0)),
+    ] {
+        let (_redis, proxied) = late_and(ending.clone());
+        let mut client = proxied.connect();
+        let asked = Instant::now();
+        client.write_all(command(&["GET", "k"]).as_bytes()).unwrap();
+        let (got, _) = read_to_end(&client);
+        let took = asked.elapsed();
+        assert!(took >= Duration::from_millis(80), "{ending} {took:?}");
+        assert!(reply.starts_with(&got), "{ending} {got:?}");
+        assert!(
+            went.is_none_or(|went| got.len() == went),
+            "{ending} {got:?}"
+        );
+        ended(&proxied, 1);
+        let both = [("late".to_owned(), None), ("end".to_owned(), None)];
+        assert_eq!(touched(&proxied), both, "{ending}");
+        assert_eq!(entries(&proxied)[0].reply_delay_us, 80_000);
+    }
+}
+
+#[test]
+fn where_no_reply_is_left_nothing_holds_it() {
+    for ending in [
+        json!({ "action": "disconnect", "when": "before" }),
+        json!({ "action": "disconnect", "when": "after" }),
+        json!({ "action": "lose_request" }),
+        json!({ "action": "timeout", "close_after": "5ms" }),
+    ] {
+        let (_redis, proxied) = late_and(ending.clone());
+        let mut client = proxied.connect();
+        client.write_all(command(&["GET", "k"]).as_bytes()).unwrap();
+        read_to_end(&client);
+        ended(&proxied, 1);
+        let why = Some("another fault leaves no reply".to_owned());
+        let said = [("late".to_owned(), why), ("end".to_owned(), None)];
+        assert_eq!(touched(&proxied), said, "{ending}");
+        assert_eq!(entries(&proxied)[0].reply_delay_us, 0);
+        assert_eq!(tally(&proxied, "late"), (0, 1), "{ending}");
+        assert_eq!(tally(&proxied, "end"), (1, 0), "{ending}");
+    }
+}
+
+#[test]
+fn a_delay_beside_an_error_that_cannot_be_is_still_a_delay() {
+    let postgres = Postgres::start();
+    let proxied = Proxied::to(Protocol::Postgres, postgres.address());
+    let mut client = Client::connect(&proxied);
+    client.query("begin");
+    client.query("select 1/0");
+    let read = json!({ "class": "read" });
+    proxied.fault(json!({ "name": "late", "action": "latency", "delay": "80ms", "match": read }));
+    proxied.fault(json!({
+        "name": "error", "action": "error", "preset": "deadlock_detected", "match": read
+    }));
+    let asked = Instant::now();
+    let said = client.query("select 1");
+    assert!(said[0].contains("25P02"), "{said:?}");
+    assert!(asked.elapsed() >= Duration::from_millis(80));
+    ended(&proxied, 1);
+    let why = Some("the transaction has failed already".to_owned());
+    let said = [("late".to_owned(), None), ("error".to_owned(), why)];
+    assert_eq!(touched(&proxied), said);
+    assert_eq!(entries(&proxied)[0].reply_delay_us, 80_000);
+    assert_eq!(tally(&proxied, "late"), (1, 0));
+    assert_eq!(tally(&proxied, "error"), (0, 1));
+    // The time that was injected is nobody else's.
+    let figures = proxied.figures();
+    let select = &figures.operation("SELECT").unwrap().exchanges;
+    assert_eq!((select.count, select.injected), (2, 1));
+}
+
+#[test]
+fn where_no_reply_is_due_faults_on_it_are_skipped() {
+    let redis = Redis::start();
+    for fault in [
+        json!({ "action": "latency", "delay": "20ms" }),
+        json!({ "action": "latency", "delay": "20ms", "floor": true }),
+        json!({ "action": "throttle", "bytes_per_second": 10 }),
+        json!({ "action": "slice", "size": 1, "gap": "10ms" }),
+        json!({ "action": "corrupt", "rate": 1.0 }),
+        json!({ "action": "truncate" }),
+        json!({ "action": "disconnect", "when": "inside", "bytes": 3 }),
+        json!({ "action": "disconnect", "when": "inside", "share": 0.5 }),
+        json!({ "action": "lose_reply" }),
+        json!({ "action": "error", "preset": "OOM" }),
+        json!({ "action": "duplicate_request" }),
+    ] {
+        let proxied = Proxied::to(Protocol::Redis, redis.address());
+        let mut spec = fault.clone();
+        spec["name"] = json!("f");
+        spec["match"] = json!({ "operation": "SET" });
+        proxied.fault(spec);
+        let mut client = proxied.connect();
+        let silent = [
+            command(&["CLIENT", "REPLY", "OFF"]),
+            command(&["SET", "a", "1"]),
+            command(&["CLIENT", "REPLY", "ON"]),
+            command(&["GET", "a"]),
+        ];
+        client.write_all(silent.concat().as_bytes()).unwrap();
+        expect(&client, b"+OK\r\n$1\r\n1\r\n");
+        assert_eq!(tally(&proxied, "f"), (0, 1), "{fault}");
+        let why = Some("no reply is expected".to_owned());
+        assert_eq!(touched(&proxied), [("f".to_owned(), why)], "{fault}");
+    }
+}
+
+#[test]
+fn without_a_reply_the_request_may_still_be_held_or_lost() {
+    let redis = Redis::start();
+    for (fault, end) in [
+        (
+            json!({ "action": "latency", "on": "request", "delay": "5ms" }),
+            None,
+        ),
+        (
+            json!({ "action": "disconnect", "when": "after" }),
+            Some(End::Rst),
+        ),
+        (json!({ "action": "lose_request" }), Some(End::Rst)),
+    ] {
+        let proxied = Proxied::to(Protocol::Redis, redis.address());
+        let mut spec = fault.clone();
+        spec["name"] = json!("f");
+        spec["match"] = json!({ "operation": "SET" });
+        proxied.fault(spec);
+        let mut client = proxied.connect();
+        let off = command(&["CLIENT", "REPLY", "OFF"]);
+        let set = command(&["SET", "a", "1"]);
+        client.write_all([off, set].concat().as_bytes()).unwrap();
+        if let Some(end) = end {
+            assert_eq!(read_to_end(&client).1, end, "{fault}");
+        } else {
+            let on = [command(&["CLIENT", "REPLY", "ON"]), command(&["PING"])];
+            client.write_all(on.concat().as_bytes()).unwrap();
+            expect(&client, b"+OK\r\n+PONG\r\n");
+        }
+        assert_eq!(tally(&proxied, "f"), (1, 0), "{fault}");
+    }
+}
