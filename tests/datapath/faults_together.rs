@@ -1,6 +1,6 @@
 //! Several faults on one exchange: each is carried out, or skipped with a reason, and the ledger says which was which.
 
-use crate::faults_postgres::Client;
+use crate::faults_postgres::{Client, message};
 use crate::harness::Proxied;
 use crate::ledger::{ended, entries};
 use crate::peers::{End, expect, read_to_end};
@@ -124,6 +124,65 @@ fn a_delay_beside_an_error_that_cannot_be_is_still_a_delay() {
     let figures = proxied.figures();
     let select = &figures.operation("SELECT").unwrap().exchanges;
     assert_eq!((select.count, select.injected), (2, 1));
+}
+
+#[test]
+fn a_delay_beside_an_error_that_the_server_forestalls_is_still_a_delay() {
+    let postgres = Postgres::start();
+    let proxied = Proxied::to(Protocol::Postgres, postgres.address());
+    let mut client = Client::connect(&proxied);
+    let copy = json!({ "operation": "COPY" });
+    proxied.fault(json!({ "name": "late", "action": "latency", "delay": "80ms", "match": copy }));
+    proxied.fault(json!({
+        "name": "error", "action": "error", "preset": "deadlock_detected", "match": copy
+    }));
+    let asked = Instant::now();
+    let said = client.query("copy nothing from stdin");
+    assert!(said[0].contains("42P01"), "{said:?}");
+    assert!(asked.elapsed() >= Duration::from_millis(80));
+    ended(&proxied, 1);
+    let why = Some("the server has an error of its own".to_owned());
+    let said = [("late".to_owned(), None), ("error".to_owned(), why.clone())];
+    assert_eq!(touched(&proxied), said);
+    let entry = entries(&proxied).remove(0);
+    assert_eq!(
+        (entry.skipped.as_deref(), entry.reply_delay_us),
+        (why.as_deref(), 80_000)
+    );
+    assert_eq!(tally(&proxied, "late"), (1, 0));
+    assert_eq!(tally(&proxied, "error"), (0, 1));
+}
+
+#[test]
+fn the_demand_for_copy_data_is_late_too_where_the_reply_is_cut() {
+    let postgres = Postgres::start();
+    postgres.query("create table t (n int)");
+    for ending in [
+        json!({ "action": "lose_reply" }),
+        json!({ "action": "truncate" }),
+        json!({ "action": "disconnect", "share": 0.5 }),
+    ] {
+        let proxied = Proxied::to(Protocol::Postgres, postgres.address());
+        let mut client = Client::connect(&proxied);
+        let copy = json!({ "operation": "COPY" });
+        proxied
+            .fault(json!({ "name": "late", "action": "latency", "delay": "80ms", "match": copy }));
+        let mut spec = ending.clone();
+        spec["name"] = json!("end");
+        spec["match"] = copy;
+        proxied.fault(spec);
+        let asked = Instant::now();
+        client.write(&message(b'Q', "copy t from stdin\0"));
+        assert_eq!(client.until(b'G'), ["G"], "{ending}");
+        assert!(asked.elapsed() >= Duration::from_millis(80), "{ending}");
+        let given = Instant::now();
+        client.write(&[message(b'd', "5\n"), message(b'c', "")].concat());
+        read_to_end(client.stream());
+        assert!(given.elapsed() >= Duration::from_millis(80), "{ending}");
+        ended(&proxied, 1);
+        let both = [("late".to_owned(), None), ("end".to_owned(), None)];
+        assert_eq!(touched(&proxied), both, "{ending}");
+    }
 }
 
 #[test]

@@ -237,7 +237,7 @@ OOM = dict(action="error", preset="OOM", proxy="redis", match={"operation": "INC
         ({"probability": 1.0, "after": 18}, [19, 20], list(range(1, 21))),
         ({"after": 1, "scope": "session"}, [], list(range(1, 21))),
         ({"every": 2, "scope": "session"}, [], list(range(1, 21))),
-        ({"every": 2, "schedule": {"start": "1h"}}, [], []),
+        ({"every": 2, "ttl": "2h", "schedule": {"start": "1h"}}, [], []),
         ({"every": 2, "schedule": {"ramp": "12h"}}, [], []),
         ({"every": 4, "schedule": {"duration": "1h", "repeat": "2h"}}, [4, 8, 12, 16, 20], [4, 8, 12, 16, 20]),
     ],
