@@ -210,11 +210,8 @@ fn exit_codes_are_those_of_the_command() {
 
 #[test]
 fn signals_are_passed_on() {
-    for (signal, name, code) in [
-        (Signal::TERM, "TERM", 3),
-        (Signal::INT, "INT", 4),
-        (Signal::HUP, "HUP", 5),
-    ] {
+    // SIGHUP, which whoever runs this may have been told to ignore, is tried in tests/e2e/test_signals.py.
+    for (signal, name, code) in [(Signal::TERM, "TERM", 3), (Signal::INT, "INT", 4)] {
         let script = format!(
             "trap 'echo got {name}; exit {code}' {name}; echo ready; while :; do sleep 0.05; done"
         );

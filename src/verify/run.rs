@@ -7,6 +7,7 @@ use super::plan::{Ends, LONGEST_COUNT, Phase, Test, Whom};
 use super::progress::{self, Now, Passed, Passing, Progress};
 use super::recordings::Recordings;
 use super::search::Capacity;
+use super::search::calls::Calls;
 use super::search::step::Due;
 use super::started::{self, Companion};
 use super::watch::{self, Watched};
@@ -38,8 +39,6 @@ const MARGIN: Duration = Duration::from_secs(30);
 const SHOWN: u64 = 2_000_000_000;
 /// Requests that all fail before the service counts as unreachable.
 const UNREACHABLE: u64 = 5;
-/// Calls of one step of a search that are kept.
-const MAX_CALLS: usize = 1_000_000;
 
 /// Why there is no result.
 #[derive(Debug, thiserror::Error)]
@@ -187,44 +186,6 @@ pub(super) struct Stage<'s> {
     capacity: Option<Capacity>,
     broken: BTreeMap<String, String>,
     acted: Vec<Acted>,
-}
-
-/// Calls that are kept for a search, by lane.
-#[derive(Debug, Default)]
-pub(super) struct Calls {
-    by_lane: BTreeMap<String, Vec<Due>>,
-    kept: usize,
-    wanted: bool,
-}
-
-impl Calls {
-    /// From now on they are kept.
-    pub(super) fn begin(&mut self) {
-        self.wanted = true;
-    }
-
-    /// No longer.
-    pub(super) fn end(&mut self) {
-        *self = Self::default();
-    }
-
-    /// Forgets those that there are.
-    pub(super) fn clear(&mut self) {
-        self.take();
-    }
-
-    /// Those since the last `clear`.
-    pub(super) fn take(&mut self) -> BTreeMap<String, Vec<Due>> {
-        self.kept = 0;
-        std::mem::take(&mut self.by_lane)
-    }
-
-    fn add(&mut self, lane: &str, due: Due) {
-        if self.wanted && self.kept < MAX_CALLS {
-            self.kept += 1;
-            self.by_lane.entry(lane.to_owned()).or_default().push(due);
-        }
-    }
 }
 
 async fn conduct(test: &Test, server: &Server, around: &mut Around<'_>) -> Result<Ran, RunError> {

@@ -44,6 +44,14 @@ HELPER = "trap 'sleep 1; exit' TERM; echo $$ > helper.pid; while :; do sleep 0.1
 STARTED = "echo $$ > service.pid; exec sleep 600"
 
 
+@pytest.fixture(autouse=True)
+def heard():
+    """Whoever runs the tests may have been told to ignore the end of his terminal, as by nohup, and so would they."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 def alive(pid):
     try:
         os.kill(pid, 0)
@@ -71,11 +79,15 @@ def start(redis_server, tmp_path):
         process.end()
 
 
-def pids(folder):
-    def written():
-        return [int((folder / f"{name}.pid").read_text()) for name in ("service", "helper")]
+def number(folder, name):
+    """What a shell wrote of itself; None until the line is whole."""
+    file = folder / f"{name}.pid"
+    text = file.read_text() if file.exists() else ""
+    return int(text) if text.endswith("\n") else None
 
-    return eventually("the numbers of the processes", written)
+
+def pids(folder):
+    return [eventually(f"the number of the {name}", lambda name=name: number(folder, name)) for name in ("service", "helper")]
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
@@ -126,7 +138,7 @@ def test_exec_passes_a_signal_on_and_leaves_nobody(redis_server, tmp_path, sent,
     script = "echo $$ > service.pid; exec sleep 600"
     process = Process([binary(), "exec", "--env", "REDIS_URL", "--", "sh", "-c", script], cwd=tmp_path, env=environment)
     try:
-        pid = process.wait_for("its number", lambda: int((tmp_path / "service.pid").read_text() or "x"))
+        pid = process.wait_for("its number", lambda: number(tmp_path, "service"))
         process.child.send_signal(sent)
         assert process.child.wait(10) == code, process.stderr
         assert not alive(pid)

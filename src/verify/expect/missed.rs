@@ -4,6 +4,7 @@ use super::breaker::Closes;
 use super::cleanup::{CleansUp, Contained};
 use super::latency::{Figure, Latency};
 use super::rate::{ErrorRate, Throughput};
+use super::resources::MemoryGrowth;
 use super::timing::{Degrades, Recovers, TimesOut};
 use super::transactions::Intact;
 use super::*;
@@ -477,6 +478,37 @@ fn a_transaction_that_stays_open_is_not_intact() {
     assert_eq!(judged(6 * SECOND), "fail");
     assert_eq!(judged(3 * SECOND), "inconclusive");
     assert_eq!(judged(SECOND / 2), "pass");
+}
+
+#[test]
+fn memory_that_goes_on_growing_is_not_within_its_limit() {
+    let judged = |grows_until: u64| {
+        let mut trace = by_hand(Protocol::Redis);
+        let target = trace.names.intern("api");
+        for second in 0..180 {
+            trace.records.push(Record::Watched {
+                at: second * SECOND,
+                target,
+                pid: 7,
+                memory: 100_000_000 + 200_000 * second.min(grows_until),
+                cpu: 0,
+                descriptors: 20,
+                threads: 4,
+            });
+        }
+        phase(&mut trace, 0, "steady");
+        let most = MemoryGrowth {
+            most: 50_000_000,
+            window: 0,
+        };
+        let scope = Scope {
+            watch: Some("api".into()),
+            ..Scope::default()
+        };
+        most.judge(&case(&trace), &scope).verdict.word()
+    };
+    assert_eq!(judged(60), "pass");
+    assert_eq!(judged(180), "inconclusive");
 }
 
 #[test]

@@ -69,6 +69,17 @@ impl Expectation for MemoryGrowth {
             growth.slope_high
         );
         let holds = i128::from(growth.bytes) <= i128::from(self.most);
+        // Nearly every slope leads upwards: what is below the limit only because nobody watched longer is no pass.
+        let as_long_again = growth.bytes as f64 + growth.bytes_per_second * growth.watched_seconds;
+        if holds && growth.slope_low > 0.0 && as_long_again > self.most as f64 {
+            let mut judgement = Judgement::inconclusive(
+                format!("{why}: after as long again it would be above the limit"),
+                "a longer phase: a leak goes on, a cache that fills comes to its end",
+                evidence,
+            );
+            judgement.measured = measured;
+            return judgement;
+        }
         Judgement::of(holds, measured, why, evidence)
     }
 }

@@ -99,6 +99,9 @@ mod tests {
     }
 
     proptest! {
+        // Each looks for bounds with up to three thousand terms, forty times.
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
         /// At a bound what was seen or less, or more, comes once in forty times.
         #[test]
         fn beyond_a_bound_is_once_in_forty(all in 1_u64..3_000, part in 0.0_f64..=1.0) {

@@ -4,6 +4,7 @@
 //! rate until there are enough requests; before the next one everything that was sent is answered or given up, so that no step
 //! inherits the queue of the one before.
 
+pub(crate) mod calls;
 pub(crate) mod conduct;
 pub(crate) mod ladder;
 pub(crate) mod step;

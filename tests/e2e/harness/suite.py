@@ -52,6 +52,8 @@ def once(folder, servers, seed, options):
         "REDIS_URL": f"redis://:{PASSWORD.replace(' ', '%20')}@127.0.0.1:{ports['redis']}/0",
         "DATABASE_URL": f"postgresql://postgres@127.0.0.1:{ports['postgres']}/postgres",
         "PYTHONPATH": str(FASTAPI.directory),
+        # So that each row of the matrix is a line.
+        "COLUMNS": "300",
     }
     began, before = time.monotonic(), cpu()
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True, env=environment, cwd=ROOT, timeout=900)
