@@ -3,9 +3,9 @@
 use crate::faults_postgres::{Client, bind, execute, message, parse, skipped, sync};
 use crate::harness::Proxied;
 use crate::ledger::ended;
-use crate::peers::{expect, expect_silence};
+use crate::peers::{LIMIT, expect, expect_silence};
 use crate::scripted::{Response, Scripted, command};
-use crate::support::{Postgres, Redis};
+use crate::support::{Postgres, Redis, eventually};
 use brownout::protocol::Protocol;
 use serde_json::json;
 use std::io::{BufReader, Write};
@@ -204,7 +204,12 @@ fn of_a_pipeline_only_the_last_goes_twice_and_the_rest_is_skipped() {
     assert_eq!(skips(&proxied, 3), [pipelined(), pipelined(), None]);
     let listed = proxied.listed("twice");
     assert_eq!((listed.injected, listed.skipped), (1, 2));
-    let seen = upstream.seen();
+    // The reply to the first sending may be there before the second is.
+    let mut seen = Vec::new();
+    eventually("the second sending", LIMIT, || {
+        seen.extend(upstream.seen());
+        (seen.len() >= 4).then_some(())
+    });
     let paths = seen.iter().map(|r| r.split(' ').nth(1).unwrap());
     let paths: Vec<&str> = paths.collect();
     assert_eq!(paths, ["/one", "/two", "/three", "/three"]);
