@@ -160,8 +160,8 @@ fn phases(parts: &[Part]) -> Vec<Phase> {
     let phase = |(n, part): (usize, &Part)| Phase {
         name: part.name.clone(),
         class: match before(n) {
-            0 => format!("kind-{}", name_of(part.kind)),
-            again => format!("kind-{} again{}", name_of(part.kind), (again - 1) % 2 + 1),
+            0 => format!("kind-{}", part.kind.name()),
+            again => format!("kind-{} again{}", part.kind.name(), (again - 1) % 2 + 1),
         },
         span: Span {
             from: part.from,
@@ -170,17 +170,6 @@ fn phases(parts: &[Part]) -> Vec<Phase> {
         counts: !matches!(part.kind, Kind::WarmUp | Kind::Capacity),
     };
     parts.iter().enumerate().map(phase).collect()
-}
-
-const fn name_of(kind: Kind) -> &'static str {
-    match kind {
-        Kind::WarmUp => "warm-up",
-        Kind::Baseline => "baseline",
-        Kind::Fault => "fault",
-        Kind::Recovery => "recovery",
-        Kind::Steady => "steady",
-        Kind::Capacity => "capacity",
-    }
 }
 
 fn marks(run: &Document) -> Vec<Mark> {

@@ -293,7 +293,7 @@ fn phases(document: &mut Document<'_>, external: bool, no_faults: bool) -> Vec<P
                 remedy,
             );
         }
-        let name = table.name.unwrap_or_else(|| default_name(kind).to_owned());
+        let name = table.name.unwrap_or_else(|| kind.name().to_owned());
         if phases.iter().any(|p| p.name == name) {
             let message = format!("{name:?} is the name of an earlier phase");
             document.report(&field("name"), &message, "expected a name of its own");
@@ -349,17 +349,6 @@ fn can_be_stepped(document: &mut Document<'_>, loads: &[Load], phases: &[Phase])
                 "give a `rate` instead",
             );
         }
-    }
-}
-
-const fn default_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::WarmUp => "warm-up",
-        Kind::Baseline => "baseline",
-        Kind::Fault => "fault",
-        Kind::Recovery => "recovery",
-        Kind::Steady => "steady",
-        Kind::Capacity => "capacity",
     }
 }
 

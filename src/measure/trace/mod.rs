@@ -81,6 +81,20 @@ pub enum Kind {
     Capacity,
 }
 
+impl Kind {
+    /// The name used in profiles and recordings; a phase that has none of its own is called so.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::WarmUp => "warm-up",
+            Self::Baseline => "baseline",
+            Self::Fault => "fault",
+            Self::Recovery => "recovery",
+            Self::Steady => "steady",
+            Self::Capacity => "capacity",
+        }
+    }
+}
+
 /// What a recording says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
