@@ -21,7 +21,7 @@ const RECOVERS: Recovers = Recovers {
     stable: Duration::from_secs(1),
 };
 
-fn case(trace: &Trace) -> Case<'_> {
+pub(super) fn case(trace: &Trace) -> Case<'_> {
     let topology = Topology {
         workers: Some(1),
         ..Topology::default()
@@ -39,7 +39,7 @@ fn case(trace: &Trace) -> Case<'_> {
     }
 }
 
-fn of(proxy: &str) -> Scope {
+pub(super) fn of(proxy: &str) -> Scope {
     Scope {
         proxy: Some(proxy.into()),
         ..Scope::default()
@@ -58,7 +58,7 @@ fn run(service: &Service) -> Trace {
     trace
 }
 
-fn phase(trace: &mut Trace, at: u64, name: &str) {
+pub(super) fn phase(trace: &mut Trace, at: u64, name: &str) {
     let phase = trace.names.intern(name);
     trace.records.push(Record::Phase {
         at,
@@ -69,7 +69,7 @@ fn phase(trace: &mut Trace, at: u64, name: &str) {
 }
 
 /// The exchanges of a proxy that began in a time.
-fn begun(trace: &mut Trace, proxy: ProxyIndex, from: u64, to: u64) -> Vec<&mut Attempt> {
+pub(super) fn begun(trace: &mut Trace, proxy: ProxyIndex, from: u64, to: u64) -> Vec<&mut Attempt> {
     let attempts = trace.records.iter_mut().filter_map(|record| match record {
         Record::Attempt(a) if a.proxy == proxy && (from..to).contains(&a.begun) => Some(a),
         _ => None,

@@ -3,6 +3,7 @@
 pub(crate) mod breaker;
 pub(crate) mod capacity;
 pub(crate) mod cleanup;
+mod counted;
 pub(crate) mod latency;
 pub(crate) mod rate;
 pub(crate) mod resources;
@@ -19,10 +20,10 @@ use super::load::LaneFigures;
 use super::search::Capacity;
 use super::verdict::{Judgement, Verdict};
 use super::written::{OnInconclusive, Severity};
-use crate::insight::view::{Seen, Span};
+use crate::insight::view::Span;
 use crate::insight::window::Window;
 use crate::insight::{Evidence, Finding, Topology, Unknown, View};
-use crate::measure::trace::{Name, ProxyIndex, Record};
+use crate::measure::trace::{Name, ProxyIndex};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::time::Duration;
@@ -183,60 +184,9 @@ impl Case<'_> {
         })
     }
 
-    /// Exchanges of the scope's proxy and operation that ended in its phases; hung ones count where they began.
-    pub(crate) fn exchanges(&self, scope: &Scope) -> Vec<Seen<'_>> {
-        let Ok(proxy) = self.proxy(scope) else {
-            return Vec::new();
-        };
-        let spans = self.spans(scope);
-        let names = &self.view.trace.names;
-        let all = self.view.passed(proxy).work.iter();
-        let all = all.filter(|seen| {
-            let attempt = seen.attempt;
-            let operation = scope.operation.as_ref();
-            operation.is_none_or(|o| names.get(attempt.operation).eq_ignore_ascii_case(o))
-                && spans.iter().any(|span| {
-                    span.contains(if attempt.outcome.is_answered() {
-                        attempt.ended
-                    } else {
-                        attempt.begun
-                    })
-                })
-        });
-        all.copied().collect()
-    }
-
-    /// Calls of the scope's lane that were due in its phases: latency from the intended time, and success.
-    pub(crate) fn calls(&self, scope: &Scope) -> Vec<Answered> {
-        let names = &self.view.trace.names;
-        let wanted = scope.lane.as_deref().and_then(|lane| names.find(lane));
-        let spans = self.spans(scope);
-        let records = self.view.trace.records.iter().enumerate();
-        let calls = records.filter_map(|(record, r)| match *r {
-            Record::Call {
-                at,
-                lane,
-                intended,
-                ok,
-                request,
-                ..
-            } if Some(lane) == wanted
-                && spans.iter().any(|s| s.contains(intended))
-                && scope
-                    .operation
-                    .as_ref()
-                    .is_none_or(|o| names.get(request).eq_ignore_ascii_case(o)) =>
-            {
-                Some(Answered {
-                    record,
-                    at,
-                    latency: at.saturating_sub(intended),
-                    ok,
-                })
-            }
-            _ => None,
-        });
-        calls.collect()
+    /// Whether faults are on in the phase of this name.
+    fn is_fault_phase(&self, name: &str) -> bool {
+        self.fault_phases.iter().any(|fault| fault == name)
     }
 
     /// The verdict. What went wrong with the run itself, or with the baseline, comes first.
@@ -257,7 +207,7 @@ impl Case<'_> {
     fn of_faults_in(&self, phases: &[String]) -> Self {
         let name = |of: &(Name, Span)| self.view.trace.names.get(of.0);
         let all = &self.view.phases;
-        let is_fault = |of: &&(Name, Span)| self.fault_phases.iter().any(|f| f == name(of));
+        let is_fault = |of: &&(Name, Span)| self.is_fault_phase(name(of));
         let begins: Vec<u64> = all
             .iter()
             .filter(is_fault)
