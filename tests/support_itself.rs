@@ -114,9 +114,10 @@ fn the_kernel_tells_cpu_memory_and_descriptors() {
     let me = std::process::id();
     let before = cpu_time(me);
     let spin = std::time::Instant::now();
-    while spin.elapsed() < Duration::from_millis(50) {}
-    // Less than was spun where the machine is shared, but never nothing.
-    assert!(cpu_time(me) > before + Duration::from_millis(5));
+    // A shared machine may give it little for a while, but never nothing.
+    while cpu_time(me) <= before + Duration::from_millis(20) {
+        assert!(spin.elapsed() < Duration::from_secs(20));
+    }
     assert!(resident_bytes(me) > 1 << 20);
     let few = open_descriptors(me);
     let held: Vec<_> = (0..50)

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 mod blackhole;
+mod cancel;
 mod capacity;
 mod corrupt;
 mod disconnect;
@@ -142,6 +143,8 @@ actions! {
     DuplicateRequest = "duplicate_request": duplicate_request::PARAMETERS, duplicate_request::DuplicateRequest::compile;
     /// Changes bytes of a message.
     Corrupt = "corrupt": corrupt::PARAMETERS, Corrupt::compile;
+    /// Has the server cancel a statement, also in the middle of its rows.
+    Cancel = "cancel": cancel::PARAMETERS, cancel::Cancel::compile;
 }
 
 /// An action that was checked: what it comes to is asked of it once for each proxy.

@@ -127,6 +127,8 @@ pub enum Ending {
     LoseReply(Loss),
     /// The request goes on twice, and one reply comes back.
     Duplicate,
+    /// The server is asked to cancel it, once so many bytes of its reply have come.
+    Cancel(u64),
 }
 
 /// The compiled faults of one proxy. Immutable but for the counters of gates, which are atomics.
@@ -333,7 +335,7 @@ impl Plan {
     pub fn needs_batches(&self) -> bool {
         let after = |d: &Disconnect| d.when == When::After;
         self.entries.iter().any(|entry| match &entry.effect {
-            Effect::End(Ending::Error(_)) => true,
+            Effect::End(Ending::Error(_) | Ending::Cancel(_)) => true,
             Effect::End(Ending::Disconnect(d)) => after(d),
             _ => false,
         })

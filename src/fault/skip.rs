@@ -38,11 +38,15 @@ pub enum Skip {
     ServersError,
     /// Another fault ends the exchange, and leaves no reply.
     Ended,
+    /// The server gave the session no key to cancel by.
+    NoCancelKey,
+    /// It ended before it could be cancelled, or the fault did.
+    NotCancelled,
 }
 
 impl Skip {
     /// All reasons, in the order of their numbers.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::NoReply,
         Self::Subscribed,
         Self::FailedTransaction,
@@ -60,6 +64,8 @@ impl Skip {
         Self::Pipelined,
         Self::ServersError,
         Self::Ended,
+        Self::NoCancelKey,
+        Self::NotCancelled,
     ];
 
     /// As it is told: in events, the ledger, figures and metrics.
@@ -82,6 +88,8 @@ impl Skip {
             Self::Pipelined => "other requests are right behind it",
             Self::ServersError => "the server has an error of its own",
             Self::Ended => "another fault leaves no reply",
+            Self::NoCancelKey => "the server gave no key to cancel by",
+            Self::NotCancelled => "it ended before it was cancelled",
         }
     }
 }

@@ -63,7 +63,7 @@ pub struct FaultSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<Moment>,
     /// `disconnect` inside the reply: after this many bytes of it. `truncate`: the same, on HTTP of its body. `limit_data`: this
-    /// many bytes of the connection still go.
+    /// many bytes of the connection still go. `cancel`: once so many bytes of the reply have come; default: 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
     /// `disconnect` inside the reply: after this share of it, between 0 and 1. `truncate`: the same, on HTTP of its body (default

@@ -23,7 +23,7 @@ enum Harm {
 }
 
 /// Faults that a step may switch on, and what each may do.
-const FAULTS: [(Harm, &str); 44] = [
+const FAULTS: [(Harm, &str); 46] = [
     (
         Harm::Late,
         r#"{"action":"latency","on":"request","delay":"10ms"}"#,
@@ -135,6 +135,8 @@ const FAULTS: [(Harm, &str); 44] = [
         Harm::Cut,
         r#"{"action":"limit_data","on":"request","bytes":5}"#,
     ),
+    (Harm::Late, r#"{"action":"cancel"}"#),
+    (Harm::Late, r#"{"action":"cancel","bytes":9,"every":2}"#),
 ];
 
 /// What happens next.

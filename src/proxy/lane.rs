@@ -18,6 +18,9 @@ use std::task::{Context, Poll};
 /// Bytes that faults may hold in one direction of one session; then the reading side stops.
 pub(crate) const HELD_DIRECTION: usize = 1 << 20;
 
+/// The time of what waits until it is let go.
+pub(crate) const HELD: u64 = u64::MAX;
+
 /// What lies in a lane.
 #[derive(Debug)]
 pub(crate) enum Cargo {
@@ -145,7 +148,7 @@ impl Lane {
         if bytes.is_empty() || self.ended {
             return;
         }
-        self.hold(bytes.len());
+        self.add(bytes.len());
         let changed;
         let bytes = match cause {
             Some(decision) if !decision.flow(self.side).corruptions.is_empty() => {
@@ -194,7 +197,7 @@ impl Lane {
         }
         self.ended = matches!(item.cargo, Cargo::Close(..));
         if let Cargo::Bytes(b) = &item.cargo {
-            self.hold(b.len());
+            self.add(b.len());
         }
         self.items.push_back(item);
     }
@@ -213,12 +216,25 @@ impl Lane {
         }
     }
 
+    /// What is put in from now on waits, until it is let go.
+    pub(crate) fn hold(&mut self) {
+        self.push(Item::new(HELD, Cargo::Bytes(Vec::new()), None));
+    }
+
+    /// Lets go what waits.
+    pub(crate) fn let_go(&mut self) {
+        let waits = |item: &&mut Item| item.due == HELD && item.cause.is_none();
+        for item in self.items.iter_mut().filter(waits) {
+            item.due = 0;
+        }
+    }
+
     /// Takes a stall or close out that was reached. Returns its cause.
     pub(crate) fn drop_head(&mut self) -> Option<Arc<Decision>> {
         self.items.pop_front().and_then(|item| item.cause)
     }
 
-    fn hold(&mut self, bytes: usize) {
+    fn add(&mut self, bytes: usize) {
         self.held += bytes;
         self.pushed += bytes as u64;
         self.process.held.fetch_add(bytes, Ordering::Relaxed);

@@ -85,7 +85,7 @@ async fn read_until(
     }
 }
 
-async fn write_all(client: &mut Stream, bytes: &[u8]) -> io::Result<()> {
+pub(super) async fn write_all(client: &mut Stream, bytes: &[u8]) -> io::Result<()> {
     let mut sent = 0;
     while sent < bytes.len() {
         sent += poll_fn(|cx| client.poll_write(cx, &bytes[sent..])).await?;

@@ -15,6 +15,7 @@ mod close;
 mod errors_postgres;
 mod errors_redis;
 mod faults_batch;
+mod faults_cancel;
 mod faults_capacity;
 mod faults_connections;
 mod faults_copy;

@@ -94,7 +94,7 @@ fn one_wrong_thing_each() {
         ),
         (
             "[[fault]]\naction = 'stal'",
-            "2:10: fault[0].action: unknown action \"stal\"; expected latency, stall, timeout, disconnect, refuse, error, lose_request, lose_reply, throttle, slice, truncate, push_loss, push_delay, slow_close, capacity, limit_connections, blackhole, reset_peer, limit_data, duplicate_request or corrupt (did you mean \"stall\"?)",
+            "2:10: fault[0].action: unknown action \"stal\"; expected latency, stall, timeout, disconnect, refuse, error, lose_request, lose_reply, throttle, slice, truncate, push_loss, push_delay, slow_close, capacity, limit_connections, blackhole, reset_peer, limit_data, duplicate_request, corrupt or cancel (did you mean \"stall\"?)",
         ),
         (
             "[[fault]]\naction = 'stall'\nprobabilty = 1",

@@ -70,6 +70,7 @@ fn every_action_compiles_in_its_shortest_form() {
         "action = 'limit_data'\nbytes = 10",
         "action = 'duplicate_request'",
         "action = 'corrupt'\nto = 64",
+        "action = 'cancel'",
     ] {
         let fault = compile(toml);
         assert!(fault.acts_on("anything"));
@@ -77,7 +78,7 @@ fn every_action_compiles_in_its_shortest_form() {
         assert_eq!(fault.gates(), &Gates::default());
         assert_eq!(fault.schedule(), &Schedule::default());
     }
-    assert_eq!(ActionKind::ALL.len(), 21, "an action without a short form");
+    assert_eq!(ActionKind::ALL.len(), 22, "an action without a short form");
 }
 
 #[test]

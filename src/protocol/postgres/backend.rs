@@ -10,6 +10,9 @@ use super::transaction::{Changes, Tag};
 use crate::protocol::facts::VALUE_LIMIT;
 use crate::protocol::{Event, Fact, Located, Lost, Status};
 
+/// The longest `BackendKeyData` of protocol 3.2: a process id and a secret key.
+const KEY_LIMIT: usize = 4 + 256;
+
 /// The server's direction.
 pub(super) struct Back;
 
@@ -29,11 +32,38 @@ pub(super) struct Answer {
     code: [u8; 5],
     /// The text (its first 16 bytes) or number being read.
     text: u128,
-    /// `BackendKeyData`, `NotificationResponse`: a hash of the rest.
+    /// `NotificationResponse`: a hash of the rest.
     hash: u64,
-    /// `ParameterStatus`: which one it is, and its value.
+    /// `ParameterStatus`: which one it is.
     parameter: Option<Parameter>,
+    /// Its value, or `BackendKeyData`.
     value: Vec<u8>,
+}
+
+/// What the server has said of itself and of the session.
+#[derive(Default)]
+pub(super) struct Server {
+    /// Its version.
+    pub(super) version: Option<Box<[u8]>>,
+    /// What cancels statements of the session: `BackendKeyData`, a process id and a secret key. Nobody is shown it.
+    key: Box<[u8]>,
+}
+
+impl Server {
+    /// See its field; `None`: it gave none, or one that no protocol has.
+    pub(super) fn key(&self) -> Option<&[u8]> {
+        (5..=KEY_LIMIT)
+            .contains(&self.key.len())
+            .then_some(&self.key)
+    }
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server")
+            .field("version", &self.version)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A setting that the server reports and that is of interest.
@@ -57,6 +87,8 @@ enum Step {
     Field,
     /// The value of that field.
     Value,
+    /// Of what cancels statements of this session.
+    Key,
     /// A process id, and what is to be hashed behind it.
     Pid,
     Hashed,
@@ -124,9 +156,10 @@ impl Answer {
                         self.step = Step::Hashed;
                     }
                 }
+                Step::Key if self.value.len() <= KEY_LIMIT => self.value.push(byte),
                 Step::Hashed => self.hash = hash::byte(self.hash, byte),
                 Step::ParameterValue if self.value.len() < VALUE_LIMIT => self.value.push(byte),
-                Step::ParameterValue => {}
+                Step::Key | Step::ParameterValue => {}
             }
         }
     }
@@ -174,8 +207,8 @@ impl Side for Back {
                 Step::Field
             }
             b'K' => {
-                d.answer.hash = hash::EMPTY;
-                Step::Pid
+                d.answer.value.clear();
+                Step::Key
             }
             // These come at any time and answer nothing.
             b'N' => {
@@ -239,8 +272,13 @@ impl Side for Back {
             b'S' => d.parameter_end(),
             b'Z' => return d.ready(at, out),
             b'K' => {
-                let (pid, key) = (d.answer.text as u32, d.answer.hash);
-                d.push_event(Event::BackendKey { pid, key }, at, out);
+                let given = std::mem::take(&mut d.answer.value);
+                if let Some((pid, key)) = given.split_first_chunk() {
+                    let pid = u32::from_be_bytes(*pid);
+                    let key = hash::bytes(hash::EMPTY, key);
+                    d.push_event(Event::BackendKey { pid, key }, at, out);
+                }
+                d.server.get_or_insert_default().key = given.into_boxed_slice();
             }
             b'A' => {
                 d.push_event(Event::Delivered(d.answer.hash), at, out);
@@ -335,7 +373,9 @@ impl Decoder {
                     .settle(Fact::Name, &value);
             }
             Some(Parameter::ConformingStrings) => self.escapes = value == b"off",
-            Some(Parameter::ServerVersion) => self.server = Some(value.into_boxed_slice()),
+            Some(Parameter::ServerVersion) => {
+                self.server.get_or_insert_default().version = Some(value.into_boxed_slice());
+            }
             None => {}
         }
     }

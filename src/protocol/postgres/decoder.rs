@@ -1,9 +1,10 @@
 //! The decoder of one session: its state, and the way into its two directions.
 
-use super::backend::{Answer, Back};
+use super::backend::{Answer, Back, Server};
 use super::frame::{self, Frame, Stop};
 use super::frontend::{Ask, Front};
 use super::hash;
+use super::inject;
 use super::names::Names;
 use super::operation::Known;
 use super::pending::{Entry, Kind, Pending};
@@ -13,6 +14,7 @@ use super::startup::Opening;
 use super::statements::Statements;
 use super::transaction::Block;
 use crate::protocol::{Event, Facts, Located, Lost, Operation, Status};
+use bytes::Bytes;
 use std::sync::Arc;
 
 /// Prepared statements that are remembered in one session.
@@ -62,8 +64,7 @@ pub struct Decoder {
     pub(super) unnamed_statement: Known,
     pub(super) unnamed_portal: Known,
     pub(super) facts: Option<Box<Facts>>,
-    /// The server's version.
-    pub(super) server: Option<Box<[u8]>>,
+    pub(super) server: Option<Box<Server>>,
     /// A backslash in an ordinary string escapes: the server said `standard_conforming_strings = off`.
     pub(super) escapes: bool,
     /// What prepared statements say.
@@ -125,9 +126,14 @@ impl Decoder {
         self.facts.as_deref()
     }
 
+    /// What cancels the statement that the server carries out for this session; `None`: it gave no key for that.
+    pub fn cancel_request(&self) -> Option<Bytes> {
+        self.server.as_ref()?.key().map(inject::cancel_request)
+    }
+
     /// See [`crate::protocol::Decoder::server`].
     pub fn server(&self) -> Option<&[u8]> {
-        self.server.as_deref()
+        self.server.as_ref()?.version.as_deref()
     }
 
     /// See [`crate::protocol::Decoder::watch_statements`].

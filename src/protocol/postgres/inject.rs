@@ -1,6 +1,6 @@
 //! Messages of our own making: the errors that faults answer with, and what the server gets in place of a request.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use pgwire::messages::Message;
 use pgwire::messages::copy::CopyFail;
 use pgwire::messages::extendedquery::{Bind, Close, Execute, Parse, TARGET_TYPE_BYTE_STATEMENT};
@@ -51,6 +51,18 @@ pub fn execute_missing_portal() -> Bytes {
 
 /// The SQLSTATE with which the server answers [`execute_missing_portal`].
 pub const MISSING_PORTAL_STATE: &str = "34000";
+
+/// A `CancelRequest` for the session with this `BackendKeyData`: process id and secret key, which protocol 3.2 makes up to 256 bytes long.
+/// It is sent on a connection of its own and never answered.
+pub fn cancel_request(key: &[u8]) -> Bytes {
+    const CODE: u32 = 80_877_102;
+    const LENGTH: usize = 8;
+    let mut packet = BytesMut::new();
+    packet.put_u32((LENGTH + key.len()) as u32);
+    packet.put_u32(CODE);
+    packet.put_slice(key);
+    packet.freeze()
+}
 
 /// A simple Query with this text, which has no NUL.
 pub fn query(text: &str) -> Bytes {

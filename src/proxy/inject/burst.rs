@@ -91,7 +91,8 @@ impl Injector {
                 Ending::Error(_)
                 | Ending::LoseRequest(_)
                 | Ending::LoseReply(_)
-                | Ending::Duplicate,
+                | Ending::Duplicate
+                | Ending::Cancel(_),
             )
             | None => {}
         }

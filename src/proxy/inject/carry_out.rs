@@ -70,6 +70,9 @@ impl Injector {
             Some(Ending::Duplicate) => {
                 skipped = self.duplicate(asked, seen, now, decision, relay);
             }
+            Some(Ending::Cancel(bytes)) => {
+                skipped = self.cancel(asked, *bytes, seen, now, decision, relay);
+            }
             Some(Ending::LoseRequest(loss)) => {
                 self.lose_request(*loss, asked.0, now, decision, relay);
             }
@@ -82,12 +85,12 @@ impl Injector {
             floor: clock::nanos(decision.reply_floor),
         };
         if (hold.is_some() || !decision.reply_flow.is_plain())
-            && (matches!(decision.end, None | Some(Ending::Duplicate)) || skipped.is_some())
+            && (keeps_reply(decision.end.as_ref()) || skipped.is_some())
         {
             self.replies.expect(asked.0, decision, hold);
         }
         let undone = undone(decision, skipped, answered);
-        if self.replies.tells_later(asked.0) {
+        if self.replies.tells_later(asked.0) || self.is_cancelling(asked.0) {
             self.enter(asked, decision, undone, relay, local);
         } else if self.requests.twice.is_none() {
             self.note(asked, decision, undone, relay, local);
@@ -244,7 +247,7 @@ fn is_answered(exchange: u64, relay: &Relay) -> bool {
 /// Whether an exchange that has no reply cannot end so.
 const fn needs_reply(ending: &Ending) -> bool {
     match ending {
-        Ending::Truncate(_) | Ending::LoseReply(_) | Ending::Duplicate => true,
+        Ending::Truncate(_) | Ending::LoseReply(_) | Ending::Duplicate | Ending::Cancel(_) => true,
         Ending::Disconnect(d) => matches!(d.when, When::InsideBytes(_) | When::InsideShare(_)),
         Ending::Stall | Ending::Timeout(_) | Ending::Error(_) | Ending::LoseRequest(_) => false,
     }
@@ -255,8 +258,17 @@ const fn leaves_no_reply(ending: &Ending) -> bool {
     match ending {
         Ending::Stall | Ending::Timeout(_) | Ending::LoseRequest(_) => true,
         Ending::Disconnect(d) => matches!(d.when, When::Before | When::After),
-        Ending::Truncate(_) | Ending::LoseReply(_) | Ending::Duplicate | Ending::Error(_) => false,
+        Ending::Truncate(_)
+        | Ending::LoseReply(_)
+        | Ending::Duplicate
+        | Ending::Cancel(_)
+        | Ending::Error(_) => false,
     }
+}
+
+/// Whether the client gets the server's own reply of an exchange that ends so.
+const fn keeps_reply(ending: Option<&Ending>) -> bool {
+    matches!(ending, None | Some(Ending::Duplicate | Ending::Cancel(_)))
 }
 
 /// What of a decision is not carried out, where its end is skipped or not.

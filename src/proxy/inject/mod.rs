@@ -6,6 +6,7 @@
 //! from the scratch buffer to the socket as on the fast way.
 
 mod burst;
+mod cancel;
 mod carry_out;
 mod cuts;
 mod error;
@@ -23,7 +24,7 @@ mod twice;
 use super::clock;
 use super::event::Event as Happening;
 use super::exchange::Finished;
-use super::lane::{Cargo, Item, Lane, Progress, Stall};
+use super::lane::{Cargo, HELD, Item, Lane, Progress, Stall};
 use super::local::Local;
 use super::relay::{End, Half, Relay, Source, Way, source_of};
 use super::shared::Shared;
@@ -33,6 +34,7 @@ use crate::fault::{Decision, Plan, Skip};
 use crate::measure::Counter;
 use crate::measure::trace::Outcome;
 use crate::protocol::{Event, Protocol, postgres};
+use cancel::Cancelling;
 use cuts::Cuts;
 use push::Pushes;
 use record::Record;
@@ -58,6 +60,7 @@ pub(crate) struct Injector {
     /// Complete exchanges whose replies were withheld.
     withheld: Vec<Finished>,
     closing: Option<Closing>,
+    cancelling: Option<Cancelling>,
     /// Requests do not move until this fault is over.
     stalled: Option<(Arc<Decision>, Stall)>,
     /// The wake-up already asked for.
@@ -106,6 +109,7 @@ impl Injector {
             record: Record::default(),
             cuts,
             closing: None,
+            cancelling: None,
             stalled: None,
             withheld: Vec::new(),
             armed: u64::MAX,
@@ -122,6 +126,7 @@ impl Injector {
             && self.record.is_idle()
             && self.cuts.is_idle()
             && self.closing.is_none()
+            && self.cancelling.is_none()
             && self.stalled.is_none()
     }
 
@@ -135,6 +140,9 @@ impl Injector {
         self.down.free(in_force);
         self.requests.free(in_force);
         self.replies.free(in_force, &mut self.down);
+        if let Some(cancelling) = &mut self.cancelling {
+            cancelling.free(in_force);
+        }
         if let Some((_, stall)) = self.stalled.take_if(|(d, _)| !in_force(d))
             && stall.lost
         {
@@ -200,6 +208,7 @@ impl Injector {
             if !self.is_frozen(relay) {
                 again |= self.poll_way(Way::Down, relay, cx, local, &mut wake);
             }
+            again |= self.poll_cancel(relay, cx, local, &mut wake);
             if let Some(Closing { how, before, .. }) = self.closing
                 && self.down.is_empty()
                 && relay.down.is_flushed()
@@ -320,10 +329,17 @@ impl Injector {
             if full || half(relay, way).source != Source::Open {
                 return moved;
             }
+            if way == Way::Up && self.cancel_is_over() {
+                return moved;
+            }
             if !self.read(way, relay, cx, local) {
                 return moved;
             }
             moved = true;
+            if way == Way::Down && self.cancel_is_due(relay) {
+                // Reading on would only bring more of what is to be cancelled.
+                break;
+            }
         }
         moved
     }
@@ -407,6 +423,11 @@ impl Injector {
             }
             // More can be read while the head waits for its time: delays of a pipeline run side by side.
             Progress::Until(due) => {
+                if due == HELD
+                    && let Some(cancelling) = &mut self.cancelling
+                {
+                    cancelling.arrives();
+                }
                 *wake = (*wake).min(due);
                 Sent::Read
             }
@@ -501,6 +522,7 @@ impl Injector {
     /// The session ends: what is open in the ledger is closed, and replies that are held never come.
     pub(crate) fn end(&mut self, now: u64, outcome: Outcome, relay: &mut Relay, local: &mut Local) {
         self.forget_twice(Skip::ConnectionEnds, relay, local);
+        self.forget_cancel(Skip::ConnectionEnds, relay, local);
         let shared = &relay.shared;
         self.record.end(self.down.sent, shared, &mut local.shard);
         for done in self.withheld.drain(..).chain(self.down.abandon()) {

@@ -58,6 +58,7 @@ impl Injector {
         for event in events.iter().copied().flat_map(Located::parts) {
             let bytes = &scratch[taken..event.at.max(taken)];
             self.record.reply_bytes(bytes);
+            self.cancel_reply_bytes(bytes);
             self.route_reply(bytes, now, relay);
             taken = event.at.max(taken);
             self.reply_event(&event, now, relay, local);
@@ -66,6 +67,7 @@ impl Injector {
             }
         }
         self.record.reply_bytes(&scratch[taken..length]);
+        self.cancel_reply_bytes(&scratch[taken..length]);
         self.route_reply(&scratch[taken..length], now, relay);
         self.settle_cut(&scratch[..length], now, relay);
         self.fail_copy(relay);
@@ -83,9 +85,10 @@ impl Injector {
         if self.pushes.is_watching() && self.push_event(event, now, relay, local) {
             return;
         }
-        if let Event::ReplyEnd { .. } = event.event {
+        if let Event::ReplyEnd { status } = event.event {
             self.treat_kept(now);
             self.tell_of_swap(relay, local);
+            self.cancel_ends(event.exchange, status, relay, local);
         }
         let Relay {
             meter,
@@ -98,6 +101,9 @@ impl Injector {
             Event::ReplyBegin => {
                 let asked = meter.get(event.exchange).map_or(now, |e| e.asked);
                 self.replies.begin(event.exchange, asked, self.protocol);
+                if let Some(cancelling) = &mut self.cancelling {
+                    cancelling.reply_begins(event.exchange);
+                }
                 self.cut_if_due(now);
                 let (place, protocol) = (self.down.pushed, self.protocol);
                 self.record.reply_begins(event.exchange, place, protocol);

@@ -326,11 +326,16 @@ impl Injector {
                     self.decide(asked, event.at, relay, local, piece);
                 }
                 self.request_end(event, relay, piece);
+                self.hold_behind(Some(event.exchange), relay, local);
             }
             Event::BatchEnd => {
                 if let Some(item) = self.requests.behind_batch.take() {
                     self.advance(piece, event.at);
                     self.up.push(item);
+                }
+                if self.cancelling.is_some() {
+                    self.advance(piece, event.at);
+                    self.hold_behind(None, relay, local);
                 }
             }
             Event::CopyData if !matches!(self.requests.fail_copy, FailCopy::No) => {
@@ -520,6 +525,7 @@ impl Injector {
     /// The decoder lost its place: what is kept goes on, and exchanges are not touched any more.
     pub(super) fn give_up(&mut self, relay: &mut Relay, local: &mut Local) {
         self.forget_twice(Skip::ConnectionEnds, relay, local);
+        self.forget_cancel(Skip::ConnectionEnds, relay, local);
         self.tell_of_swaps(relay, local);
         let broken = self.broken_promise();
         let (shared, shard) = (&relay.shared, &mut local.shard);

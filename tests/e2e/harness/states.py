@@ -433,6 +433,53 @@ def wrong_password(c):
         c.postgres()
 
 
+def cancelled(c):
+    with fresh_table(c) as p:
+        yield
+        # In either protocol.
+        for arguments in ((), (1,)):
+            sleep = "select pg_sleep(60)" + (", %s" if arguments else "")
+            with pytest.raises(psycopg.errors.QueryCanceled):
+                p.execute(sleep, arguments or None)
+        with pytest.raises(psycopg.errors.QueryCanceled), p.transaction():
+            p.execute("insert into states values (1)")
+            p.execute("select pg_sleep(60)")
+        assert rows(c) == "0"
+        yield
+        p.execute("insert into states values (1)")
+
+
+MANY = "select generate_series(1, 10000000)"
+
+
+def cancelled_midway(c):
+    with c.postgres() as p:
+        came = 0
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            for _ in p.cursor().stream(MANY):
+                came += 1
+        assert 1000 < came < 10000000
+        assert p.execute("select 1").fetchone() == (1,)
+
+
+def cancelled_copy(c):
+    with c.postgres() as p:
+        came = 0
+        with pytest.raises(psycopg.errors.QueryCanceled), p.cursor().copy(f"copy ({MANY}) to stdout") as copy:
+            for data in copy:
+                came += len(data)
+        assert came > 50000
+        assert p.execute("select 1").fetchone() == (1,)
+
+
+def not_cancelled(c):
+    with c.postgres() as p:
+        assert p.execute("select 1").fetchone() == (1,)
+        with p.pipeline():
+            cursors = [p.execute(MANY.replace("10000000", "100000")) for _ in range(2)]
+        assert [len(cursor.fetchall()) for cursor in cursors] == [100000] * 2
+
+
 # --- errors: HTTP ---
 
 

@@ -116,3 +116,34 @@ fn replication_is_given_up_once_the_handshake_is_over() {
         assert_eq!(tape.play(|| 1), tape.events());
     }
 }
+
+#[test]
+fn what_the_server_gave_a_session_cancels_it() {
+    let cancels = |length: u32| {
+        let mut body = vec![0, 0, 1, 2];
+        body.extend((0..length).map(|i| i as u8));
+        let mut decoder = Decoder::new();
+        let mut events = Vec::new();
+        decoder.request(&startup("user\0app\0"), &mut events);
+        for byte in [b(b'R', [0; 4]), b(b'K', body), ready("I")].concat() {
+            decoder.reply(&[byte], &mut events);
+        }
+        let given = events.iter().find_map(|e| match e.event {
+            Event::BackendKey { pid, key } => Some((pid, key)),
+            _ => None,
+        });
+        let mut events = Vec::new();
+        Decoder::new().request(&decoder.cancel_request()?, &mut events);
+        let asked = events.iter().find_map(|e| match e.event {
+            Event::Cancel { pid, key } => Some((pid, key)),
+            _ => None,
+        });
+        Some(asked == given && asked.is_some())
+    };
+    for length in [4, 32, 256] {
+        assert_eq!(cancels(length), Some(true), "{length}");
+    }
+    // A key that no protocol has, and none.
+    assert_eq!([257, 0].map(cancels), [None; 2]);
+    assert_eq!(Decoder::new().cancel_request(), None);
+}
