@@ -67,6 +67,17 @@ impl Matcher {
             || client.is_some_and(|address| self.clients.iter().any(|net| net.contains(address)))
     }
 
+    /// Whether every request of a client matches, whatever it is and whatever its session has said of itself.
+    pub(super) fn takes_all(&self) -> bool {
+        let globs = [&self.operations, &self.routes, &self.keys];
+        globs.iter().all(|globs| globs.is_empty())
+            && self.methods.is_empty()
+            && self.classes.is_empty()
+            && self.headers.is_empty()
+            && !self.needs_statement()
+            && !self.needs_facts()
+    }
+
     /// Whether [`Matcher::takes_request`] looks at the request: the data path then holds it until it is complete.
     pub fn needs_request(&self, protocol: Protocol) -> bool {
         !self.keys.is_empty()

@@ -31,6 +31,11 @@ fn query(sql: &str) -> Vec<u8> {
     message(b'Q', &format!("{sql}\0"))
 }
 
+/// Whether these are the messages of a statement that was cancelled, wherever in it the server was.
+fn cancelled(messages: &[String], status: char) -> bool {
+    messages.ends_with(&["E 57014".to_owned(), format!("Z {status}")])
+}
+
 fn statement(sql: &str) -> Vec<u8> {
     [parse("", sql), bind(""), execute()].concat()
 }
@@ -44,7 +49,8 @@ fn what_is_behind_it_is_never_hit() {
         cancel(&proxied, 0, 1);
         // All in one piece, the next statement right behind.
         client.write(&[query(LONG), query("select pg_sleep(0.02)")].concat());
-        assert_eq!(client.until_ready(), ["T", "E 57014", "Z I"], "{round}");
+        let got = client.until_ready();
+        assert!(cancelled(&got, 'I'), "{round}: {got:?}");
         assert_eq!(client.until_ready(), ["T", "D", "C SELECT 1", "Z I"]);
         assert_eq!(proxied.listed("f").injected, 1, "{round}");
         proxied.server.remove_fault("f").unwrap();
@@ -66,7 +72,7 @@ fn rows_come_and_then_the_servers_own_error() {
         let got = client.query(&sql);
         let rows = got.iter().filter(|kind| *kind == row).count();
         assert!((4_000..900_000).contains(&rows), "{rows} of {sql}");
-        assert!(got.ends_with(&["E 57014".into(), "Z I".into()]));
+        assert!(cancelled(&got, 'I'));
         assert_eq!(proxied.listed("f").injected, 1);
         proxied.server.remove_fault("f").unwrap();
     }
@@ -89,15 +95,15 @@ fn transactions_and_prepared_statements_are_left_as_a_real_one_leaves_them() {
     cancel(&proxied, 0, 2);
     assert_eq!(client.query("begin"), ["C BEGIN", "Z T"]);
     client.query("insert into t values (1)");
-    assert_eq!(client.query(LONG), ["T", "E 57014", "Z E"]);
+    assert!(cancelled(&client.query(LONG), 'E'));
     assert_eq!(client.query("commit"), ["C ROLLBACK", "Z I"]);
     assert_eq!(postgres.query("select count(*) from t"), "0\n");
     let run = [bind("keep"), execute(), sync()];
-    assert_eq!(client.send(&run), ["2", "E 57014", "Z I"]);
+    assert!(cancelled(&client.send(&run), 'I'));
     assert_eq!(proxied.listed("f").injected, 2);
     // It is still there, to be carried out when nobody cancels it.
     client.query("set statement_timeout = '50ms'");
-    assert_eq!(client.send(&run), ["2", "E 57014", "Z I"]);
+    assert!(cancelled(&client.send(&run), 'I'));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use crate::faults_postgres::{Client, message};
 use crate::harness::Proxied;
 use crate::ledger::{ended, entries};
-use crate::peers::{End, expect, read_to_end};
+use crate::peers::{End, expect, read_exactly, read_to_end};
 use crate::scripted::command;
 use crate::support::{Postgres, Redis};
 use brownout::protocol::Protocol;
@@ -95,6 +95,26 @@ fn where_no_reply_is_left_nothing_holds_it() {
         assert_eq!(tally(&proxied, "late"), (0, 1), "{ending}");
         assert_eq!(tally(&proxied, "end"), (1, 0), "{ending}");
     }
+}
+
+#[test]
+fn an_injected_reply_is_corrupted_as_a_real_one() {
+    let redis = Redis::start();
+    let proxied = Proxied::to(Protocol::Redis, redis.address());
+    let get = json!({ "operation": "GET" });
+    proxied.fault(
+        json!({ "name": "error", "action": "error", "code": "OOM", "message": "no", "match": get }),
+    );
+    proxied.fault(json!({
+        "name": "corrupt", "action": "corrupt", "rate": 1.0, "from": 1, "to": 7, "match": get
+    }));
+    let mut client = proxied.connect();
+    client.write_all(command(&["GET", "k"]).as_bytes()).unwrap();
+    let (sent, got) = (b"-OOM no\r\n", read_exactly(&client, 9));
+    for (at, (got, sent)) in got.iter().zip(sent).enumerate() {
+        assert_eq!(got == sent, !(1..7).contains(&at), "byte {at}");
+    }
+    assert_eq!(tally(&proxied, "corrupt"), (1, 0));
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Faults in a tunnel, which `Upgrade` or CONNECT made of a connection: what acts on bytes does, and nothing else is asked.
+//! Faults in a tunnel, which `Upgrade` or CONNECT made of a connection, and on a connection that is encrypted: what acts on bytes does, and
+//! nothing else is asked.
 
 use crate::harness::Proxied;
 use crate::ledger::entries;
@@ -134,6 +135,74 @@ fn what_is_about_requests_is_not_asked_in_a_tunnel() {
         ping(&client).unwrap();
         assert_eq!(proxied.listed("f").matched, 0, "{fault}");
     }
+}
+
+/// A Postgres session that both sides have agreed to encrypt.
+fn encrypted(proxied: &Proxied) -> TcpStream {
+    let mut client = proxied.connect();
+    client.write_all(&[0, 0, 0, 8, 4, 210, 22, 47]).unwrap();
+    expect(&client, b"S");
+    ping(&client).unwrap();
+    client
+}
+
+#[test]
+fn on_an_encrypted_session_what_names_no_request_acts_on_bytes() {
+    let server = Serving::start(|mut stream: TcpStream| {
+        if stream.read_exact(&mut [0; 8]).is_ok() {
+            stream.write_all(b"S").unwrap();
+            crate::peers::echo(stream);
+        }
+    });
+    let proxied = Proxied::to(Protocol::Postgres, server.address);
+    for (fault, least, hit) in [
+        (json!({ "action": "latency", "delay": "50ms" }), 50, 1),
+        (
+            json!({ "action": "latency", "on": "request", "delay": "50ms" }),
+            50,
+            1,
+        ),
+        (
+            json!({ "action": "throttle", "bytes_per_second": 1000, "burst": 10 }),
+            50,
+            1,
+        ),
+        // Of what is in it, nothing is known.
+        (
+            json!({ "action": "latency", "delay": "1h", "match": { "class": "read" } }),
+            0,
+            0,
+        ),
+        (
+            json!({ "action": "latency", "delay": "1h", "match": { "operation": "*" } }),
+            0,
+            0,
+        ),
+        (
+            json!({ "action": "stall", "match": { "database": "*" } }),
+            0,
+            0,
+        ),
+        (json!({ "action": "error", "preset": "disk_full" }), 0, 0),
+        (json!({ "action": "truncate" }), 0, 0),
+    ] {
+        let mut client = encrypted(&proxied);
+        let mut spec = fault.clone();
+        spec["name"] = json!("f");
+        proxied.fault(spec);
+        let sent: Vec<u8> = (0..110).collect();
+        let began = Instant::now();
+        client.write_all(&sent).unwrap();
+        expect(&client, &sent);
+        let took = began.elapsed();
+        assert!(took >= Duration::from_millis(least), "{fault} {took:?}");
+        assert_eq!(proxied.listed("f").injected, hit, "{fault}");
+        proxied.server.remove_fault("f").unwrap();
+    }
+    let mut client = encrypted(&proxied);
+    proxied.fault(json!({ "name": "f", "action": "disconnect", "how": "rst" }));
+    client.write_all(b"in it").unwrap();
+    assert_eq!(read_to_end(&client), (Vec::new(), End::Rst));
 }
 
 #[test]

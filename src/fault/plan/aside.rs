@@ -1,10 +1,11 @@
-//! What a plan says to things of a session that are no exchange: published messages, and the end of a connection.
+//! What a plan says to things of a session that are no exchange: published messages, bytes of which nothing is known, and the end of a
+//! connection.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Decision, Ending, Plan};
+use super::{Decision, Ending, Entry, Plan, Subject};
 use crate::fault::action::{Effect, Latency, StreamCut, channel};
 use crate::fault::active::ActiveFault;
 use crate::fault::arguments::{Request, Said};
@@ -78,6 +79,24 @@ impl Plan {
                 }
             }
             decision.by(entry.active.name(), Part::Reply);
+        }
+        decision
+    }
+
+    /// As [`Plan::decide_burst`], for bytes of a session in which nothing is known of requests: of what acts on bytes, only that is asked
+    /// which asks for nothing else.
+    pub fn decide_unread(&self, subject: &Subject<'_>, side: Side) -> Decision {
+        let mut decision = Decision::default();
+        if let Some(catalog) = &self.catalog {
+            let mut request = Request::new(catalog.protocol(), b"");
+            let about = |entry: &&Entry| {
+                entry.acts_on_side(side)
+                    && entry.effect.is_on_streams()
+                    && entry.active.fault().matcher().takes_all()
+            };
+            for entry in self.entries.iter().filter(about) {
+                entry.act(subject, &mut request, &mut decision);
+            }
         }
         decision
     }

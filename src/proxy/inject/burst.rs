@@ -16,8 +16,8 @@ use crate::protocol::tcp::{BURST, BURST_CLASS};
 use std::sync::Arc;
 
 impl Injector {
-    /// Bytes that arrived together on a proxy that decodes nothing, or in a tunnel. On a session whose decoder gave up they pass:
-    /// faults there name exchanges, and there are none.
+    /// Bytes that arrived together on a proxy that decodes nothing, in a tunnel, or on a session whose decoder gave up: there only faults
+    /// are asked that name no exchange.
     pub(super) fn burst(
         &mut self,
         way: Way,
@@ -103,12 +103,12 @@ impl Injector {
     /// Asks the plan what to do with the bytes, and as what they were asked.
     fn decide_burst(&mut self, way: Way, now: u64, relay: &Relay) -> (Asked, Decision) {
         // The bytes of a tunnel go by what the request asked for that made it.
-        let (first, operation, class) = match &relay.meter.decoder {
-            Decoder::Tcp => (0, BURST, BURST_CLASS),
+        let (first, operation, class, unread) = match &relay.meter.decoder {
+            Decoder::Tcp => (0, BURST, BURST_CLASS, false),
             Decoder::Http(http) if let Some(tunnel) = http.tunnel() => {
-                (tunnel.requests, tunnel.operation, tunnel.class)
+                (tunnel.requests, tunnel.operation, tunnel.class, false)
             }
-            _ => return ((0, BURST, BURST_CLASS), Decision::default()),
+            _ => (relay.meter.unanswered().end, BURST, BURST_CLASS, true),
         };
         let exchange = first + self.requests.bursts;
         self.requests.bursts += 1;
@@ -126,7 +126,11 @@ impl Injector {
             Way::Up => Side::Request,
             Way::Down => Side::Reply,
         };
-        let decision = self.plan.decide_burst(&subject, side);
+        let decision = if unread {
+            self.plan.decide_unread(&subject, side)
+        } else {
+            self.plan.decide_burst(&subject, side)
+        };
         ((exchange, operation, class), decision)
     }
 }

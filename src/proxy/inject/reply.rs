@@ -288,22 +288,18 @@ impl Injector {
                 return;
             };
             let (exchange, length) = (answer.exchange, answer.reply.len());
-            let mut item = Item::new(
-                answer.due,
-                Cargo::Bytes(answer.reply.to_vec()),
-                Some(&answer.cause),
-            );
-            if let Some(done) = relay
+            let done = relay
                 .meter
-                .answered_here(exchange, answer.status, length, now)
-            {
-                item.completes.push(done);
-            }
+                .answered_here(exchange, answer.status, length, now);
             if self.replies.is_cut() {
                 continue;
             }
             let begin = self.down.pushed;
-            self.down.push(item);
+            self.down
+                .push_bytes(&answer.reply, answer.due, Some(&answer.cause));
+            if let Some(item) = self.down.back_bytes() {
+                item.completes.extend(done);
+            }
             let places = (begin, self.down.pushed);
             self.record.answered(exchange, answer.status, places);
             if answer.close {
