@@ -10,7 +10,7 @@ use crate::report::junit::Junit;
 use crate::report::markdown::Markdown;
 use crate::report::text::Text;
 use crate::report::{Form, Suite, compare, read};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 /// Show the report of a test in another form, or compare two.
@@ -177,10 +177,22 @@ fn compared(two: &Compare) -> u8 {
     )
 }
 
+/// As much of a file as is looked at, and a byte more where it is longer.
+fn beginning(file: &Path) -> std::io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    let most = read::MOST_BYTES as u64 + 1;
+    std::fs::File::open(file)?
+        .take(most)
+        .read_to_end(&mut text)?;
+    Ok(text)
+}
+
 fn read(file: &Path) -> Result<Suite, u8> {
     let shown = file.display();
-    let text = std::fs::read(file).map_err(|error| {
-        say(&format!("{shown} cannot be read: {error}"));
+    let text = beginning(file).map_err(|error| {
+        say(&format!(
+            "{shown} cannot be read: {error}; change: expected the report.json of `brownout test --report DIR`"
+        ));
         USAGE
     })?;
     read::read(&text).map_err(|error| {

@@ -1,19 +1,21 @@
 //! Two reports side by side: what became better or worse, told apart from noise, from the machine, and from what was not looked at.
 //!
-//! What is there in one report alone, and verdicts that changed, are told whatever the figures say ([`parts`]). Figures are compared
+//! Parts, expectations and operations that are there in one report alone, and verdicts that changed, are told whatever the figures say ([`parts`]). Figures are compared
 //! by operation, phase by phase:
 //!
 //! - Medians by the Mann-Whitney U test: whether one of the two tends to be larger, of whatever shape they are. It takes ties into
 //!   account, which histograms are full of.
 //! - p95 and p99 by how many answers of each side lie beyond the percentile of both together (Mood's median test, at another place),
-//!   failures by how many failed: the z test of two proportions. It needs [`BEYOND`] answers beyond on each side.
+//!   the z test of two proportions. It needs [`BEYOND`] answers beyond on each side. Failures by how many failed, in a form that holds for
+//!   few ([`statistics::few_z`]).
 //! - Samples of one second are not independent. So the variance is that of seconds, not of samples, wherever it is larger
 //!   ([`statistics::Spread`]).
 //! - Many operations are compared at once, and some of them differ by chance. Medians, tails and failures are a third of
 //!   [`statistics::LEVEL`] each, and within each of these Holm's method holds it for all tests together.
 //! - A difference that is no larger than what the machine was late in that run is not the service's for sure ([`machine`]).
 //!
-//! What differs for sure and by less than the limit is small. Both have to be exceeded before anything is called a change.
+//! What differs for sure and by less than the limit is small. Both have to be exceeded before anything is called a change. Of failures a
+//! difference of one percentage point is never small.
 
 mod machine;
 mod parts;
@@ -37,6 +39,9 @@ const LEAST: u64 = 30;
 
 /// Answers beyond a percentile that each side has to have: p95 takes 200, p99 1,000.
 const BEYOND: f64 = 10.0;
+
+/// A difference of failures that is never small.
+const POINT: f64 = 0.01;
 
 /// A difference, and what it counts as.
 #[derive(Debug, Clone, PartialEq)]
@@ -329,9 +334,12 @@ impl Pair<'_> {
         let (then, now) = (self.then, self.now);
         let (n, m) = (then.ended as f64, now.ended as f64);
         let (failed, fails) = (then.failed as f64, now.failed as f64);
-        let z = statistics::share_z((failed, n), (fails, m))?;
+        if failed + fails == 0.0 {
+            return None;
+        }
+        let z = statistics::few_z((failed, n), (fails, m));
         let z = self.by_second(z, [n, m], |of| of.failures);
-        let small = (fails / m - failed / n).abs() < self.runs.limit.min(0.01);
+        let small = (fails / m - failed / n).abs() < self.runs.limit.min(POINT);
         let told = format!(
             "failures {} of {} ({}) -> {} of {} ({}), z {z:.1}",
             then.failed,
@@ -380,8 +388,8 @@ impl Comparison {
         }
         let _ = writeln!(
             text,
-            "compared: parts {}, operations {}, tests {} (Holm, {:.0} % for all of them): {} worse, {} better by more than {:.0} %, \
-             {} not comparable since the machine was late",
+            "compared: parts {}, operations {}, tests {} (Holm, {:.0} % for all of them): {} worse, {} better by more than {:.0} % \
+             (failures: {:.0} of 100), {} not comparable for the machine's sake",
             self.parts,
             self.operations,
             self.tests,
@@ -389,6 +397,7 @@ impl Comparison {
             self.count(|kind| kind == Kind::Worse),
             self.count(|kind| kind == Kind::Better),
             self.limit * 100.0,
+            self.limit.min(POINT) * 100.0,
             self.count(|kind| matches!(kind, Kind::Machine { .. }))
         );
         text

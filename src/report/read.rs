@@ -9,13 +9,16 @@ use crate::verify::document::{self, Document};
 use serde::Deserialize;
 
 /// Bytes of a document at most: what takes seconds to read is no report.
-const MOST_BYTES: usize = 512 << 20;
+pub(crate) const MOST_BYTES: usize = 512 << 20;
 
 /// The largest count: sums of as many as fit into a document stay below 2^64.
 const MOST: u64 = 1 << 40;
 
-/// The highest bucket of a second: what is above an hour of latency is in none.
+/// The highest bucket of a second.
 const HIGHEST_BUCKET: u8 = 63;
+
+/// Phases at most.
+const PHASES: usize = 1_000;
 
 /// Looks at a process at most: eleven days of them.
 const LOOKS: usize = 1_000_000;
@@ -24,9 +27,9 @@ const LOOKS: usize = 1_000_000;
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(crate) enum ReadError {
     #[error(
-        "it has {0} bytes, {MOST_BYTES} are read at most; change: expected the report.json of `brownout test --report DIR`"
+        "it has more than the {MOST_BYTES} bytes that are read at most; change: expected the report.json of `brownout test --report DIR`"
     )]
-    TooLarge(usize),
+    TooLarge,
     #[error("{field}: {why}; change: expected the report.json of `brownout test --report DIR`")]
     NoReport { field: String, why: String },
     #[error(
@@ -63,7 +66,7 @@ struct RunHead {
 /// It is none, one of another version, or one with figures that no run has.
 pub(crate) fn read(text: &[u8]) -> Result<Suite, ReadError> {
     if text.len() > MOST_BYTES {
-        return Err(ReadError::TooLarge(text.len()));
+        return Err(ReadError::TooLarge);
     }
     // The version first: of another one any field may be otherwise.
     let head: Head = parsed(text)?;
@@ -118,6 +121,7 @@ fn of_version(field: &str, found: u64, reads: u32, head: &Head) -> Result<(), Re
 type Refused = (String, String);
 
 fn check(run: &Document) -> Result<(), Refused> {
+    few(run.phases.len(), PHASES).map_err(|why| ("phases".to_owned(), why))?;
     for (n, phase) in run.phases.iter().enumerate() {
         if phase.to < phase.from {
             let why = "the phase ends before it begins".to_owned();
@@ -129,6 +133,9 @@ fn check(run: &Document) -> Result<(), Refused> {
     }
     for (n, process) in run.watched.iter().enumerate() {
         few(process.looks.len(), LOOKS).map_err(|why| (format!("watched[{n}].looks"), why))?;
+    }
+    for (n, event) in run.events.iter().enumerate() {
+        small(event.count).map_err(|why| (format!("events[{n}].count"), why))?;
     }
     for (n, group) in run.ledger.iter().flat_map(|l| &l.groups).enumerate() {
         small(group.count).map_err(|why| (format!("ledger.groups[{n}].count"), why))?;
@@ -263,6 +270,17 @@ mod tests {
                 "/runs/0/ledger/groups/0/count",
                 json!(most),
                 "runs[0].ledger.groups[0].count: 184",
+            ),
+            (
+                "/runs/0/events/0/count",
+                json!(most),
+                "runs[0].events[0].count: 184",
+            ),
+            // 40 bytes that say that four gigabytes follow.
+            (
+                "/runs/0/traffic/0/operations/0/histogram",
+                json!("HISTE/////8AAAAAAAAAAwAAAAAAAAABAAAAANaTpAA/8AAAAAAAAA=="),
+                "runs[0].traffic[0].operations[0].histogram: it cannot",
             ),
             (
                 "/runs/0/phases/0/from",

@@ -126,7 +126,7 @@ impl Scene {
             })
     }
 
-    /// What is to be marked at a proxy: what is about it, and what is about none; at one that is no dependency, all.
+    /// What is to be marked at a proxy: what is about it, and what is about none.
     pub(super) fn marks<'s>(&'s self, proxy: &'s str) -> impl Iterator<Item = &'s Mark> {
         let mine = move |mark: &&Mark| mark.proxy.as_deref().is_none_or(|name| name == proxy);
         self.marks.iter().filter(mine)
@@ -192,7 +192,10 @@ fn marks(run: &Document) -> Vec<Mark> {
         of_breaker(&mut marks, breaker);
     }
     for event in &run.events {
-        if matches!(event.what, What::Phase | What::FaultOn | What::FaultOff) {
+        if matches!(
+            event.what,
+            What::Phase | What::PhasesEnd | What::FaultOn | What::FaultOff
+        ) {
             continue;
         }
         marks.push(Mark {
@@ -227,10 +230,10 @@ fn of_breaker(marks: &mut Vec<Mark>, breaker: &Breaker) {
     marks.extend(closed_at(breaker).map(|at| mark(at, Marked::Closed)));
 }
 
-/// When its calls were back.
+/// When its calls were back at their rate.
 pub(super) fn closed_at(breaker: &Breaker) -> Option<u64> {
     breaker.closing.value()?;
-    breaker.closing.evidence.first
+    breaker.closing.evidence.last
 }
 
 #[cfg(test)]

@@ -330,15 +330,21 @@ fn decoded(text: &str) -> Option<Histogram<u64>> {
     Deserializer::new().deserialize(&mut &bytes[..]).ok()
 }
 
-/// Whether a histogram has bounds as ours have: others could ask for any amount of memory.
+/// Whether a histogram has the form and bounds of ours, and says of itself how long it is: others could ask for any amount of memory.
 fn is_ours(bytes: &[u8]) -> bool {
-    // Cookie, length, offset, digits: four bytes each; the least and the largest value: eight.
+    // Cookie, length of what follows the header, offset, digits: four bytes each; the least and the largest value, and a ratio: eight.
+    const HEADER: usize = 40;
+    const V2: u32 = 0x1c84_9313;
     let number = |at: usize| Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
     let (digits, high, low) = (number(12), number(24), number(28));
     let largest = high
         .zip(low)
         .map(|(high, low)| u64::from(high) << 32 | u64::from(low));
-    digits.is_some_and(|digits| digits <= 3) && largest.is_some_and(|most| most <= MOST_US)
+    let length = number(4).and_then(|length| usize::try_from(length).ok());
+    number(0) == Some(V2)
+        && length.is_some_and(|length| bytes.len().checked_sub(HEADER) == Some(length))
+        && digits.is_some_and(|digits| digits <= 3)
+        && largest.is_some_and(|most| most <= MOST_US)
 }
 
 pub(super) fn encoded(sample: &Sample, digits: Digits) -> String {

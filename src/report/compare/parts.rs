@@ -94,13 +94,19 @@ pub(super) fn stopped(old: &Document, new: &Document) -> Option<Change> {
     Some(Change::sure(&new.profile, told, worse))
 }
 
+/// The field of what says that a fault did nothing; its number moves when one is added.
+const IDLE: &str = "fault[";
+
 /// What an expectation is known by: its place among others moves when one is added.
 type Key<'r> = (&'r str, &'r str, &'r [String], usize);
 
 fn rows(run: &Document) -> BTreeMap<Key<'_>, &Row> {
     let mut found = BTreeMap::new();
     for row in &run.expectations {
-        let key = row.field.rsplit('.').next().unwrap_or_default();
+        let key = match row.field.rsplit('.').next().unwrap_or_default() {
+            fault if fault.starts_with(IDLE) => IDLE,
+            key => key,
+        };
         let mut of = (row.component.as_str(), key, row.phases.as_slice(), 0);
         while found.contains_key(&of) {
             of.3 += 1;
@@ -118,8 +124,13 @@ pub(super) fn verdicts(old: &Document, new: &Document) -> Vec<Change> {
         if let Some(is) = now.get(key) {
             changes.extend(verdict((old, was), (new, is)));
         } else {
-            let told = format!("{} -> not expected any more", stands(was));
-            changes.push(Change::sure(&name(new, was), told, true));
+            changes.push(if key.1 == IDLE {
+                let told = format!("{} -> it does something", stands(was));
+                Change::note(&name(new, was), told)
+            } else {
+                let told = format!("{} -> not expected any more", stands(was));
+                Change::sure(&name(new, was), told, true)
+            });
         }
     }
     for (_, is) in now.iter().filter(|(key, _)| !then.contains_key(*key)) {
@@ -164,32 +175,65 @@ fn verdict(then: (&Document, &Row), now: (&Document, &Row)) -> Option<Change> {
     Some(Change::sure(&what, told, worse))
 }
 
-/// Operations that are there in one of the reports only: a service that is silent is not a service as before, and one that asks
-/// for what always fails neither.
+/// Operations that are there in one of the reports only, or nearly: a service that is silent is not a service as before, and one that
+/// asks for what always fails neither.
 pub(super) fn operations(old: &Document, new: &Document) -> Vec<Change> {
     let mut changes = Vec::new();
-    for (was, proxy) in alone(old, new) {
+    for Alone {
+        of: was,
+        proxy,
+        other,
+    } in alone(old, new)
+    {
         let what = operation(new, proxy, was);
         let rare = of_proxy(new, proxy).map_or(0, |traffic| traffic.rare);
-        changes.push(match rare {
-            0 => Change::sure(&what, format!("n {} -> 0", was.ended), true),
-            _ => Change::note(&what, format!("n {} -> {RARE}", was.ended)),
+        changes.push(match other {
+            Some(left) => {
+                let told = format!("n {} -> {}", was.ended, counted(left));
+                if fails(left) {
+                    Change::sure(&what, told, true)
+                } else {
+                    Change::note(&what, told)
+                }
+            }
+            None if rare == 0 => Change::sure(&what, format!("n {} -> 0", was.ended), true),
+            None => Change::note(&what, format!("n {} -> {RARE}", was.ended)),
         });
     }
-    for (is, proxy) in alone(new, old) {
-        // What faults did to it is not its own doing.
-        let own = is.failed.saturating_sub(is.injected);
+    for Alone {
+        of: is,
+        proxy,
+        other,
+    } in alone(new, old)
+    {
         let rare = of_proxy(old, proxy).map_or(0, |traffic| traffic.rare);
-        let from = if rare == 0 { "0" } else { RARE };
-        let told = format!("n {from} -> {}, of which {own} failed", is.ended);
+        let from = match other {
+            Some(few) => few.ended.to_string(),
+            None if rare == 0 => "0".to_owned(),
+            None => RARE.to_owned(),
+        };
+        let told = format!("n {from} -> {}", counted(is));
         let what = operation(new, proxy, is);
-        changes.push(if own * 2 >= is.ended && rare == 0 {
+        changes.push(if fails(is) && rare == 0 {
             Change::sure(&what, told, true)
         } else {
             Change::note(&what, told)
         });
     }
     changes
+}
+
+/// Whether half of it failed, without what faults may have done to it.
+fn fails(of: &Operation) -> bool {
+    of.failed.saturating_sub(of.injected) * 2 >= of.ended
+}
+
+fn counted(of: &Operation) -> String {
+    let mut told = format!("{}, of which {} failed", of.ended, of.failed);
+    if of.injected > 0 {
+        told += &format!(" and {} were touched by faults", of.injected);
+    }
+    told
 }
 
 const RARE: &str = "not among the most frequent (report.json counts it with others)";
@@ -202,22 +246,29 @@ fn of_proxy<'r>(run: &'r Document, proxy: &str) -> Option<&'r Traffic> {
     run.traffic.iter().find(|traffic| traffic.proxy == proxy)
 }
 
-/// Operations of phases that both runs have, often enough to matter, which only this run has.
-fn alone<'r>(this: &'r Document, other: &Document) -> Vec<(&'r Operation, &'r str)> {
+/// An operation that only one of two runs has, or nearly so.
+struct Alone<'r> {
+    of: &'r Operation,
+    proxy: &'r str,
+    /// What the other run has of it: too little to compare, and a tenth at most.
+    other: Option<&'r Operation>,
+}
+
+/// Operations of phases that both runs have, often enough to matter, which only this run has, or nearly so.
+fn alone<'r>(this: &'r Document, other: &'r Document) -> Vec<Alone<'r>> {
     let phase = |name: &str| super::compares(this, name) && super::compares(other, name);
-    let there = |proxy: &str, of: &Operation| {
-        let operations = of_proxy(other, proxy).map_or(&[][..], |traffic| &traffic.operations);
-        operations
-            .iter()
-            .any(|o| o.phase == of.phase && o.operation == of.operation)
-    };
     let mut found = Vec::new();
     for traffic in &this.traffic {
-        let operations = traffic
-            .operations
-            .iter()
-            .filter(|of| of.ended >= LEAST && phase(&of.phase) && !there(&traffic.proxy, of));
-        found.extend(operations.map(|of| (of, traffic.proxy.as_str())));
+        let proxy = traffic.proxy.as_str();
+        let theirs = of_proxy(other, proxy).map_or(&[][..], |traffic| &traffic.operations);
+        let mine = traffic.operations.iter();
+        for of in mine.filter(|of| of.ended >= LEAST && phase(&of.phase)) {
+            let same = |o: &&Operation| o.phase == of.phase && o.operation == of.operation;
+            let other = theirs.iter().find(same).filter(|o| o.ended > 0);
+            if other.is_none_or(|o| o.ended < LEAST && o.ended * 10 <= of.ended) {
+                found.push(Alone { of, proxy, other });
+            }
+        }
     }
     found
 }
