@@ -216,6 +216,28 @@ impl Effect {
         )
     }
 
+    /// Whether it may answer with an error.
+    pub(super) const fn answers(&self) -> bool {
+        matches!(
+            self,
+            Self::End(Ending::Error(_)) | Self::Capacity(_, Ending::Error(_))
+        )
+    }
+
+    /// Whether it acts on bytes that go this way.
+    pub(super) fn is_on_side(&self, side: Side) -> bool {
+        match self {
+            Self::Delay(latency) => latency.on == side,
+            Self::Throttle(throttle) => throttle.on == side,
+            Self::Slice(slice) => slice.on == side,
+            Self::Corrupt(corrupt) => corrupt.on == side,
+            // A burst of TCP is served on its way to the upstream.
+            Self::Capacity(..) => side == Side::Request,
+            Self::End(Ending::Truncate(_)) => side == Side::Reply,
+            _ => true,
+        }
+    }
+
     /// Whether it acts on exchanges, and not on sessions or messages that nothing asked for.
     pub(super) const fn is_on_exchanges(&self) -> bool {
         !matches!(

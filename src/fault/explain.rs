@@ -14,7 +14,7 @@ use super::dice::{Dice, Draw, Purpose};
 use super::gate::Gates;
 use super::plan::Decision;
 use super::schedule::State;
-use super::spec::Scope;
+use super::spec::{Scope, Side};
 use crate::protocol::{Class, Protocol};
 
 /// The exchange that is asked about.
@@ -34,6 +34,8 @@ pub struct Case<'a> {
     pub session: u64,
     /// Ordinal of the exchange in its session, from 0.
     pub exchange: u64,
+    /// Of bytes on plain TCP: which way they go. `None`: either way.
+    pub side: Option<Side>,
     /// What is in the request, and what its session has said.
     pub request: Request<'a>,
 }
@@ -207,6 +209,11 @@ fn ask(
     if !effect.is_on_exchanges() {
         let because = "it acts on connections or messages, not on exchanges";
         step(steps, "exchange", false, because);
+        return Ok(None);
+    }
+    if let Some(side) = case.side.filter(|side| !effect.is_on_side(*side)) {
+        let because = format!("it does not act on what the {} sends", side.sender());
+        step(steps, "on", false, because);
         return Ok(None);
     }
     let mut matches = true;

@@ -241,7 +241,7 @@ impl Plan {
             for at in candidates.about(&request) {
                 let entry = &self.entries[usize::from(*at)];
                 let means =
-                    |side| entry.acts_on_side(side) && (bare || entry.effect.is_on_streams());
+                    |side| entry.effect.is_on_side(side) && (bare || entry.effect.is_on_streams());
                 if side.is_none_or(means) {
                     entry.act(subject, &mut request, &mut decision);
                 }
@@ -326,16 +326,15 @@ impl Plan {
 
     /// Whether some fault in it answers with errors: the data path may then need requests whole.
     pub fn has_errors(&self) -> bool {
-        self.entries
-            .iter()
-            .any(|entry| matches!(entry.effect, Effect::End(Ending::Error(_))))
+        self.entries.iter().any(|entry| entry.effect.answers())
     }
 
     /// Whether some fault in it acts where a batch of Postgres ends, or where COPY data begin.
     pub fn needs_batches(&self) -> bool {
         let after = |d: &Disconnect| d.when == When::After;
         self.entries.iter().any(|entry| match &entry.effect {
-            Effect::End(Ending::Error(_) | Ending::Cancel(_)) => true,
+            Effect::End(Ending::Cancel(_)) => true,
+            effect if effect.answers() => true,
             Effect::End(Ending::Disconnect(d)) => after(d),
             _ => false,
         })
@@ -508,19 +507,6 @@ impl Entry {
         };
         self.active.tally().hit();
         decision.by(self.active.name(), part);
-    }
-
-    fn acts_on_side(&self, side: Side) -> bool {
-        match &self.effect {
-            Effect::Delay(latency) => latency.on == side,
-            Effect::Throttle(throttle) => throttle.on == side,
-            Effect::Slice(slice) => slice.on == side,
-            Effect::Corrupt(corrupt) => corrupt.on == side,
-            // A burst of TCP is served on its way to the upstream.
-            Effect::Capacity(..) => side == Side::Request,
-            Effect::End(Ending::Truncate(_)) => side == Side::Reply,
-            _ => true,
-        }
     }
 
     /// Whether this one, which is asked when a session begins, hits it.

@@ -256,6 +256,16 @@ pub enum Side {
     Reply,
 }
 
+impl Side {
+    /// Whose bytes these are.
+    pub(super) const fn sender(self) -> &'static str {
+        match self {
+            Self::Request => "client",
+            Self::Reply => "server",
+        }
+    }
+}
+
 /// What becomes of a session that has lost something.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

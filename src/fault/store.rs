@@ -176,10 +176,11 @@ impl Store {
         let enabling = Enabling {
             source: old.source().clone(),
             ttl: self.ttl(ttl, &fault),
-            seed: fault.spec().seed.unwrap_or(self.seed),
+            seed: fault.spec().seed.unwrap_or(old.seed().0),
             now,
         };
-        self.active[at] = enabling.activate(fault, Arc::clone(&name), &name)?;
+        let drawn_as = Arc::clone(&old.seed().1);
+        self.active[at] = enabling.activate(fault, name, &drawn_as)?;
         Ok(())
     }
 

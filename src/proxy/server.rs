@@ -222,8 +222,10 @@ impl Server {
     }
 
     async fn keep_schedules(&self) {
+        // Looked for from when it was last looked: what came due meanwhile is due at once.
+        let mut since = Instant::now();
         loop {
-            let next = self.next_change();
+            let next = self.next_change(since);
             let due = async {
                 match next {
                     Some(at) => tokio::time::sleep_until(at.into()).await,
@@ -231,19 +233,21 @@ impl Server {
                 }
             };
             tokio::select! {
-                () = due => self.turn(),
+                () = due => {
+                    since = Instant::now();
+                    self.turn();
+                }
                 () = self.0.plans_changed.notified() => {}
             }
         }
     }
 
-    fn next_change(&self) -> Option<Instant> {
-        let now = Instant::now();
+    fn next_change(&self, since: Instant) -> Option<Instant> {
         let state = self.state();
         let plans = state
             .proxies
             .values()
-            .filter_map(|p| p.shared.plan().next_change(now));
+            .filter_map(|p| p.shared.plan().next_change(since));
         plans.chain(state.store.next_expiry()).min()
     }
 

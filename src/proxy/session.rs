@@ -153,6 +153,7 @@ pub(crate) async fn run(arrival: Arrival) {
             .shard
             .observe(shared.id, Timing::Session, clock::now() - opened);
     });
+    shared.plan().session_ended(session);
     shared.emit(|| Event::SessionClosed {
         proxy: shared.name.clone(),
         session,

@@ -215,3 +215,38 @@ fn what_is_on_is_explained_as_it_happens() {
     ]);
     assert_eq!(exit.code, Some(2), "{exit:?}");
 }
+
+#[test]
+fn what_only_one_direction_or_method_knows_is_asked_as_the_proxy_asks_it() {
+    let directory = Directory::new("explain-sides");
+    let path = directory.write(
+        "mine.toml",
+        "[[fault]]\nname = 'short'\naction = 'truncate'\n[[fault]]\nname = 'silent'\naction = 'stall'\n",
+    );
+    let path = path.to_str().expect("utf-8");
+    let tcp = ["--proxy", "t", "--protocol", "tcp", "--operation", "burst"];
+    let exit = explain(path, &tcp);
+    assert!(
+        exit.stdout
+            .contains("no   on: it does not act on what the client sends"),
+        "{exit:?}"
+    );
+    assert!(exit.stdout.contains("silent (stall) hits"), "{exit:?}");
+    let exit = explain(path, &[&tcp[..], &["--side", "reply"]].concat());
+    assert!(exit.stdout.contains("short (truncate) hits"), "{exit:?}");
+    assert!(
+        exit.stdout.contains("silent (stall) does not hit"),
+        "{exit:?}"
+    );
+
+    let path = directory.write(
+        "writes.toml",
+        "[[fault]]\naction = 'stall'\nmatch = { class = 'write' }\n",
+    );
+    let path = path.to_str().expect("utf-8");
+    let http = ["--proxy", "h", "--protocol", "http", "--operation"];
+    for (operation, code) in [("POST /a", 0), ("CONNECT /", 1), ("GET /a", 1)] {
+        let exit = explain(path, &[&http[..], &[operation]].concat());
+        assert_eq!(exit.code, Some(code), "{operation} {exit:?}");
+    }
+}

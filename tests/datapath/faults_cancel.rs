@@ -3,8 +3,8 @@
 use crate::faults_postgres::{Client, bind, execute, message, parse, skipped, sync};
 use crate::harness::Proxied;
 use crate::ledger::{ended, outcome};
-use crate::peers::expect_silence;
-use crate::support::Postgres;
+use crate::peers::{LIMIT, expect_silence, read_exactly, read_to_end};
+use crate::support::{Postgres, eventually};
 use brownout::protocol::Protocol;
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -141,6 +141,59 @@ fn a_halt_lets_go_what_waits() {
         assert_eq!(client.until_ready(), ["T", "D", "C SELECT 1", "Z I"]);
     }
     assert_eq!(skipped(&mut events), "it ended before it was cancelled");
+}
+
+#[test]
+fn a_session_of_which_a_side_has_gone_ends() {
+    let (postgres, proxied) = start();
+    cancel(&proxied, 1 << 40, 100);
+    let mut client = Client::connect(&proxied);
+    client.write(&query(MANY));
+    read_exactly(client.stream(), 100_000);
+    drop(client);
+    proxied.wait_until_idle();
+
+    let mut client = Client::connect(&proxied);
+    client.write(&query(LONG));
+    let end = "select pg_terminate_backend(pid) from pg_stat_activity where query like '%pg_sleep(60)' and pid <> pg_backend_pid()";
+    eventually("the server to be at it", LIMIT, || {
+        (postgres.query(end) == "t\n").then_some(())
+    });
+    read_to_end(client.stream());
+    drop(client);
+    proxied.wait_until_idle();
+}
+
+#[test]
+fn data_of_a_copy_are_never_waited_for() {
+    let (postgres, proxied) = start();
+    proxied.fault(json!({ "name": "f", "action": "cancel", "bytes": 1_u64 << 40 }));
+    let mut client = Client::connect(&proxied);
+    for sql in ["copy t from stdin", "begin; copy t from stdin; commit"] {
+        client.write(&query(sql));
+        client.until(b'G');
+        client.write(&[message(b'd', "1\n"), message(b'c', "")].concat());
+        assert_eq!(client.until_ready().last().unwrap(), "Z I", "{sql}");
+    }
+    assert_eq!(postgres.query("select count(*) from t"), "2\n");
+    assert_eq!(proxied.listed("f").injected, 0);
+}
+
+#[test]
+fn what_is_committed_before_it_is_committed() {
+    let (postgres, proxied) = start();
+    postgres.query(
+        "create function slow() returns trigger language plpgsql as $$ begin perform pg_sleep(0.3); return null; end $$;
+         create constraint trigger slow after insert on t deferrable initially deferred for each row execute function slow()",
+    );
+    cancel(&proxied, 0, 1);
+    let mut client = Client::connect(&proxied);
+    client.write(&[statement("insert into t values (1)"), message(b'H', "")].concat());
+    client.until(b'C');
+    client.write(&[sync(), statement(LONG), sync()].concat());
+    assert_eq!(client.until_ready(), ["Z I"]);
+    assert!(cancelled(&client.until_ready(), 'I'));
+    assert_eq!(postgres.query("select count(*) from t"), "1\n");
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! Faults of capacity: what is served at once, what waits, and what is turned away.
 
+use crate::faults_postgres::{Client, bind, execute, message, parse, sync};
 use crate::harness::Proxied;
 use crate::peers::{Serving, expect, expect_silence, ping};
 use crate::scripted::{Response, Scripted, bulk, command};
+use crate::support::Postgres;
 use brownout::protocol::Protocol;
 use serde_json::json;
 use std::io::{BufRead, BufReader, Write};
@@ -114,4 +116,21 @@ fn bursts_are_served_where_nothing_is_decoded() {
     for _ in 0..3 {
         assert!(ping(&client).unwrap() >= Duration::from_millis(40));
     }
+}
+
+#[test]
+fn an_overloaded_postgres_says_so_in_either_protocol() {
+    let postgres = Postgres::start();
+    let proxied = Proxied::to(Protocol::Postgres, postgres.address());
+    proxied.fault(json!({
+        "name": "full", "action": "capacity", "in_service": 1, "service": "60s", "match": { "operation": "SELECT" }
+    }));
+    let mut first = Client::connect(&proxied);
+    first.write(&message(b'Q', "select 1\0"));
+    expect_silence(first.stream(), Duration::from_millis(50));
+    let mut second = Client::connect(&proxied);
+    assert_eq!(second.query("select 2"), ["E 53000", "Z I"]);
+    let extended = [parse("", "select 3"), bind(""), execute(), sync()];
+    assert_eq!(second.send(&extended), ["1", "2", "E 53000", "Z I"]);
+    assert_eq!(proxied.listed("full").skipped, 0);
 }

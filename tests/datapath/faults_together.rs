@@ -3,7 +3,7 @@
 use crate::faults_postgres::{Client, message};
 use crate::harness::Proxied;
 use crate::ledger::{ended, entries};
-use crate::peers::{End, expect, read_exactly, read_to_end};
+use crate::peers::{End, expect, expect_silence, read_exactly, read_to_end};
 use crate::scripted::command;
 use crate::support::{Postgres, Redis};
 use brownout::protocol::Protocol;
@@ -273,4 +273,25 @@ fn without_a_reply_the_request_may_still_be_held_or_lost() {
         }
         assert_eq!(tally(&proxied, "f"), (1, 0), "{fault}");
     }
+}
+
+#[test]
+fn a_limit_on_bytes_counts_what_a_stall_holds() {
+    let redis = Redis::start();
+    let proxied = Proxied::to(Protocol::Redis, redis.address());
+    let set = command(&["SET", "k", "v"]);
+    proxied.fault(
+        json!({ "name": "limit", "action": "limit_data", "on": "request", "bytes": set.len() }),
+    );
+    proxied.fault(json!({ "name": "stall", "action": "stall", "match": { "operation": "SET" } }));
+    let mut client = proxied.connect();
+    client.write_all(set.as_bytes()).unwrap();
+    expect_silence(&client, Duration::from_millis(50));
+    client
+        .write_all(command(&["SET", "other", "v"]).as_bytes())
+        .unwrap();
+    expect_silence(&client, Duration::from_millis(50));
+    proxied.server.remove_fault("stall").unwrap();
+    read_to_end(&client);
+    assert_eq!(redis.command(&["EXISTS", "other"]), ":0\r\n");
 }

@@ -5,7 +5,7 @@ use crate::config::suggest::nearest;
 use crate::config::{Config, Library, Profile, duration};
 use crate::fault::arguments::{Request, Said};
 use crate::fault::explain::{Candidate, Case, Explanation, explain};
-use crate::fault::spec::Scope;
+use crate::fault::spec::{Delay, DistributionKind, Scope, Side};
 use crate::fault::store::Listed;
 use crate::fault::{Fault, FaultSpec};
 use crate::protocol::postgres::Statement;
@@ -79,6 +79,9 @@ pub(super) struct Explain {
     /// Ordinal of the exchange in its session, from 0.
     #[arg(long, value_name = "N", default_value_t = 0)]
     exchange: u64,
+    /// Of a burst on plain TCP: which way its bytes go. [default: request]
+    #[arg(long, value_name = "SIDE", value_parser = side)]
+    side: Option<Side>,
     /// Time since the faults were switched on. [default: 0s; with --live: now]
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     at: Option<Duration>,
@@ -107,6 +110,10 @@ fn class(text: &str) -> Result<Class, String> {
     known.ok_or_else(|| format!("write one of {}", names.join(", ")))
 }
 
+fn side(text: &str) -> Result<Side, String> {
+    serde_json::from_value(Value::from(text)).map_err(|_| "write request or reply".into())
+}
+
 fn header(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once(':').ok_or("write NAME:VALUE")?;
     Ok((name.trim().into(), value.trim().into()))
@@ -124,6 +131,8 @@ struct Loaded {
     hits: u64,
     /// What the running brownout said to the session before.
     answer: Option<bool>,
+    /// The file that its delays are drawn from, which the running brownout has alone.
+    drawn_from: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -175,6 +184,7 @@ pub(super) async fn run(of: &Explain, remote: &Remote) -> Result<u8, RemoteError
         client: of.client,
         session: of.session,
         exchange: of.exchange,
+        side: (protocol == Protocol::Tcp).then(|| of.side.unwrap_or(Side::Request)),
         request: Request::described(protocol, keys, headers).knowing(said, of.exchange),
     };
     let candidates: Vec<Candidate<'_>> = loaded
@@ -191,8 +201,13 @@ pub(super) async fn run(of: &Explain, remote: &Remote) -> Result<u8, RemoteError
             answer: one.answer,
         })
         .collect();
-    let explanation =
+    let mut explanation =
         explain(&mut case, &candidates).map_err(|error| usage(format!("{error} with --seed N")))?;
+    for (one, answer) in loaded.iter().zip(&mut explanation.faults) {
+        if let (Some(file), Some(effect)) = (&one.drawn_from, &mut answer.effect) {
+            *effect = format!("delays by a draw from {file}");
+        }
+    }
     match remote.output {
         Output::Json => write_json(&explanation)?,
         Output::Text => write_text(&text(&explanation))?,
@@ -271,10 +286,10 @@ impl Explain {
                     "an operation of HTTP is a method and a route: \"GET /modules/{id}\"",
                 ));
             }
-            let class = if matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE") {
-                Class::Read
-            } else {
-                Class::Write
+            let class = match method {
+                "GET" | "HEAD" | "OPTIONS" | "TRACE" => Class::Read,
+                "CONNECT" => Class::Admin,
+                _ => Class::Write,
             };
             return Ok((self.operation.clone(), self.class.unwrap_or(class)));
         }
@@ -329,6 +344,7 @@ impl Explain {
                 offered: self.earlier.unwrap_or(0),
                 hits: self.hits.unwrap_or(0),
                 answer: None,
+                drawn_from: None,
                 fault,
             }
         });
@@ -362,7 +378,14 @@ impl Explain {
     }
 
     fn live(&self, listed: Listed) -> Result<Loaded, RemoteError> {
-        let spec: &FaultSpec = &listed.fault;
+        let mut spec: FaultSpec = listed.fault;
+        let mut drawn_from = None;
+        if let Some(Delay::Drawn(table)) = &spec.delay
+            && table.distribution == DistributionKind::Recorded
+        {
+            drawn_from = Some(table.file.clone().unwrap_or_default());
+            spec.delay = Some(Delay::Fixed(Duration::ZERO));
+        }
         let fault = spec.compile("").map_err(|errors| {
             let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
             usage(errors.join("; "))
@@ -378,6 +401,7 @@ impl Explain {
             draws_as: listed.draws_as,
             name: listed.name,
             fault,
+            drawn_from,
         })
     }
 }

@@ -31,6 +31,7 @@ fn case(name: &'static str, at: (u64, u64), key: &'static [u8]) -> Case<'static>
         client: Some(IpAddr::from([10, 0, 0, 1])),
         session: at.0,
         exchange: at.1,
+        side: None,
         request: Request::described(Protocol::Redis, vec![key], Vec::new()),
     }
 }

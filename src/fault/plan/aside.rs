@@ -90,7 +90,7 @@ impl Plan {
         if let Some(catalog) = &self.catalog {
             let mut request = Request::new(catalog.protocol(), b"");
             let about = |entry: &&Entry| {
-                entry.acts_on_side(side)
+                entry.effect.is_on_side(side)
                     && entry.effect.is_on_streams()
                     && entry.active.fault().matcher().takes_all()
             };

@@ -329,3 +329,35 @@ fn the_list_is_written_with_units_in_its_keys() {
         }])
     );
 }
+
+#[test]
+fn what_is_put_in_its_place_draws_as_before() {
+    let now = Instant::now();
+    let mut store = Store::new(1);
+    let half = |probability: f64| fault(&format!("action = 'stall'\nprobability = {probability}"));
+    let faults = vec![half(0.5)];
+    let enabled = store.enable_profile("mine", faults, None, Some(7), now);
+    let name = enabled.unwrap()[0].to_string();
+    let hit = |store: &Store| -> Vec<u64> {
+        let sessions = 0..200;
+        sessions
+            .filter(|n| !hits(store, *n, now).is_empty())
+            .collect()
+    };
+    let before = hit(&store);
+    store.replace(&name, half(0.5), None, now).unwrap();
+    assert_eq!(hit(&store), before);
+    store.replace(&name, half(0.4), None, now).unwrap();
+    let fewer = hit(&store);
+    assert!(fewer.len() < before.len() && fewer.iter().all(|n| before.contains(n)));
+    // One that was called otherwise than it draws as, too.
+    add(
+        &mut store,
+        fault("name = 'stall-2'\naction = 'stall'\nprobability = 0.5"),
+        now,
+    )
+    .unwrap();
+    let before = hit(&store);
+    store.replace("stall-2", half(0.5), None, now).unwrap();
+    assert_eq!(hit(&store), before);
+}

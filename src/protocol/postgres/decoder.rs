@@ -207,6 +207,11 @@ impl Decoder {
         self.pending.owes_before(exchange)
     }
 
+    /// Whether a `ReadyForQuery` is owed for what the client sent before `exchange`: the server may still be at that.
+    pub fn owes_ready_before(&self, exchange: u64) -> bool {
+        self.pending.owes_ready_before(exchange)
+    }
+
     /// Whether the server may hold back replies to what the client sent before `exchange`, until a Sync or a Flush comes: what
     /// precedes it belongs to a batch of the extended protocol that has not ended.
     pub fn holds_back_before(&self, exchange: u64) -> bool {

@@ -30,6 +30,16 @@ pub(super) enum Kind {
     CopyEnd,
 }
 
+impl Kind {
+    /// Whether it ends with a `ReadyForQuery`.
+    const fn is_made_ready(self) -> bool {
+        matches!(
+            self,
+            Self::Startup | Self::Query | Self::Function | Self::Sync
+        )
+    }
+}
+
 /// One entry of the queue.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {
@@ -133,13 +143,14 @@ impl Pending {
 
     /// Whether a `ReadyForQuery` is owed.
     pub(super) fn owes_ready(&self) -> bool {
-        let ends = |kind| {
-            matches!(
-                kind,
-                Kind::Startup | Kind::Query | Kind::Function | Kind::Sync
-            )
-        };
-        self.entries.iter().any(|e| ends(e.kind))
+        self.entries.iter().any(|e| e.kind.is_made_ready())
+    }
+
+    /// Whether one is owed for what the client sent before this exchange.
+    pub(super) fn owes_ready_before(&self, exchange: u64) -> bool {
+        let own = |e: &&Entry| e.is_exchange() && e.exchange == exchange;
+        let before = self.entries.iter().take_while(|e| !own(e));
+        before.into_iter().any(|e| e.kind.is_made_ready())
     }
 
     /// A COPY that the front entry asked for is over: the server read and dropped every Sync that directly followed (libpq sends

@@ -1,19 +1,19 @@
 //! Statements that the server is asked to cancel, by a `CancelRequest` of our own on a connection of its own.
 //!
 //! Whom such a request hits, the server decides: whatever it does for that session when the request arrives. So nothing behind the
-//! statement reaches the server before the statement has ended and the server has closed the connection of the request. A request that
-//! arrives before the server has begun is forgotten by it: another one follows.
+//! statement reaches the server before the statement has ended and the server has closed the connection of the request, or had a second to
+//! do so. A request that arrives before the server has begun is forgotten by it: another one follows.
 
 use super::super::clock;
 use super::super::local::Local;
-use super::super::relay::Relay;
+use super::super::relay::{Relay, Source};
 use super::super::shared::Shared;
 use super::super::turn_away::write_all;
 use super::Injector;
 use super::request::Asked;
 use crate::fault::{Decision, Skip, Undone};
 use crate::protocol::postgres::{self, Shape};
-use crate::protocol::{Decoder, Status};
+use crate::protocol::{Class, Decoder, Status};
 use bytes::Bytes;
 use std::fmt;
 use std::future::poll_fn;
@@ -22,6 +22,9 @@ use std::sync::Arc;
 use std::task::Context;
 use std::time::Duration;
 use tokio::io::ReadBuf;
+
+/// How long a request that is on its way keeps what is behind the statement once the fault is over.
+const GRACE: Duration = Duration::from_millis(90);
 
 /// The time between two requests.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -53,8 +56,8 @@ pub(super) struct Cancelling {
     ended: bool,
     /// What came of it was told.
     told: bool,
-    /// Its fault is not in force any more.
-    lapsed: bool,
+    /// Since when its fault is not in force any more, or its reply not heard.
+    lapsed: Option<u64>,
     asking: Asking,
 }
 
@@ -87,20 +90,27 @@ impl Cancelling {
         self.there = self.holds;
     }
 
-    /// Nobody waits for it any more, if its fault is over.
+    /// No further request is made, if its fault is over.
     pub(super) fn free(&mut self, in_force: impl Fn(&Decision) -> bool) {
-        self.lapsed |= !in_force(&self.decision);
+        if !in_force(&self.decision) {
+            self.lapse();
+        }
+    }
+
+    fn lapse(&mut self) {
+        self.lapsed.get_or_insert_with(clock::now);
     }
 
     /// Whether the server is to be asked now.
     fn is_due(&self, relay: &Relay) -> bool {
-        let next = relay.meter.oldest_unanswered() == self.asked.0;
+        let next = relay.meter.oldest_unanswered() == self.asked.0
+            && matches!(&relay.meter.decoder, Decoder::Postgres(d) if !d.owes_ready_before(self.asked.0));
         let waits = match self.asking {
             Asking::NotYet => self.there && self.left == 0 && next,
             Asking::UnderWay(_) => false,
             Asking::Again(at) => at <= clock::now(),
         };
-        waits && !self.ended
+        waits && !self.ended && self.lapsed.is_none()
     }
 }
 
@@ -119,6 +129,10 @@ impl Injector {
         let Decoder::Postgres(decoder) = &relay.meter.decoder else {
             return Some(Skip::NotAStatement);
         };
+        // While the server reads COPY data it takes no notice, and the client's are held.
+        if asked.1 == postgres::operation::COPY && asked.2 == Class::Write {
+            return Some(Skip::NotAStatement);
+        }
         let batch = match decoder.shape(asked.0) {
             Shape::Simple => false,
             Shape::Execute => true,
@@ -141,7 +155,7 @@ impl Injector {
             replying: false,
             ended: false,
             told: false,
-            lapsed: false,
+            lapsed: None,
             asking: Asking::NotYet,
         });
         None
@@ -209,9 +223,10 @@ impl Injector {
         let Some(cancelling) = &mut self.cancelling else {
             return false;
         };
-        if cancelling.lapsed {
-            self.forget_cancel(Skip::NotCancelled, relay, local);
-            return true;
+        // Where a side has gone, the end of the reply is not heard any more.
+        let (up, down) = (&relay.up, &relay.down);
+        if down.done || down.source != Source::Open || up.source == Source::Reset {
+            cancelling.lapse();
         }
         if cancelling.is_due(relay) {
             let asking = ask(&relay.shared, cancelling.request.clone());
@@ -226,12 +241,16 @@ impl Injector {
         if let Asking::Again(at) = cancelling.asking {
             *wake = (*wake).min(at);
         }
-        let waits = matches!(cancelling.asking, Asking::UnderWay(_));
-        if waits || !cancelling.ended {
+        let on_its_way = matches!(cancelling.asking, Asking::UnderWay(_));
+        let until = cancelling.lapsed.map(|since| since + clock::nanos(GRACE));
+        if on_its_way && until.is_none_or(|until| clock::now() < until) {
+            *wake = (*wake).min(until.unwrap_or(u64::MAX));
             return false;
         }
-        self.cancelling = None;
-        self.up.let_go();
+        if !cancelling.ended && until.is_none() {
+            return false;
+        }
+        self.forget_cancel(Skip::NotCancelled, relay, local);
         true
     }
 
@@ -252,7 +271,7 @@ impl Injector {
         }
     }
 
-    /// What was to be cancelled, if anything, will not be, or nobody waits for it: what is held behind it goes on.
+    /// Nothing is to be cancelled any more: what is held behind it goes on. Where nothing was told yet, it is told.
     pub(super) fn forget_cancel(&mut self, why: Skip, relay: &mut Relay, local: &mut Local) {
         let Some(cancelling) = &self.cancelling else {
             return;

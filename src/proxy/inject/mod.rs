@@ -283,8 +283,7 @@ impl Injector {
                 }
                 Poll::Ready(Ok(())) => {
                     let length = buffer.filled().len();
-                    let whole = self.request(length, clock::now(), relay, local);
-                    debug_assert!(!whole, "what a stall holds lies in the lane");
+                    self.piece(Way::Up, length, clock::now(), relay, cx, local);
                 }
             }
         }
@@ -493,28 +492,39 @@ impl Injector {
                 }
             }
             Ok(()) if way == Way::Up && self.declines_encryption(length, relay, local) => {}
-            Ok(()) => {
-                let (goes, close) = self.admit(way, length, now, relay, local);
-                let rest = local.scratch[goes..length].to_vec();
-                let whole = match way {
-                    _ if goes == 0 => false,
-                    Way::Up => self.request(goes, now, relay, local),
-                    Way::Down => self.reply(goes, now, relay, local),
-                };
-                let (to, half) = match way {
-                    Way::Up => (&mut relay.upstream, &mut relay.up),
-                    Way::Down => (&mut relay.client, &mut relay.down),
-                };
-                if whole && half.send_scratch(cx, to, goes, local).is_err() {
-                    half.break_off();
-                }
-                self.vanish_rest(way, &rest, relay, local);
-                if let Some(close) = close {
-                    self.close_behind(way, close);
-                }
-            }
+            Ok(()) => self.piece(way, length, now, relay, cx, local),
         }
         true
+    }
+
+    /// Decides about a piece that was read, in the scratch buffer, and sends on what goes at once.
+    fn piece(
+        &mut self,
+        way: Way,
+        length: usize,
+        now: u64,
+        relay: &mut Relay,
+        cx: &mut Context<'_>,
+        local: &mut Local,
+    ) {
+        let (goes, close) = self.admit(way, length, now, relay, local);
+        let rest = local.scratch[goes..length].to_vec();
+        let whole = match way {
+            _ if goes == 0 => false,
+            Way::Up => self.request(goes, now, relay, local),
+            Way::Down => self.reply(goes, now, relay, local),
+        };
+        let (to, half) = match way {
+            Way::Up => (&mut relay.upstream, &mut relay.up),
+            Way::Down => (&mut relay.client, &mut relay.down),
+        };
+        if whole && half.send_scratch(cx, to, goes, local).is_err() {
+            half.break_off();
+        }
+        self.vanish_rest(way, &rest, relay, local);
+        if let Some(close) = close {
+            self.close_behind(way, close);
+        }
     }
 }
 

@@ -338,6 +338,9 @@ impl Injector {
                     self.hold_behind(None, relay, local);
                 }
             }
+            Event::CopyData if self.cancelling.is_some() => {
+                self.forget_cancel(Skip::NotAStatement, relay, local);
+            }
             Event::CopyData if !matches!(self.requests.fail_copy, FailCopy::No) => {
                 self.advance(piece, event.at);
                 self.fail_copy_before_data();
