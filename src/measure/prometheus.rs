@@ -476,7 +476,10 @@ fn describe() {
             "brownout_session_resets_total",
             "Sessions ended by a reset, by the side that reset",
         ),
-        ("brownout_bytes_total", "Bytes passed on, by direction"),
+        (
+            "brownout_bytes_total",
+            "Bytes that came, by direction; what faults withheld is among them",
+        ),
         (
             "brownout_connect_errors_total",
             "Connections to the upstream that could not be made, by reason",
@@ -487,7 +490,7 @@ fn describe() {
         ),
         (
             "brownout_pushes_total",
-            "Messages passed to clients that belong to no request",
+            "Messages for clients that belong to no request; what faults dropped is among them",
         ),
         ("brownout_published_total", "Messages published"),
         ("brownout_transactions_total", "Transactions, by event"),

@@ -71,7 +71,7 @@ pub enum Event {
         proxy: Arc<str>,
         /// Ordinal of the session.
         session: u64,
-        /// What: `push` (a published message), `close` (the end of the connection), `pairing` (replies can be told apart no longer,
+        /// What: `push` (a published message), `close` (the end of the connection), `stream` (its bytes), `pairing` (replies can be told apart no longer,
         /// so that the session is closed).
         what: &'static str,
         /// The faults, in their order.
@@ -134,7 +134,7 @@ pub enum Event {
     Proxy {
         /// Its name.
         proxy: Arc<str>,
-        /// `added`, `changed`, `removed`, `listening`, `closed`, `full` (it accepts nobody).
+        /// `added`, `changed`, `removed`, `enabled`, `disabled`, `listening`, `closed`, `full` (it accepts nobody).
         change: &'static str,
     },
     /// A reload was refused, and the old configuration stays in force.

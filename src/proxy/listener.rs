@@ -301,7 +301,10 @@ impl Accepting {
                 };
                 let Ok(mut guard) = ready else { break };
                 match guard.try_io(|fd| self.accept_batch(fd.get_ref(), unix)) {
-                    Ok(Ok(())) => pause = PAUSE_FIRST,
+                    Ok(Ok(())) => {
+                        pause = PAUSE_FIRST;
+                        tokio::task::yield_now().await;
+                    }
                     Ok(Err(error)) => {
                         self.dispatch.exhausted.fetch_add(1, Ordering::Relaxed);
                         self.complain(&error, "accepting pauses");
@@ -326,14 +329,18 @@ impl Accepting {
     }
 
     /// Accepts some connections. An error is worth a pause; errors that concern one connection only are passed over.
-    fn accept_batch(&self, socket: &OwnedFd, unix: bool) -> io::Result<()> {
+    fn accept_batch(&mut self, socket: &OwnedFd, unix: bool) -> io::Result<()> {
         for _ in 0..BATCH {
             if self.is_full() {
                 return Ok(());
             }
             match SockRef::from(socket).accept() {
                 Ok((accepted, from)) => self.hand_over(accepted, unix, from.as_socket()),
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Err(e),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    // Of our own, none is in the queue any more; others may get their ports.
+                    self.fillers.clear();
+                    return Err(e);
+                }
                 Err(e) if concerns_one(&e) => {}
                 Err(e) => return Err(e),
             }
@@ -341,8 +348,9 @@ impl Accepting {
         Ok(())
     }
 
-    fn hand_over(&self, socket: Socket, unix: bool, from: Option<SocketAddr>) {
-        if from.is_some_and(|from| self.fillers.contains(&from)) {
+    fn hand_over(&mut self, socket: Socket, unix: bool, from: Option<SocketAddr>) {
+        if let Some(at) = self.fillers.iter().position(|filler| Some(*filler) == from) {
+            self.fillers.swap_remove(at);
             return;
         }
         let peer: Option<IpAddr> = from.map(|a| a.ip().to_canonical());

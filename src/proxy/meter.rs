@@ -151,7 +151,8 @@ impl Meter {
         self.end_of_piece(0, 0, now, &mut local.shard, shared);
     }
 
-    fn reply_eof_events(&mut self, local: &mut Local) {
+    /// What that ends, into the events.
+    pub(crate) fn reply_eof_events(&mut self, local: &mut Local) {
         local.events.clear();
         if !self.lost {
             self.decoder.reply_eof(&mut local.events);
@@ -547,6 +548,7 @@ impl Meter {
         length: usize,
         now: u64,
     ) -> Option<Finished> {
+        let up_offset = self.up_offset;
         let e = self.get_mut(exchange)?;
         e.injected = true;
         e.status = status;
@@ -556,6 +558,8 @@ impl Meter {
         e.reply_bytes = length as u64;
         if e.asked == 0 {
             e.asked = now;
+            // All of it that came is before this piece.
+            e.request_bytes = up_offset.saturating_sub(e.request_bytes);
         }
         let mut finished = self.finish(exchange)?;
         finished.sample.upstream = None;
@@ -572,6 +576,8 @@ impl Meter {
             let mut finished = exchange.finished();
             if finished.asked == 0 {
                 finished.asked = now;
+                let begin = finished.sample.request_bytes;
+                finished.sample.request_bytes = self.up_offset.saturating_sub(begin);
             }
             let age = now.saturating_sub(finished.asked);
             finished.first_byte = now;

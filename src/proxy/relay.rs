@@ -39,7 +39,7 @@ pub(crate) enum End {
     UpstreamReset,
     /// A fault closes both.
     Fault(CloseHow),
-    /// The proxy was removed or disabled, or the process ends: a reset for both.
+    /// The proxy was removed or disabled, or the process ends: a FIN for both.
     Closed,
 }
 
@@ -68,6 +68,9 @@ pub(crate) struct Half {
 
 /// A reset behind a FIN wakes nobody, since that socket is not read any more: it is looked for this often (nanoseconds).
 const LOOK: u64 = 1_000_000_000;
+
+/// As much is read of an upstream that it may take what a client sent before it reset.
+const DISCARDED: usize = 1 << 20;
 
 /// A day passes in a moment where time stands still.
 fn look_every() -> u64 {
@@ -164,6 +167,8 @@ pub(crate) struct Relay {
     left_first: Option<Way>,
     /// When a half-closed session is looked at next.
     look: u64,
+    /// Bytes of the upstream that were read for nobody.
+    discarded: usize,
     down_first: bool,
 }
 
@@ -191,6 +196,7 @@ impl Relay {
             slot,
             left_first: None,
             look: 0,
+            discarded: 0,
             down_first: true,
         }
     }
@@ -249,7 +255,8 @@ impl Relay {
         for way in self.take_turns() {
             self.pump(way, cx, local);
         }
-        self.end().map_or(Poll::Pending, Poll::Ready)
+        let end = self.discard(cx, local).or_else(|| self.end());
+        end.map_or(Poll::Pending, Poll::Ready)
     }
 
     /// The directions, each first every other time: a flood takes all that the runtime grants a task at a time, and whoever
@@ -397,6 +404,26 @@ impl Relay {
                 }
             }
         }
+    }
+
+    /// The client has reset, which is seen once its last bytes are gone; an upstream that waits for its own to be read would never
+    /// take them. So these are read and forgotten, up to a bound.
+    pub(crate) fn discard(&mut self, cx: &mut Context<'_>, local: &mut Local) -> Option<End> {
+        while self.down.broken && self.down.source == Source::Open && !self.up.done {
+            let mut buffer = ReadBuf::new(&mut local.scratch);
+            match self.upstream.poll_read(cx, &mut buffer) {
+                Poll::Pending => break,
+                Poll::Ready(Err(e)) => self.down.source = source_of(&e),
+                Poll::Ready(Ok(())) if buffer.filled().is_empty() => {
+                    self.down.source = Source::Finished;
+                }
+                Poll::Ready(Ok(())) => self.discarded += buffer.filled().len(),
+            }
+            if self.discarded > DISCARDED {
+                return Some(End::ClientReset);
+            }
+        }
+        None
     }
 
     /// Remembers whose end came first.

@@ -88,7 +88,7 @@ pub(crate) struct Shared {
     /// Whether a session that the decoder cannot follow is cut instead of passed on.
     pub(crate) cut_on_desync: bool,
     pub(crate) process: Arc<Process>,
-    pub(crate) levels: Levels,
+    pub(crate) levels: Arc<Levels>,
     /// Which session has which Postgres backend, while somebody records.
     pub(crate) backends: Backends,
     /// Published messages on their way to subscribers of this proxy.
@@ -133,7 +133,7 @@ impl Shared {
             user_timeout,
             cut_on_desync,
             process,
-            levels: Levels::default(),
+            levels: Arc::default(),
             backends: Backends::default(),
             deliveries: crate::measure::delivery::Published::default(),
             plan: ArcSwap::default(),
@@ -196,10 +196,11 @@ impl Shared {
         self.next_session.load(Ordering::Relaxed)
     }
 
-    /// Goes on numbering sessions where another left off.
-    pub(crate) fn number_from(&self, before: &Self) {
+    /// Goes on where another left off: with its numbers of sessions, and its levels, which only rise or fall by what happens.
+    pub(crate) fn go_on_from(&mut self, before: &Self) {
         let next = before.next_session.load(Ordering::Relaxed);
         self.next_session.store(next, Ordering::Relaxed);
+        self.levels = Arc::clone(&before.levels);
     }
 
     /// Ends the sessions of this proxy at their next look.

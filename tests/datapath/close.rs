@@ -236,3 +236,18 @@ fn no_end_of_a_session_leaves_anything_behind() {
     std::thread::sleep(Duration::from_millis(10));
     assert!(open_descriptors(brownout.id()) <= before + 1);
 }
+
+/// Both directions are full when the client resets: the upstream, which waits for its own bytes to be read, would never take the
+/// client's.
+#[test]
+fn a_reset_of_a_client_that_reads_nothing_ends_the_session() {
+    for (proxied, upstream, way) in ways() {
+        let (client, server) = proxied.session(&upstream);
+        let echo = std::thread::spawn(move || crate::peers::echo(server));
+        fill(&client);
+        reset(client);
+        proxied.wait_until_idle();
+        echo.join().expect("the server sees an end");
+        assert_eq!(proxied.figures().sessions.open, 0, "{way:?}");
+    }
+}

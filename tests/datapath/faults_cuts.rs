@@ -1,12 +1,13 @@
 //! Faults that stop the bytes of one direction: `blackhole`, `reset_peer`, `limit_data`, on any protocol.
 
 use crate::harness::Proxied;
-use crate::peers::{End, Serving, dial, expect, expect_silence, ping, read_to_end};
+use crate::peers::{End, Serving, dial, expect, expect_silence, ping, read_to_end, reset};
+use crate::scripted::{Scripted, command};
 use crate::support::eventually;
 use brownout::protocol::Protocol;
 use serde_json::json;
 use std::io::Write;
-use std::net::Shutdown;
+use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 #[test]
@@ -235,4 +236,65 @@ fn a_share_of_sessions_is_hit_once_and_for_all() {
     for _ in 0..5 {
         ping(&proxied.connect()).unwrap();
     }
+}
+
+/// What is held before the place at which the session is to close cannot go any more.
+#[test]
+fn a_client_that_leaves_before_the_cut_leaves_nothing_behind() {
+    for bye in [drop as fn(TcpStream), reset] {
+        let upstream = Scripted::redis(Duration::ZERO);
+        let proxied = Proxied::to(Protocol::Redis, upstream.address());
+        proxied.fault(json!({ "name": "late", "action": "latency", "delay": "300ms", "match": { "operation": "GET" } }));
+        proxied.fault(
+            json!({ "name": "cut", "action": "disconnect", "match": { "operation": "SET" } }),
+        );
+        let mut client = proxied.connect();
+        let asked = [
+            command(&["GET", "a"]),
+            command(&["GET", "b"]),
+            command(&["SET", "c", "d"]),
+        ];
+        client.write_all(asked.concat().as_bytes()).unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+        bye(client);
+        proxied.wait_until_idle();
+    }
+}
+
+#[test]
+fn an_answer_behind_what_was_lost_is_outstanding_no_more() {
+    let upstream = Scripted::redis(Duration::ZERO);
+    let proxied = Proxied::to(Protocol::Redis, upstream.address());
+    proxied
+        .fault(json!({ "name": "lost", "action": "lose_reply", "match": { "operation": "GET" } }));
+    proxied.fault(json!({ "name": "told", "action": "error", "preset": "OOM", "match": { "operation": "SET" } }));
+    let mut client = proxied.connect();
+    let asked = [command(&["GET", "a"]), command(&["SET", "c", "d"])];
+    client.write_all(asked.concat().as_bytes()).unwrap();
+    read_to_end(&client);
+    proxied.wait_until_idle();
+    let figures = proxied.figures();
+    let ended = |name: &str| {
+        let mut all = figures.operations.iter();
+        let of = all.find(|o| o.operation == name).expect(name);
+        (of.exchanges.count, of.exchanges.outstanding)
+    };
+    assert_eq!((ended("GET"), ended("SET")), ((1, 0), (1, 0)));
+}
+
+#[test]
+fn a_reset_while_a_session_is_silent_is_a_reset() {
+    let upstream = Scripted::redis(Duration::ZERO);
+    let proxied = Proxied::to(Protocol::Redis, upstream.address());
+    proxied.fault(json!({ "name": "f", "action": "stall", "match": { "operation": "SET" } }));
+    let mut client = proxied.connect();
+    client.write_all(command(&["GET", "a"]).as_bytes()).unwrap();
+    expect(&client, b"$1\r\na\r\n");
+    client
+        .write_all(command(&["SET", "c", "d"]).as_bytes())
+        .unwrap();
+    expect_silence(&client, Duration::from_millis(50));
+    reset(client);
+    proxied.wait_until_idle();
+    assert_eq!(proxied.figures().sessions.client_resets, 1);
 }

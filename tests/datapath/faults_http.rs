@@ -1,11 +1,11 @@
 //! Faults on HTTP: a response in its turn, whatever of the request is still on its way.
 
 use crate::harness::Proxied;
-use crate::peers::{End, expect_silence, read_to_end};
+use crate::peers::{End, Serving, expect_silence, read_to_end};
 use crate::scripted::{Response, Scripted};
 use brownout::protocol::Protocol;
 use serde_json::json;
-use std::io::{BufReader, Write};
+use std::io::{BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
@@ -205,4 +205,85 @@ fn latency_and_disconnect_hit_what_they_match() {
     let whole = "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nGET /a";
     let half = whole.as_bytes()[..whole.len() / 2].to_vec();
     assert_eq!(read_to_end(&client), (half, End::Fin));
+}
+
+/// Replies that end with their connection are held, lost and cut as those with a length.
+#[test]
+fn a_reply_that_ends_with_its_connection_is_treated_as_any_other() {
+    let body = "x".repeat(1000);
+    let reply = format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{body}");
+    let whole = reply.len();
+    let server = Serving::start(move |mut stream: TcpStream| {
+        let _ = stream.read(&mut [0; 1024]);
+        let _ = stream.write_all(reply.as_bytes());
+    });
+    for (fault, length, status) in [
+        (
+            json!({ "action": "latency", "delay": "80ms" }),
+            whole..=whole,
+            "200",
+        ),
+        (
+            json!({ "action": "throttle", "bytes_per_second": 10_000, "burst": 1 }),
+            whole..=whole,
+            "200",
+        ),
+        (json!({ "action": "lose_reply" }), 0..=0, "closed"),
+        (
+            json!({ "action": "disconnect", "share": 0.5 }),
+            whole / 2 - 1..=whole / 2 + 1,
+            "closed",
+        ),
+        (
+            json!({ "action": "truncate", "share": 0.5 }),
+            500..=whole - 400,
+            "closed",
+        ),
+    ] {
+        let proxied = Proxied::to(Protocol::Http, server.address);
+        let mut spec = fault.clone();
+        spec["name"] = json!("f");
+        proxied.fault(spec);
+        let mut client = proxied.connect();
+        let asked = Instant::now();
+        client
+            .write_all(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n")
+            .unwrap();
+        let (got, _) = read_to_end(&client);
+        let took = asked.elapsed();
+        drop(client);
+        assert!(length.contains(&got.len()), "{fault} {}", got.len());
+        proxied.wait_until_idle();
+        let figures = proxied.figures();
+        let of = &figures.operations[0].exchanges;
+        if status == "200" {
+            assert!(took >= Duration::from_millis(80), "{fault} {took:?}");
+            let client = of.client.as_ref().expect("one answer");
+            assert!(client.max_us >= 80_000, "{fault} {client:?}");
+        }
+        let statuses: Vec<&str> = of.by_status.keys().map(String::as_str).collect();
+        assert_eq!(statuses, [status], "{fault}");
+    }
+}
+
+#[test]
+fn a_request_that_never_ends_counts_what_came_of_it() {
+    let upstream = Scripted::http();
+    let proxied = Proxied::to(Protocol::Http, upstream.address());
+    let mut client = proxied.connect();
+    let one = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
+    for _ in 0..20 {
+        client.write_all(one).unwrap();
+        let mut reader = BufReader::new(&client);
+        assert_eq!(Response::read(&mut reader, false).status, 200);
+    }
+    let begun = b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nabc";
+    client.write_all(begun).unwrap();
+    std::thread::sleep(Duration::from_millis(50));
+    drop(client);
+    proxied.wait_until_idle();
+    assert_eq!(
+        proxied.figures().total.request_bytes,
+        (20 * one.len() + begun.len()) as u64
+    );
 }

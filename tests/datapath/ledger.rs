@@ -9,6 +9,7 @@ use brownout::measure::ledger::{Entry, Query, Saw, Told};
 use brownout::protocol::Protocol;
 use serde_json::json;
 use std::io::{Read, Write};
+use std::time::Duration;
 
 /// What a Redis out of memory says.
 const OOM: &str = "-OOM command not allowed when used memory > 'maxmemory'.\r\n";
@@ -131,9 +132,9 @@ fn a_client_that_gives_up_was_told_nothing_although_the_server_did_it() {
         (redis.command(&["EXISTS", "n"]) == ":1\r\n").then_some(())
     });
     // The reply must have come in before the client goes, and the client gone before it goes on.
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    std::thread::sleep(Duration::from_millis(300));
     drop(client);
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    std::thread::sleep(Duration::from_millis(300));
     proxied.server.remove_fault("f").unwrap();
     let gone = ended(&proxied, 1);
     assert_eq!(
@@ -352,4 +353,25 @@ fn a_ledger_that_is_full_keeps_the_newest_and_says_so() {
     assert_eq!((listing.dropped, listing.overflowed), (15, true));
     let ids: Vec<u64> = listing.entries.iter().map(|e| e.id).collect();
     assert_eq!(ids, (16..=25).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_long_request_is_known_again_however_it_is_cut() {
+    let redis = Redis::start();
+    let proxied = Proxied::to(Protocol::Redis, redis.address());
+    let matching = json!({ "key": "k" });
+    proxied.fault(json!({ "name": "f", "action": "latency", "delay": "1ms", "match": matching }));
+    let request = command(&["SET", "k", &"v".repeat(200_000)]).into_bytes();
+    for cut in [request.len(), 70_000, 1_000, 66_000] {
+        let mut client = proxied.connect();
+        for piece in request.chunks(cut) {
+            client.write_all(piece).unwrap();
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        expect(&client, b"+OK\r\n");
+    }
+    let all = ended(&proxied, 4);
+    let first = &all[0].fingerprint;
+    assert!(first.is_some());
+    assert!(all.iter().all(|e| e.fingerprint == *first), "{all:?}");
 }

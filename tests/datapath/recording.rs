@@ -441,3 +441,22 @@ fn a_recording_that_is_kept_does_not_end_by_itself() {
     let keeping = proxied.block_on(proxied.server.keeping());
     assert_eq!(keeping, Some(Keeping::Memory));
 }
+
+/// Nothing is lost of what happened right before the end.
+#[test]
+fn what_ended_while_the_server_ended_is_recorded() {
+    let redis = Redis::start();
+    let proxied = Proxied::to(Protocol::Redis, redis.address());
+    begin(&proxied);
+    let mut client = proxied.connect();
+    ask(&mut client, &["SET", "k", "v"]);
+    expect(&client, b"+OK\r\n");
+    ask(&mut client, &["BLPOP", "none", "0"]);
+    std::thread::sleep(Duration::from_millis(20));
+    proxied.block_on(proxied.server.drain(Duration::ZERO));
+    let trace = proxied.block_on(proxied.server.stop_recording());
+    let trace = trace.expect("it was kept in memory");
+    assert_eq!(attempts(&trace, "SET").len(), 1);
+    assert_eq!(attempts(&trace, "BLPOP")[0].outcome, Outcome::Outstanding);
+    assert_eq!(closes(&trace), [CloseSide::Proxy]);
+}

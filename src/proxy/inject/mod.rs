@@ -33,7 +33,7 @@ use crate::fault::spec::Side;
 use crate::fault::{Decision, Plan, Skip};
 use crate::measure::Counter;
 use crate::measure::trace::Outcome;
-use crate::protocol::{Event, Protocol, postgres};
+use crate::protocol::{Protocol, postgres};
 use cancel::Cancelling;
 use cuts::Cuts;
 use push::Pushes;
@@ -210,13 +210,11 @@ impl Injector {
             }
             again |= self.poll_cancel(relay, cx, local, &mut wake);
             if let Some(Closing { how, before, .. }) = self.closing
-                && self.down.is_empty()
-                && relay.down.is_flushed()
-                && (relay.meter.lost || relay.meter.oldest_unanswered() >= before)
+                && (relay.down.done || self.is_sent_before(before, relay))
             {
                 return Poll::Ready(End::Fault(how));
             }
-            if let Some(end) = relay.end() {
+            if let Some(end) = relay.discard(cx, local).or_else(|| relay.end()) {
                 return Poll::Ready(end);
             }
             if !again && self.stalled.is_some() == stalled {
@@ -232,11 +230,16 @@ impl Injector {
         let Some((_, stall)) = &self.stalled else {
             return false;
         };
-        stall.before.is_none_or(|before| {
-            relay.meter.oldest_unanswered() >= before
-                && self.down.is_empty()
-                && relay.down.is_flushed()
-        })
+        stall
+            .before
+            .is_none_or(|before| self.is_sent_before(before, relay))
+    }
+
+    /// Whether the client has the replies of all exchanges before this one.
+    fn is_sent_before(&self, exchange: u64, relay: &Relay) -> bool {
+        (relay.meter.lost || relay.meter.oldest_unanswered() >= exchange)
+            && self.down.is_empty()
+            && relay.down.is_flushed()
     }
 
     fn arm(&mut self, wake: u64, slot: usize, local: &mut Local) {
@@ -279,7 +282,7 @@ impl Injector {
                 Poll::Pending => break,
                 Poll::Ready(Err(e)) => relay.up.source = source_of(&e),
                 Poll::Ready(Ok(())) if buffer.filled().is_empty() => {
-                    relay.up.source = Source::Finished;
+                    relay.up.source = relay.source_at_end(Way::Up);
                 }
                 Poll::Ready(Ok(())) => {
                     let length = buffer.filled().len();
@@ -474,22 +477,10 @@ impl Injector {
             Ok(()) if length == 0 => {
                 let at_end = relay.source_at_end(way);
                 half(relay, way).source = at_end;
-                self.slow_close(way, now, relay, local);
                 if way == Way::Down && at_end == Source::Finished {
-                    relay
-                        .meter
-                        .reply_eof(now, local, &relay.shared, relay.session);
-                    for event in &local.events {
-                        if let Event::ReplyEnd { status } = event.event {
-                            let (exchange, place) = (event.exchange, self.down.pushed);
-                            self.record
-                                .reply_ends(exchange, status, None, place, &relay.shared);
-                        }
-                    }
-                    // What ends with the connection is complete now.
-                    self.treat_kept(now);
-                    self.reply_lost(now);
+                    self.reply_eof(now, relay, local);
                 }
+                self.slow_close(way, now, relay, local);
             }
             Ok(()) if way == Way::Up && self.declines_encryption(length, relay, local) => {}
             Ok(()) => self.piece(way, length, now, relay, cx, local),

@@ -80,6 +80,20 @@ impl Injector {
         false
     }
 
+    /// The server's FIN: what ends with the connection is complete now.
+    pub(super) fn reply_eof(&mut self, now: u64, relay: &mut Relay, local: &mut Local) {
+        relay.meter.reply_eof_events(local);
+        let events = std::mem::take(&mut local.events);
+        for event in &events {
+            self.reply_event(event, now, relay, local);
+        }
+        local.events = events;
+        let (shard, shared) = (&mut local.shard, &relay.shared);
+        relay.meter.pass_over(0, 0, now, shard, shared);
+        self.treat_kept(now);
+        self.reply_lost(now);
+    }
+
     /// One event of the server's bytes.
     fn reply_event(&mut self, event: &Located, now: u64, relay: &mut Relay, local: &mut Local) {
         if self.pushes.is_watching() && self.push_event(event, now, relay, local) {
@@ -292,6 +306,7 @@ impl Injector {
                 .meter
                 .answered_here(exchange, answer.status, length, now);
             if self.replies.is_cut() {
+                self.withheld.extend(done);
                 continue;
             }
             let begin = self.down.pushed;

@@ -387,6 +387,7 @@ impl Injector {
         if self.requests.undecided.len() >= ARGUMENTS {
             if let Some(asked) = self.requests.waiting.take() {
                 self.decide(asked, piece.bytes.len(), relay, local, piece);
+                self.record.end_of_piece(piece.bytes);
             } else if self.requests.undecided.len() >= UNDECIDED {
                 let mut kept = self.requests.take_kept();
                 self.up.push_bytes(&kept, 0, None);

@@ -135,8 +135,13 @@ impl Server {
         let cut = open();
         self.state().proxies.values().for_each(|p| p.shared.close());
         self.wake();
-        self.0.dispatch.workers.iter().for_each(Worker::stop);
         let hard = Instant::now() + Duration::from_secs(3);
+        while open() > 0 && Instant::now() < hard {
+            tokio::time::sleep(DRAIN_STEP).await;
+        }
+        // A worker that has stopped gives nothing away any more: what it counted last is fetched before.
+        self.0.measuring.lock().await.tick(&self.0.dispatch).await;
+        self.0.dispatch.workers.iter().for_each(Worker::stop);
         while !self.0.dispatch.workers.iter().all(Worker::is_finished) && Instant::now() < hard {
             tokio::time::sleep(DRAIN_STEP).await;
         }

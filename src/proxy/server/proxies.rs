@@ -185,7 +185,7 @@ impl Server {
         let mut state = self.state();
         let id = before.map_or_else(|| state.free_id(), |b| b.id);
         let catalog = Catalog::new(config.protocol, &config.routes);
-        let shared = Shared::new(
+        let mut shared = Shared::new(
             id,
             &config,
             catalog,
@@ -195,7 +195,7 @@ impl Server {
             Arc::clone(&self.0.process),
         );
         if let Some(before) = before {
-            shared.number_from(before);
+            shared.go_on_from(before);
         } else {
             measuring.free(id);
         }
