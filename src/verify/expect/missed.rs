@@ -211,6 +211,18 @@ fn late_replies_do_not_lengthen_the_last_phase() {
 }
 
 #[test]
+fn only_what_was_answered_meanwhile_was_served() {
+    let mut trace = by_hand(Protocol::Redis);
+    (0..1_000).for_each(|n| ask(&mut trace, n * 10 * MS, 6 * SECOND));
+    phase(&mut trace, 0, "steady");
+    phase(&mut trace, 10 * SECOND, NO_PHASE);
+    assert_eq!(word(&trace, "db", &Throughput(50.0)), "fail");
+    assert_eq!(word(&trace, "db", &Throughput(40.0)), "pass");
+    // More was never asked for.
+    assert_eq!(word(&trace, "db", &Throughput(120.0)), "inconclusive");
+}
+
+#[test]
 fn one_request_that_is_waited_for_too_long_is_too_much() {
     let service = Service {
         threshold: None,

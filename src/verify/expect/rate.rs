@@ -19,7 +19,7 @@ const LEAST: u64 = 30;
 #[derive(Debug)]
 pub(crate) struct ErrorRate(pub(crate) f64);
 
-/// So many successes a second at least.
+/// So many successes a second at least, by when their answers came.
 #[derive(Debug)]
 pub(crate) struct Throughput(pub(crate) f64);
 
@@ -160,10 +160,7 @@ impl Expectation for Throughput {
 
     fn judge(&self, case: &Case<'_>, scope: &Scope) -> Judgement {
         let Counted {
-            all,
-            failed,
-            mut evidence,
-            ..
+            all, mut evidence, ..
         } = count(case, scope);
         let seconds = case.seconds(scope);
         evidence.figure("seconds", seconds);
@@ -174,7 +171,7 @@ impl Expectation for Throughput {
                 evidence,
             );
         }
-        let rate = (all - failed) as f64 / seconds;
+        let rate = case.succeeded(scope) as f64 / seconds;
         let measured = format!("{rate:.1}/s");
         // What was never asked for cannot be served.
         if rate < self.0 && (all as f64 / seconds) < self.0 {
