@@ -2,7 +2,7 @@
 
 use super::acted::Acted;
 use super::expect::Case;
-use super::load::{LaneFigures, Pace, Tally, Target, drive};
+use super::load::{LaneFigures, Tally, Target, drive};
 use super::plan::{Ends, LONGEST_COUNT, Phase, Test, Whom};
 use super::progress::{self, Now, Passed, Passing, Progress};
 use super::recordings::Recordings;
@@ -99,7 +99,7 @@ impl Ran {
             closed: test
                 .loads
                 .iter()
-                .filter(|load| matches!(load.pace, Pace::Closed { .. }))
+                .filter(|load| load.pace.waits())
                 .map(|load| load.lane.clone())
                 .collect(),
         }

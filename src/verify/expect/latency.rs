@@ -198,9 +198,13 @@ fn asked_less(case: &Case<'_>, scope: &Scope) -> Option<(f64, f64)> {
     };
     let baseline = case.view.baseline;
     let spans = case.spans(scope);
-    let since: Vec<Span> = spans
-        .into_iter()
-        .filter(|s| s.from >= baseline.to)
+    // The record of a fault phase is made a moment before its fault is on.
+    let since = spans.into_iter().filter(|s| s.to > baseline.to);
+    let since: Vec<Span> = since
+        .map(|s| Span {
+            from: s.from.max(baseline.to),
+            to: s.to,
+        })
         .collect();
     let figures = |sent: &[(u64, u64)], spans: &[Span]| {
         let within = sent
@@ -307,7 +311,7 @@ impl Expectation for Latency {
                     "its callers wait for their replies and asked {meanwhile:.0} times a second instead of {before:.0} while it was slower: \
                      what was not asked is missing among the slow"
                 ),
-                "load at a `rate` instead of by `callers`",
+                "load at a `rate`, not by `callers` or as a `canary`",
                 evidence,
             );
             judgement.measured = measured;

@@ -91,6 +91,14 @@ impl Pace {
             Self::Closed { .. } => None,
         }
     }
+
+    /// Whether it asks less while replies are slow.
+    pub(crate) const fn waits(&self) -> bool {
+        match self {
+            Self::Open(_) => false,
+            Self::Canary(_) | Self::Closed { .. } => true,
+        }
+    }
 }
 
 impl Request {
@@ -290,5 +298,18 @@ pub(crate) async fn drive(
         Pace::Open(schedule) => lane.open(&schedule, dial, stop).await,
         Pace::Canary(rate) => lane.canary(rate, stop).await,
         Pace::Closed { callers, think } => lane.closed(callers, think, stop).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn callers_and_a_canary_wait_and_a_rate_does_not() {
+        let (callers, think) = (2, Duration::ZERO);
+        assert!(Pace::Closed { callers, think }.waits());
+        assert!(Pace::Canary(10.0).waits());
+        assert!(!Pace::Open(Schedule::steady(10.0)).waits());
     }
 }
