@@ -6,7 +6,7 @@ use super::latency::{Figure, Latency};
 use super::rate::{ErrorRate, Throughput};
 use super::resources::MemoryGrowth;
 use super::timing::{Degrades, Recovers, TimesOut};
-use super::transactions::Intact;
+use super::transactions::{Intact, NoDeadlocks};
 use super::*;
 use crate::insight::simulation::{API, CACHE, MS, Service};
 use crate::insight::view::NO_PHASE;
@@ -491,6 +491,29 @@ fn a_transaction_that_stays_open_is_not_intact() {
     assert_eq!(judged(6 * SECOND), "fail");
     assert_eq!(judged(3 * SECOND), "inconclusive");
     assert_eq!(judged(SECOND / 2), "pass");
+}
+
+#[test]
+fn a_deadlock_is_one_whatever_was_asked() {
+    let judged = |class: Class, touched: bool, seen: bool| {
+        let mut trace = by_hand(Protocol::Postgres);
+        (0..100).for_each(|n| ask(&mut trace, n * 10 * MS, MS));
+        phase(&mut trace, 0, "steady");
+        let (fault, status) = (trace.names.intern("f"), trace.names.intern("40P01"));
+        let mut all = begun(&mut trace, ProxyIndex(0), 0, SECOND);
+        all.iter_mut().for_each(|a| a.class = Class::Write);
+        let last = all.last_mut().expect("one of them");
+        (last.class, last.status, last.outcome) = (class, status, Outcome::Failed);
+        last.fault = touched.then_some(fault);
+        last.upstream = seen.then_some(MS);
+        word(&trace, "db", &NoDeadlocks)
+    };
+    for class in [Class::Read, Class::Admin, Class::Write] {
+        assert_eq!(judged(class, false, true), "fail", "{class:?}");
+        // Whose answer it is nobody knows; what the server never saw it did not end.
+        assert_eq!(judged(class, true, true), "inconclusive", "{class:?}");
+        assert_eq!(judged(class, true, false), "pass", "{class:?}");
+    }
 }
 
 #[test]
