@@ -126,6 +126,7 @@ impl<'t> Case<'t> {
                 at,
                 lane,
                 intended,
+                sent,
                 ok,
                 request,
                 ..
@@ -135,6 +136,7 @@ impl<'t> Case<'t> {
                     record,
                     at,
                     latency,
+                    late: sent.saturating_sub(intended),
                     ok,
                 };
                 Some((intended, answered))

@@ -32,6 +32,7 @@ pub(super) fn case(trace: &Trace) -> Case<'_> {
         fault_phases: vec!["f1".into(), "f2".into()],
         apart: Vec::new(),
         lanes: BTreeMap::new(),
+        lapses: BTreeMap::new(),
         stopped: None,
         capacity: None,
         broken: BTreeMap::new(),
@@ -423,6 +424,20 @@ fn ask(trace: &mut Trace, at: u64, took: u64) {
     }));
 }
 
+/// A call of a lane that was sent so late, and took so long from then on.
+fn call(trace: &mut Trace, due: u64, late: u64, took: u64) {
+    let [lane, ok] = ["load", "ok"].map(|name| trace.names.intern(name));
+    trace.records.push(Record::Call {
+        at: due + late + took,
+        lane,
+        request: ok,
+        intended: due,
+        sent: due + late,
+        ok: true,
+        status: ok,
+    });
+}
+
 #[test]
 fn callers_who_wait_hide_what_they_did_not_ask() {
     let mut trace = by_hand(Protocol::Redis);
@@ -458,14 +473,61 @@ fn a_generator_that_is_late_itself_speaks_of_the_machine() {
         figure: Figure::Quantile(0.95),
         limit: Duration::from_millis(10),
     };
+    assert_eq!(word(&trace, "db", &p95), "fail");
+    (0..400).for_each(|n| call(&mut trace, n * 10 * MS, 1_830 * MS, 140 * MS));
+    phase(&mut trace, 4 * SECOND, "later");
+    (0..400).for_each(|n| ask(&mut trace, 4 * SECOND + n * 10 * MS, 140 * MS));
+    (0..400).for_each(|n| call(&mut trace, 4 * SECOND + n * 10 * MS, 0, 140 * MS));
+    trace.sort();
     let mut case = case(&trace);
-    assert_eq!(p95.judge(&case, &of("db")).verdict.word(), "fail");
-    let late = LaneFigures {
-        late_p99_ms: 1830.0,
-        ..LaneFigures::default()
+    case.lanes.insert("load".into(), LaneFigures::default());
+    // Of the proxy, and of the lane: only where it was late.
+    let lane = Scope {
+        lane: Some("load".into()),
+        ..Scope::default()
     };
-    case.lanes.insert("load".into(), late);
-    assert_eq!(p95.judge(&case, &of("db")).verdict.word(), "inconclusive");
+    for scope in [of("db"), lane] {
+        for (phase, said) in [("steady", "inconclusive"), ("later", "fail")] {
+            let phases = vec![phase.into()];
+            let scope = Scope {
+                phases,
+                ..scope.clone()
+            };
+            assert_eq!(p95.judge(&case, &scope).verdict.word(), said, "{scope:?}");
+        }
+    }
+}
+
+/// 400 calls in each of two phases of four seconds, all well, and requests that were not sent in the second.
+fn unsent(skipped: u64, passed_over: u64, what: &dyn Expectation) -> [&'static str; 2] {
+    let mut trace = by_hand(Protocol::Redis);
+    (0..800).for_each(|n| call(&mut trace, n * 10 * MS, 0, MS));
+    phase(&mut trace, 0, "steady");
+    phase(&mut trace, 4 * SECOND, "later");
+    phase(&mut trace, 8 * SECOND, NO_PHASE);
+    let mut lapses = Lapses::default();
+    (0..skipped).for_each(|n| lapses.skipped.add(5 * SECOND + n * MS));
+    (0..passed_over).for_each(|n| lapses.passed_over.add(5 * SECOND + n * MS));
+    let mut case = case(&trace);
+    case.lapses.insert("load".into(), lapses);
+    ["steady", "later"].map(|phase| {
+        let scope = Scope {
+            lane: Some("load".into()),
+            phases: vec![phase.into()],
+            ..Scope::default()
+        };
+        what.judge(&case, &scope).verdict.word()
+    })
+}
+
+#[test]
+fn what_was_not_sent_was_not_fast() {
+    let p95 = Latency {
+        figure: Figure::Quantile(0.95),
+        limit: Duration::from_millis(10),
+    };
+    assert_eq!(unsent(0, 0, &p95), ["pass", "pass"]);
+    assert_eq!(unsent(1, 0, &p95), ["pass", "inconclusive"]);
 }
 
 #[test]

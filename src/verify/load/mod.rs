@@ -2,9 +2,11 @@
 //! wait for their answers, or a canary, which asks one at a time beside the others. What they saw is kept call by call.
 
 mod clients;
+mod lapses;
 pub(crate) mod schedule;
 mod tally;
 
+pub(crate) use lapses::Lapses;
 pub(crate) use tally::{Called, LaneFigures, Tally};
 
 use super::search::Slo;
@@ -212,7 +214,7 @@ impl Lane {
     /// Sends a request beside those that are under way, if there is room.
     fn launch(&self, number: u64, intended: u64, room: &Arc<Semaphore>, tasks: &TaskTracker) {
         let Ok(permit) = Arc::clone(room).try_acquire_owned() else {
-            self.tally.skip();
+            self.tally.skip(intended);
             return;
         };
         self.tally.late(Server::clock().saturating_sub(intended));
@@ -226,19 +228,22 @@ impl Lane {
     }
 
     async fn canary(self, rate: f64, stop: CancellationToken) {
-        let began = Instant::now();
+        let (began, clock) = (Instant::now(), Server::clock());
+        let due = |number: u64| Duration::from_secs_f64(number as f64 / rate);
         let mut number = 0_u64;
         loop {
-            let due = began + Duration::from_secs_f64(number as f64 / rate);
-            let due = tokio::time::sleep_until(due.into());
-            if stop.run_until_cancelled(due).await.is_none() {
+            let wait = tokio::time::sleep_until((began + due(number)).into());
+            if stop.run_until_cancelled(wait).await.is_none() {
                 break;
             }
             let now = Server::clock();
             self.tally.begin(now);
             self.send(number, now).await;
             let next = (began.elapsed().as_secs_f64() * rate).ceil() as u64;
-            self.tally.pass_over(next.saturating_sub(number + 1));
+            for missed in number + 1..next {
+                let after = u64::try_from(due(missed).as_nanos()).unwrap_or(u64::MAX);
+                self.tally.pass_over(clock.saturating_add(after));
+            }
             number = next.max(number + 1);
         }
     }

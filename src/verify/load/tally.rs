@@ -1,5 +1,6 @@
 //! What callers saw, kept until it is written into the recording; and whether the generator itself kept up.
 
+use super::lapses::Lapses;
 use crate::insight::sample::Sample;
 use hdrhistogram::Histogram;
 use schemars::JsonSchema;
@@ -41,6 +42,7 @@ struct Inner {
     /// Requests that have not ended, by when they were due.
     out: BTreeMap<u64, u64>,
     figures: LaneFigures,
+    lapses: Lapses,
 }
 
 /// What one lane did.
@@ -57,6 +59,7 @@ impl Default for Tally {
             late: Vec::new(),
             out: BTreeMap::new(),
             figures: LaneFigures::default(),
+            lapses: Lapses::default(),
         }))
     }
 }
@@ -110,7 +113,10 @@ impl Tally {
         }
         inner.figures.ended += 1;
         inner.figures.failed += u64::from(!call.ok);
-        inner.figures.own += u64::from(call.own);
+        if call.own {
+            inner.figures.own += 1;
+            inner.lapses.own.add(call.intended);
+        }
         if inner.recent.len() >= MAX_RECENT {
             inner.recent.pop_front();
         }
@@ -142,8 +148,11 @@ impl Tally {
         ages.collect()
     }
 
-    pub(crate) fn skip(&self) {
-        self.inner().figures.skipped += 1;
+    /// A request is not sent that was due at this moment.
+    pub(crate) fn skip(&self, intended: u64) {
+        let mut inner = self.inner();
+        inner.figures.skipped += 1;
+        inner.lapses.skipped.add(intended);
     }
 
     pub(crate) fn fall_behind(&self, requests: u64) {
@@ -154,8 +163,16 @@ impl Tally {
         self.inner().figures.skipped
     }
 
-    pub(crate) fn pass_over(&self, times: u64) {
-        self.inner().figures.passed_over += times;
+    /// The same of a canary.
+    pub(crate) fn pass_over(&self, intended: u64) {
+        let mut inner = self.inner();
+        inner.figures.passed_over += 1;
+        inner.lapses.passed_over.add(intended);
+    }
+
+    /// When it did not do what it should have, on the clock of a recording that began then.
+    pub(crate) fn lapses(&self, began: u64) -> Lapses {
+        self.inner().lapses.since(began)
     }
 
     pub(crate) fn late(&self, ns: u64) {
