@@ -96,6 +96,12 @@ impl<'t> Case<'t> {
         count as u64
     }
 
+    /// Requests of the scope's lane that were due in its phases and not sent.
+    pub(super) fn unsent(&self, scope: &Scope) -> u64 {
+        let lapses = scope.lane.as_ref().and_then(|lane| self.lapses.get(lane));
+        lapses.map_or(0, |lapses| lapses.unsent(&self.spans(scope)))
+    }
+
     /// Whether the scope is about this operation.
     fn is_of(&self, scope: &Scope, operation: Name) -> bool {
         let name = self.view.trace.names.get(operation);

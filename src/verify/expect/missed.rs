@@ -521,6 +521,15 @@ fn unsent(skipped: u64, passed_over: u64, what: &dyn Expectation) -> [&'static s
 }
 
 #[test]
+fn what_was_not_sent_may_have_failed() {
+    let rate = ErrorRate(0.01);
+    assert_eq!(unsent(3, 1, &rate), ["pass", "pass"], "as few as may fail");
+    assert_eq!(unsent(5, 0, &rate), ["pass", "inconclusive"]);
+    assert_eq!(unsent(0, 5, &rate), ["pass", "inconclusive"]);
+    assert_eq!(unsent(1, 0, &ErrorRate(0.0)), ["pass", "inconclusive"]);
+}
+
+#[test]
 fn what_was_not_sent_was_not_fast() {
     let p95 = Latency {
         figure: Figure::Quantile(0.95),

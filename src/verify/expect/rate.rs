@@ -34,6 +34,8 @@ struct Counted {
     failed: u64,
     /// Connections whose upstream was never reached, where it is not known what they were for: in none of the other counts.
     unreached: u64,
+    /// Requests of our own load that were due and not sent, likewise.
+    unsent: u64,
     evidence: Evidence,
 }
 
@@ -49,6 +51,8 @@ fn count(case: &Case<'_>, scope: &Scope) -> Counted {
                 evidence.example(call.at, call.record);
             }
         }
+        counted.unsent = case.unsent(scope);
+        evidence.figure("not_sent", counted.unsent as f64);
     } else if let Ok(proxy) = case.proxy(scope) {
         let passed = case.view.passed(proxy);
         for seen in case.exchanges(scope) {
@@ -93,21 +97,35 @@ impl Expectation for ErrorRate {
             all,
             failed,
             unreached,
+            unsent,
             evidence,
         } = count(case, scope);
         let judgement = self.of(all, failed, evidence.clone());
-        if unreached == 0 || judgement.verdict != Verdict::Pass {
+        let open = unreached + unsent;
+        if open == 0 || judgement.verdict != Verdict::Pass {
             return judgement;
         }
-        // Were all of them for this operation, would it still pass?
-        let most = self.of(all + unreached, failed + unreached, evidence.clone());
+        // Were all of them for this operation and failed, would it still pass?
+        let most = self.of(all + open, failed + open, evidence.clone());
         if most.verdict == Verdict::Pass {
             return judgement;
         }
-        let reason = format!(
-            "{failed} of {all} requests failed; {unreached} connections did not reach the upstream, and what they were for is not known"
-        );
-        let remedy = "a limit on the whole proxy, or on a lane of load, which knows what it asked";
+        let (what, remedy) = if unsent > 0 {
+            (
+                format!(
+                    "{unsent} that were due were not sent, because others were unanswered, and may have failed"
+                ),
+                "less load (`rate`), or a shorter `timeout` of the lane",
+            )
+        } else {
+            (
+                format!(
+                    "{unreached} connections did not reach the upstream, and what they were for is not known"
+                ),
+                "a limit on the whole proxy, or on a lane of load, which knows what it asked",
+            )
+        };
+        let reason = format!("{failed} of {all} requests failed; {what}");
         Judgement::inconclusive(reason, remedy, evidence)
     }
 }
