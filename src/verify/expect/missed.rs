@@ -3,7 +3,7 @@
 use super::breaker::Closes;
 use super::cleanup::{CleansUp, Contained};
 use super::latency::{Figure, Latency};
-use super::rate::{ErrorRate, Throughput};
+use super::rate::{ErrorRate, FullyFunctional, Throughput};
 use super::resources::MemoryGrowth;
 use super::timing::{Degrades, Recovers, TimesOut};
 use super::transactions::{Intact, NoDeadlocks};
@@ -209,6 +209,35 @@ fn late_replies_do_not_lengthen_the_last_phase() {
     trace.sort();
     assert!(case(&trace).view.span.to > service.end + 5 * SECOND);
     assert_eq!(word(&trace, "api", &nearly), "pass");
+}
+
+#[test]
+fn one_failure_before_the_fault_hides_no_operation_that_is_gone() {
+    let judged = |failed_before: usize| {
+        let mut trace = by_hand(Protocol::Redis);
+        (0..1_200).for_each(|n| ask(&mut trace, n * 10 * MS, MS));
+        // Another one works all the time.
+        let (ping, fault) = (trace.names.intern("HGET"), trace.names.intern("slow"));
+        let other = begun(&mut trace, ProxyIndex(0), 0, u64::MAX).into_iter();
+        other.step_by(2).for_each(|a| a.operation = ping);
+        trace.records.push(Record::FaultOn {
+            at: 4 * SECOND,
+            fault,
+        });
+        for (at, name) in [(0, "before"), (4 * SECOND, "f1"), (5 * SECOND, "r1")] {
+            phase(&mut trace, at, name);
+        }
+        let fails = |a: &mut Attempt| a.outcome = Outcome::Failed;
+        let mine = |a: &&mut Attempt| a.operation != ping;
+        let before = begun(&mut trace, ProxyIndex(0), 0, 4 * SECOND).into_iter();
+        before.filter(mine).take(failed_before).for_each(fails);
+        let after = begun(&mut trace, ProxyIndex(0), 5 * SECOND, u64::MAX).into_iter();
+        after.filter(mine).for_each(fails);
+        word(&trace, "db", &FullyFunctional)
+    };
+    assert_eq!(judged(0), "fail");
+    assert_eq!(judged(1), "fail");
+    assert_eq!(judged(50), "inconclusive");
 }
 
 #[test]
