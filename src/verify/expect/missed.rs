@@ -281,6 +281,28 @@ fn one_request_that_is_waited_for_too_long_is_too_much() {
 }
 
 #[test]
+fn a_timeout_that_is_set_to_the_limit_keeps_to_it() {
+    let judged = |wait: u64, limit: u64| {
+        let trace = run(&Service {
+            threshold: None,
+            callers: 3,
+            failure: wait,
+            abandons: true,
+            exact: true,
+            ..Service::default()
+        });
+        let what = TimesOut(Duration::from_nanos(limit));
+        let judgement = what.judge(&case(&trace), &of("cache"));
+        (judgement.verdict.word(), judgement.evidence.notes.len())
+    };
+    assert_eq!(judged(300 * MS, 300 * MS), ("pass", 0));
+    assert_eq!(judged(303 * MS, 300 * MS), ("pass", 1));
+    assert_eq!(judged(306 * MS, 300 * MS), ("fail", 0));
+    assert_eq!(judged(2_008 * MS, 2_000 * MS), ("pass", 1));
+    assert_eq!(judged(2_012 * MS, 2_000 * MS), ("fail", 0));
+}
+
+#[test]
 fn another_fault_of_the_same_time_is_no_damage_of_this_one() {
     let service = Service::default();
     let mut trace = run(&service);
