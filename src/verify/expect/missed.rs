@@ -5,7 +5,7 @@ use super::cleanup::{CleansUp, Contained};
 use super::latency::{Figure, Latency};
 use super::rate::{ErrorRate, FullyFunctional, Throughput};
 use super::resources::MemoryGrowth;
-use super::timing::{Degrades, Recovers, TimesOut};
+use super::timing::{Degrades, Detects, Recovers, TimesOut};
 use super::transactions::{Intact, NoDeadlocks};
 use super::*;
 use crate::insight::simulation::{API, CACHE, MS, Service};
@@ -300,6 +300,23 @@ fn a_timeout_that_is_set_to_the_limit_keeps_to_it() {
     assert_eq!(judged(306 * MS, 300 * MS), ("fail", 0));
     assert_eq!(judged(2_008 * MS, 2_000 * MS), ("pass", 1));
     assert_eq!(judged(2_012 * MS, 2_000 * MS), ("fail", 0));
+}
+
+#[test]
+fn who_had_no_time_to_react_is_not_said_to_be_late() {
+    // For eight seconds every request takes so long, and nobody does anything about it.
+    let judged = |held: u64| {
+        let mut trace = by_hand(Protocol::Redis);
+        let fault = trace.names.intern("slow");
+        (0..100).for_each(|n| ask(&mut trace, n * 10 * MS, MS));
+        (0..8).for_each(|n| ask(&mut trace, (n + 1) * SECOND, held));
+        for attempt in begun(&mut trace, ProxyIndex(0), SECOND, u64::MAX) {
+            attempt.fault = Some(fault);
+        }
+        word(&trace, "db", &Detects(Duration::from_millis(500)))
+    };
+    assert_eq!(judged(100 * MS), "inconclusive");
+    assert_eq!(judged(600 * MS), "fail");
 }
 
 #[test]

@@ -70,18 +70,26 @@ impl Expectation for Detects {
                 let measured = format!("{:.3}s", found.first_seconds);
                 Judgement::of(found.first_seconds <= limit, measured, why, evidence)
             }
-            // Nothing came while it could have come long after the limit.
-            Err(unknown) => match (
-                case.view.affected(proxy),
-                finding.evidence.figures.get("watched_seconds"),
-            ) {
-                (Some(span), Some(_)) if seconds(span.length()) >= limit => {
-                    let held = seconds(span.length());
-                    let why = format!("no reaction while the fault held requests for {held:.1} s");
-                    Judgement::fail(format!("> {held:.1}s"), why, finding.evidence)
+            Err(unknown) => {
+                let evidence = finding.evidence;
+                match evidence.figures.get(detection::LONGEST_HELD).copied() {
+                    // Nothing came, and who waited so long could have done something.
+                    Some(held) if held >= limit => {
+                        let why =
+                            format!("no reaction while the fault held a request for {held:.1} s");
+                        Judgement::fail(format!("> {held:.1}s"), why, evidence)
+                    }
+                    Some(held) => Judgement::inconclusive(
+                        format!(
+                            "no request was held as long as {}, {held:.2} s at most, and nothing that the service did was a reaction",
+                            text(self.0)
+                        ),
+                        "a fault that holds requests longer than the client's timeout",
+                        evidence,
+                    ),
+                    None => Judgement::unknown(&unknown, evidence),
                 }
-                _ => Judgement::unknown(&unknown, finding.evidence),
-            },
+            }
         }
     }
 }
