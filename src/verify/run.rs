@@ -455,15 +455,17 @@ impl<'s> Stage<'s> {
         }
     }
 
-    /// Until so many requests have ended, or a guard has seen enough.
+    /// Until so many requests that were due since have ended, or a guard has seen enough.
     async fn count(&mut self, samples: u64) {
         let began = Instant::now();
+        // What is still out from before counts in the phase before.
+        let from = Server::clock();
+        self.lanes.values().for_each(|tally| tally.count(from));
         let ended = |lanes: &BTreeMap<String, Arc<Tally>>| -> u64 {
-            lanes.values().map(|t| t.ended()).sum()
+            lanes.values().map(|tally| tally.counted()).sum()
         };
-        let until = ended(&self.lanes) + samples;
         while self.stopped.is_none()
-            && ended(&self.lanes) < until
+            && ended(&self.lanes) < samples
             && began.elapsed() < LONGEST_COUNT
         {
             self.pass(TURN).await;

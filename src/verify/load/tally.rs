@@ -43,6 +43,8 @@ struct Inner {
     out: BTreeMap<u64, u64>,
     figures: LaneFigures,
     lapses: Lapses,
+    /// Requests that ended and were due from this moment on.
+    counted: (u64, u64),
 }
 
 /// What one lane did.
@@ -60,6 +62,7 @@ impl Default for Tally {
             out: BTreeMap::new(),
             figures: LaneFigures::default(),
             lapses: Lapses::default(),
+            counted: (0, 0),
         }))
     }
 }
@@ -112,6 +115,9 @@ impl Tally {
             }
         }
         inner.figures.ended += 1;
+        if call.intended >= inner.counted.0 {
+            inner.counted.1 += 1;
+        }
         inner.figures.failed += u64::from(!call.ok);
         if call.own {
             inner.figures.own += 1;
@@ -185,8 +191,14 @@ impl Tally {
         }
     }
 
-    pub(crate) fn ended(&self) -> u64 {
-        self.inner().figures.ended
+    /// From now on counts those that are due from this moment on.
+    pub(crate) fn count(&self, from: u64) {
+        self.inner().counted = (from, 0);
+    }
+
+    /// How many of these have ended.
+    pub(crate) fn counted(&self) -> u64 {
+        self.inner().counted.1
     }
 
     pub(crate) fn failures(&self) -> u64 {
@@ -222,5 +234,34 @@ impl Tally {
             late_p99_ms: late_ms(0.99).unwrap_or(0.0),
             ..inner.figures.clone()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_due_before_a_phase_is_no_sample_of_it() {
+        let tally = Tally::default();
+        let ends = |intended: u64| {
+            tally.add(Called {
+                at: 1_000,
+                intended,
+                sent: intended,
+                request: "GET".into(),
+                status: "ok".into(),
+                ok: true,
+                own: false,
+            });
+        };
+        ends(400);
+        tally.count(500);
+        // They were still out when the phase began.
+        [100, 400, 499].into_iter().for_each(ends);
+        assert_eq!(tally.counted(), 0);
+        [500, 700].into_iter().for_each(ends);
+        assert_eq!(tally.counted(), 2);
+        assert_eq!(tally.figures().ended, 6);
     }
 }
