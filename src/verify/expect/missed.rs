@@ -47,7 +47,7 @@ pub(super) fn of(proxy: &str) -> Scope {
     }
 }
 
-fn word(trace: &Trace, proxy: &str, what: &dyn Expectation) -> &'static str {
+pub(super) fn word(trace: &Trace, proxy: &str, what: &dyn Expectation) -> &'static str {
     what.judge(&case(trace), &of(proxy)).verdict.word()
 }
 
@@ -238,18 +238,6 @@ fn one_failure_before_the_fault_hides_no_operation_that_is_gone() {
     assert_eq!(judged(0), "fail");
     assert_eq!(judged(1), "fail");
     assert_eq!(judged(50), "inconclusive");
-}
-
-#[test]
-fn only_what_was_answered_meanwhile_was_served() {
-    let mut trace = by_hand(Protocol::Redis);
-    (0..1_000).for_each(|n| ask(&mut trace, n * 10 * MS, 6 * SECOND));
-    phase(&mut trace, 0, "steady");
-    phase(&mut trace, 10 * SECOND, NO_PHASE);
-    assert_eq!(word(&trace, "db", &Throughput(50.0)), "fail");
-    assert_eq!(word(&trace, "db", &Throughput(40.0)), "pass");
-    // More was never asked for.
-    assert_eq!(word(&trace, "db", &Throughput(120.0)), "inconclusive");
 }
 
 #[test]
@@ -459,7 +447,7 @@ fn what_rests_on_missing_records_is_not_said() {
 }
 
 /// A proxy with one session, whose every request takes a time.
-fn by_hand(protocol: Protocol) -> Trace {
+pub(super) fn by_hand(protocol: Protocol) -> Trace {
     Trace::new(Header {
         version: VERSION,
         started_us: 0,
@@ -472,7 +460,7 @@ fn by_hand(protocol: Protocol) -> Trace {
     })
 }
 
-fn ask(trace: &mut Trace, at: u64, took: u64) {
+pub(super) fn ask(trace: &mut Trace, at: u64, took: u64) {
     let (operation, status) = (trace.names.intern("GET"), trace.names.intern("ok"));
     trace.records.push(Record::Attempt(Attempt {
         proxy: ProxyIndex(0),
@@ -490,121 +478,6 @@ fn ask(trace: &mut Trace, at: u64, took: u64) {
         outcome: Outcome::Ok,
         fault: None,
     }));
-}
-
-/// A call of a lane that was sent so late, and took so long from then on.
-fn call(trace: &mut Trace, due: u64, late: u64, took: u64) {
-    let [lane, ok] = ["load", "ok"].map(|name| trace.names.intern(name));
-    trace.records.push(Record::Call {
-        at: due + late + took,
-        lane,
-        request: ok,
-        intended: due,
-        sent: due + late,
-        ok: true,
-        status: ok,
-    });
-}
-
-#[test]
-fn callers_who_wait_hide_what_they_did_not_ask() {
-    let mut trace = by_hand(Protocol::Redis);
-    (0..400).for_each(|n| ask(&mut trace, n * 10 * MS, MS));
-    (0..100).for_each(|n| ask(&mut trace, 4 * SECOND + n * 40 * MS, 30 * MS));
-    let fault = trace.names.intern("slow");
-    trace.records.push(Record::FaultOn {
-        at: 4 * SECOND,
-        fault,
-    });
-    phase(&mut trace, 0, "before");
-    // As the run records it: the phase first.
-    phase(&mut trace, 4 * SECOND - MS / 20, "f1");
-    let p95 = Latency {
-        figure: Figure::Quantile(0.95),
-        limit: Duration::from_millis(50),
-    };
-    let mut case = case(&trace);
-    assert_eq!(p95.judge(&case, &of("db")).verdict, Verdict::Pass);
-    case.lanes.insert("load".into(), LaneFigures::default());
-    case.closed.insert("load".into());
-    let judgement = p95.judge(&case, &of("db"));
-    assert_eq!(judgement.verdict.word(), "inconclusive", "{judgement:?}");
-    assert_eq!(judgement.measured, "30.0ms");
-}
-
-#[test]
-fn a_generator_that_is_late_itself_speaks_of_the_machine() {
-    let mut trace = by_hand(Protocol::Redis);
-    (0..400).for_each(|n| ask(&mut trace, n * 10 * MS, 140 * MS));
-    phase(&mut trace, 0, "steady");
-    let p95 = Latency {
-        figure: Figure::Quantile(0.95),
-        limit: Duration::from_millis(10),
-    };
-    assert_eq!(word(&trace, "db", &p95), "fail");
-    (0..400).for_each(|n| call(&mut trace, n * 10 * MS, 1_830 * MS, 140 * MS));
-    phase(&mut trace, 4 * SECOND, "later");
-    (0..400).for_each(|n| ask(&mut trace, 4 * SECOND + n * 10 * MS, 140 * MS));
-    (0..400).for_each(|n| call(&mut trace, 4 * SECOND + n * 10 * MS, 0, 140 * MS));
-    trace.sort();
-    let mut case = case(&trace);
-    case.lanes.insert("load".into(), LaneFigures::default());
-    // Of the proxy, and of the lane: only where it was late.
-    let lane = Scope {
-        lane: Some("load".into()),
-        ..Scope::default()
-    };
-    for scope in [of("db"), lane] {
-        for (phase, said) in [("steady", "inconclusive"), ("later", "fail")] {
-            let phases = vec![phase.into()];
-            let scope = Scope {
-                phases,
-                ..scope.clone()
-            };
-            assert_eq!(p95.judge(&case, &scope).verdict.word(), said, "{scope:?}");
-        }
-    }
-}
-
-/// 400 calls in each of two phases of four seconds, all well, and requests that were not sent in the second.
-fn unsent(skipped: u64, passed_over: u64, what: &dyn Expectation) -> [&'static str; 2] {
-    let mut trace = by_hand(Protocol::Redis);
-    (0..800).for_each(|n| call(&mut trace, n * 10 * MS, 0, MS));
-    phase(&mut trace, 0, "steady");
-    phase(&mut trace, 4 * SECOND, "later");
-    phase(&mut trace, 8 * SECOND, NO_PHASE);
-    let mut lapses = Lapses::default();
-    (0..skipped).for_each(|n| lapses.skipped.add(5 * SECOND + n * MS));
-    (0..passed_over).for_each(|n| lapses.passed_over.add(5 * SECOND + n * MS));
-    let mut case = case(&trace);
-    case.lapses.insert("load".into(), lapses);
-    ["steady", "later"].map(|phase| {
-        let scope = Scope {
-            lane: Some("load".into()),
-            phases: vec![phase.into()],
-            ..Scope::default()
-        };
-        what.judge(&case, &scope).verdict.word()
-    })
-}
-
-#[test]
-fn what_was_not_sent_may_have_failed() {
-    let rate = ErrorRate(0.01);
-    assert_eq!(unsent(3, 1, &rate), ["pass", "pass"], "as few as may fail");
-    assert_eq!(unsent(5, 0, &rate), ["pass", "inconclusive"]);
-    assert_eq!(unsent(0, 5, &rate), ["pass", "inconclusive"]);
-    assert_eq!(unsent(1, 0, &ErrorRate(0.0)), ["pass", "inconclusive"]);
-}
-
-#[test]
-fn what_was_not_sent_was_not_fast() {
-    let p95 = Latency {
-        figure: Figure::Quantile(0.95),
-        limit: Duration::from_millis(10),
-    };
-    assert_eq!(unsent(0, 0, &p95), ["pass", "pass"]);
-    assert_eq!(unsent(1, 0, &p95), ["pass", "inconclusive"]);
 }
 
 #[test]
@@ -640,7 +513,9 @@ fn a_deadlock_is_one_whatever_was_asked() {
         phase(&mut trace, 0, "steady");
         let (fault, status) = (trace.names.intern("f"), trace.names.intern("40P01"));
         let mut all = begun(&mut trace, ProxyIndex(0), 0, SECOND);
-        all.iter_mut().for_each(|a| a.class = Class::Write);
+        for attempt in &mut all {
+            attempt.class = Class::Write;
+        }
         let last = all.last_mut().expect("one of them");
         (last.class, last.status, last.outcome) = (class, status, Outcome::Failed);
         last.fault = touched.then_some(fault);

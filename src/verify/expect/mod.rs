@@ -15,6 +15,8 @@ pub(crate) mod transactions;
 mod known;
 #[cfg(test)]
 mod missed;
+#[cfg(test)]
+mod own_load;
 
 use super::load::{LaneFigures, Lapses};
 use super::search::Capacity;
