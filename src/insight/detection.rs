@@ -15,6 +15,9 @@ use serde::{Deserialize, Serialize};
 /// When it noticed is known as well as this, or not at all.
 const SHARP: u64 = 100 * MILLISECOND;
 
+/// In the evidence, where no reaction came: the longest that a touched request was waited for, in seconds.
+pub const LONGEST_HELD: &str = "longest_held_seconds";
+
 /// What the service did first.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
@@ -71,6 +74,7 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Detection> {
     let Some((at, reaction)) = first else {
         let watched = seconds(view.span.to.saturating_sub(affected.from));
         evidence.figure("watched_seconds", watched);
+        evidence.figure(LONGEST_HELD, seconds(heard.slowest));
         return Finding::unknown(
             format!("nothing that the service did in {watched:.1} s was a reaction"),
             "a fault phase longer than the limit, if this one was shorter; else the service waits without end",

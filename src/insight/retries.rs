@@ -102,6 +102,15 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Retries> {
             evidence,
         );
     }
+    // Who has no failure has nothing to repeat.
+    let tempted = |call: &Call| call.tries > 1 || joined.tries_of(call).any(|t| t.failed);
+    if !joined.calls.iter().filter(failed).any(tempted) {
+        return Finding::unknown(
+            "no call failed while the fault was on, so none was there to be retried",
+            "a fault that makes calls fail (`error`, or `latency` above the client's timeout)",
+            evidence,
+        );
+    }
     if joined.ambiguous > 0 {
         evidence.figure("ambiguous_attempts", joined.ambiguous as f64);
     }

@@ -259,6 +259,28 @@ fn retries_amplify() {
 }
 
 #[test]
+fn calls_that_do_not_fail_show_no_retries() {
+    let mut trace = of(&Service {
+        threshold: None,
+        ..Service::default()
+    });
+    let (ok, touched) = (trace.names.find("ok").expect("usual"), CACHE);
+    let judged = |trace: &Trace| retries::infer(&view(trace), CACHE).answer;
+    assert!(judged(&trace).is_ok(), "each failed, and none was retried");
+    // The fault only makes them slow.
+    for record in &mut trace.records {
+        if let Record::Attempt(a) = record
+            && a.proxy == touched
+            && a.fault.is_some()
+        {
+            (a.outcome, a.status) = (Outcome::Ok, ok);
+        }
+    }
+    let missing = judged(&trace).expect_err("nothing was there to be retried");
+    assert!(missing.reason.contains("no call failed"), "{missing:?}");
+}
+
+#[test]
 fn gaps_in_step_have_no_jitter() {
     let service = Service {
         threshold: None,

@@ -2,7 +2,7 @@
 
 use super::acted::Acted;
 use super::expect::Case;
-use super::load::{LaneFigures, Pace, Tally, Target, drive};
+use super::load::{LaneFigures, Lapses, Tally, Target, drive};
 use super::plan::{Ends, LONGEST_COUNT, Phase, Test, Whom};
 use super::progress::{self, Now, Passed, Passing, Progress};
 use super::recordings::Recordings;
@@ -62,6 +62,8 @@ pub(crate) enum RunError {
 pub(crate) struct Ran {
     pub(crate) trace: Trace,
     pub(crate) lanes: BTreeMap<String, LaneFigures>,
+    /// When its generators did not do what they should have, by lane.
+    pub(crate) lapses: BTreeMap<String, Lapses>,
     pub(crate) seed: u64,
     /// Why a guard ended it early.
     pub(crate) stopped: Option<String>,
@@ -93,13 +95,14 @@ impl Ran {
             fault_phases: apart(&[Kind::Fault]),
             apart: apart(&[Kind::WarmUp, Kind::Capacity]),
             lanes: self.lanes.clone(),
+            lapses: self.lapses.clone(),
             stopped: self.stopped.clone(),
             capacity: self.capacity.clone(),
             broken: self.broken.clone(),
             closed: test
                 .loads
                 .iter()
-                .filter(|load| matches!(load.pace, Pace::Closed { .. }))
+                .filter(|load| load.pace.waits())
                 .map(|load| load.lane.clone())
                 .collect(),
         }
@@ -254,8 +257,11 @@ async fn conduct(test: &Test, server: &Server, around: &mut Around<'_>) -> Resul
         return Err(error);
     }
     let lanes = stage.lanes.iter().map(|(n, t)| (n.clone(), t.figures()));
+    let lapses = stage.lanes.iter();
+    let lapses = lapses.map(|(n, t)| (n.clone(), t.lapses(stage.began)));
     Ok(Ran {
         lanes: lanes.collect(),
+        lapses: lapses.collect(),
         seed: server.seed(),
         configuration: Configuration::of(server, &test.expects),
         ledger: Ledger::of(server.ledger(&Query::default()).await),
@@ -449,15 +455,17 @@ impl<'s> Stage<'s> {
         }
     }
 
-    /// Until so many requests have ended, or a guard has seen enough.
+    /// Until so many requests that were due since have ended, or a guard has seen enough.
     async fn count(&mut self, samples: u64) {
         let began = Instant::now();
+        // What is still out from before counts in the phase before.
+        let from = Server::clock();
+        self.lanes.values().for_each(|tally| tally.count(from));
         let ended = |lanes: &BTreeMap<String, Arc<Tally>>| -> u64 {
-            lanes.values().map(|t| t.ended()).sum()
+            lanes.values().map(|tally| tally.counted()).sum()
         };
-        let until = ended(&self.lanes) + samples;
         while self.stopped.is_none()
-            && ended(&self.lanes) < until
+            && ended(&self.lanes) < samples
             && began.elapsed() < LONGEST_COUNT
         {
             self.pass(TURN).await;

@@ -144,6 +144,7 @@ mod tests {
             fault_phases: Vec::new(),
             apart: Vec::new(),
             lanes: BTreeMap::new(),
+            lapses: BTreeMap::new(),
             stopped: None,
             capacity: Some(Capacity {
                 declared: 50.0,

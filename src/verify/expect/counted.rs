@@ -1,7 +1,8 @@
 //! What counts in which phase.
 //!
-//! A request of our own load counts where it was due, an exchange on a proxy where its answer came. What is under way when a fault
-//! comes is hit by it all the same: it counts in the phase of the fault, unless it hung before.
+//! A request of our own load counts where it was due, an exchange on a proxy where it began, whatever became of it and whenever that
+//! was. What is under way when a fault comes is hit by it all the same: it counts in the phase of the fault, unless it hung before.
+//! Only what succeeds a second is counted by when the answers came.
 
 use super::{Answered, Case, Scope};
 use crate::insight::sample::Sample;
@@ -38,11 +39,11 @@ impl Faults {
         begins.find(|begin| from < *begin && *begin <= to)
     }
 
-    /// The moment by which it counts: `own`, but where a fault hit it on its way.
-    fn moment(&self, from: u64, to: u64, own: u64) -> u64 {
+    /// The moment by which it counts: that at which it began, but where a fault hit it on its way.
+    fn moment(&self, from: u64, to: u64) -> u64 {
         let entered = self.entered(from, to);
         let entered = entered.filter(|begin| begin - from <= self.usual);
-        entered.unwrap_or(own)
+        entered.unwrap_or(from)
     }
 
     /// The same of an exchange, of which it is known whether a fault touched it.
@@ -51,68 +52,97 @@ impl Faults {
         if attempt.fault.is_some() {
             return self.entered(from, to).unwrap_or(from);
         }
-        let answered = attempt.outcome.is_answered();
-        self.moment(from, to, if answered { to } else { from })
+        self.moment(from, to)
     }
 }
 
 impl<'t> Case<'t> {
-    /// Exchanges of the scope's proxy and operation in its phases: answers where they came, hung ones where they began.
+    /// Exchanges of the scope's proxy and operation in its phases, by when they began.
     pub(super) fn exchanges(&self, scope: &Scope) -> Vec<Seen<'t>> {
         let Ok(proxy) = self.proxy(scope) else {
             return Vec::new();
         };
         let spans = self.spans(scope);
-        let names = &self.view.trace.names;
         let work = &self.view.passed(proxy).work;
         let answered = work.iter().map(|seen| seen.attempt);
         let answered = answered.filter(|a| a.outcome.is_answered() && a.fault.is_none());
         let faults = Faults::new(self, answered.map(|a| (a.begun, a.ended)));
         let counted = work.iter().filter(|seen| {
-            let attempt = seen.attempt;
-            let operation = scope.operation.as_ref();
-            let moment = faults.moment_of(attempt);
-            operation.is_none_or(|o| names.get(attempt.operation).eq_ignore_ascii_case(o))
+            let moment = faults.moment_of(seen.attempt);
+            self.is_of(scope, seen.attempt.operation)
                 && spans.iter().any(|span| span.contains(moment))
         });
         counted.copied().collect()
     }
 
+    /// Successes of the scope's lane, or of its proxy, whose answers came in its phases.
+    pub(super) fn succeeded(&self, scope: &Scope) -> u64 {
+        let spans = self.spans(scope);
+        let came = |at: u64| spans.iter().any(|span| span.contains(at));
+        let count = if scope.lane.is_some() {
+            let calls = self.calls_of(scope).into_iter();
+            calls.filter(|(_, call)| call.ok && came(call.at)).count()
+        } else if let Ok(proxy) = self.proxy(scope) {
+            let passed = self.view.passed(proxy);
+            let answered = passed.work.iter().filter(|seen| {
+                let attempt = seen.attempt;
+                attempt.outcome.is_answered() && came(attempt.ended) && !passed.fails(seen)
+            });
+            let answered = answered.filter(|seen| self.is_of(scope, seen.attempt.operation));
+            answered.count()
+        } else {
+            0
+        };
+        count as u64
+    }
+
+    /// Requests of the scope's lane that were due in its phases and not sent.
+    pub(super) fn unsent(&self, scope: &Scope) -> u64 {
+        let lapses = scope.lane.as_ref().and_then(|lane| self.lapses.get(lane));
+        lapses.map_or(0, |lapses| lapses.unsent(&self.spans(scope)))
+    }
+
+    /// Whether the scope is about this operation.
+    fn is_of(&self, scope: &Scope, operation: Name) -> bool {
+        let name = self.view.trace.names.get(operation);
+        let wanted = scope.operation.as_ref();
+        wanted.is_none_or(|wanted| name.eq_ignore_ascii_case(wanted))
+    }
+
     /// Calls of the scope's lane in its phases, by when they were due: latency from then, and success.
     pub(super) fn calls(&self, scope: &Scope) -> Vec<Answered> {
-        let names = &self.view.trace.names;
-        let wanted = scope.lane.as_deref().and_then(|lane| names.find(lane));
         let spans = self.spans(scope);
-        let all = self.calls_of(wanted, scope.operation.as_deref());
+        let all = self.calls_of(scope);
         let answered = all.iter().filter(|(_, call)| call.ok);
         let faults = Faults::new(self, answered.map(|(due, call)| (*due, call.at)));
         let counted = all.into_iter().filter(|(due, call)| {
-            let moment = faults.moment(*due, call.at, *due);
+            let moment = faults.moment(*due, call.at);
             spans.iter().any(|span| span.contains(moment))
         });
         counted.map(|(_, call)| call).collect()
     }
 
-    /// All calls of a lane, by when they were due; `operation`: only these.
-    fn calls_of(&self, wanted: Option<Name>, operation: Option<&str>) -> Vec<(u64, Answered)> {
+    /// All calls of the scope's lane and operation, by when they were due.
+    fn calls_of(&self, scope: &Scope) -> Vec<(u64, Answered)> {
         let names = &self.view.trace.names;
+        let wanted = scope.lane.as_deref().and_then(|lane| names.find(lane));
         let records = self.view.trace.records.iter().enumerate();
         let calls = records.filter_map(|(record, r)| match *r {
             Record::Call {
                 at,
                 lane,
                 intended,
+                sent,
                 ok,
                 request,
                 ..
-            } if Some(lane) == wanted
-                && operation.is_none_or(|o| names.get(request).eq_ignore_ascii_case(o)) =>
-            {
+            } if Some(lane) == wanted && self.is_of(scope, request) => {
                 let latency = at.saturating_sub(intended);
                 let answered = Answered {
                     record,
                     at,
                     latency,
+                    late: sent.saturating_sub(intended),
                     ok,
                 };
                 Some((intended, answered))
@@ -127,7 +157,9 @@ impl<'t> Case<'t> {
 mod tests {
     use super::super::missed::{begun, case, of, phase};
     use super::*;
+    use crate::insight::SECOND;
     use crate::insight::simulation::{CACHE, MS, Service};
+    use crate::insight::view::NO_PHASE;
     use crate::measure::trace::{Outcome, Trace};
 
     const FAULT: u64 = 1_000 * MS;
@@ -223,5 +255,39 @@ mod tests {
         trace.sort();
         let now = ["before", "f1", "after"].map(|phase| count(&trace, phase));
         assert_eq!(now, [usual[0] - 1, usual[1] + 1, usual[2]]);
+    }
+
+    #[test]
+    fn what_is_answered_late_counts_where_it_was_asked() {
+        let service = Service::default();
+        let (on, off) = service.fault;
+        let mut trace = service.run();
+        for (at, name) in [
+            (0, "before"),
+            (on, "f1"),
+            (off, "after"),
+            (service.end, NO_PHASE),
+        ] {
+            phase(&mut trace, at, name);
+        }
+        let scope = |phase: &str| Scope {
+            phases: vec![phase.into()],
+            ..of("cache")
+        };
+        let asked =
+            |trace: &Trace| ["f1", "after"].map(|phase| case(trace).exchanges(&scope(phase)).len());
+        let came =
+            |trace: &Trace| ["f1", "after"].map(|phase| case(trace).succeeded(&scope(phase)));
+        let (usual, usually_came) = (asked(&trace), came(&trace));
+        // No fault touched the one in the fault phase; the other is the last that was asked.
+        for (from, to) in [(on, off), (off, service.end)] {
+            let mut all = begun(&mut trace, CACHE, from, to);
+            let last = all.last_mut().expect("one in each phase");
+            (last.outcome, last.ended, last.fault) = (Outcome::Ok, to + SECOND, None);
+        }
+        trace.sort();
+        assert_eq!(asked(&trace), usual);
+        // That of the fault phase came in the next instead, where one of its own is missing now.
+        assert_eq!(came(&trace), usually_came);
     }
 }

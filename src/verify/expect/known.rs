@@ -22,6 +22,7 @@ fn verdict(trace: &Trace, what: &dyn Expectation) -> Verdict {
         fault_phases: Vec::new(),
         apart: Vec::new(),
         lanes: BTreeMap::new(),
+        lapses: BTreeMap::new(),
         stopped: None,
         capacity: None,
         broken: BTreeMap::new(),

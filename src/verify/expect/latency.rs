@@ -114,6 +114,7 @@ impl Latency {
                 at,
                 latency,
                 ok,
+                ..
             } in case.calls(scope)
             {
                 note(&mut measured, at, record, latency);
@@ -147,25 +148,41 @@ impl Latency {
         evidence: &mut Evidence,
     ) -> Option<String> {
         let Some(lane) = &scope.lane else {
+            if holds {
+                return None;
+            }
             // On the wire it is no generator that is timed; one that is later than the limit says what the machine was like.
-            let latest = case.lanes.values().map(|lane| lane.late_p99_ms);
-            let latest = latest.fold(0.0, f64::max);
-            let late = !holds && latest > crate::insight::millis(nanos(self.limit));
-            return late.then(|| {
+            let latest = case.lanes.keys().map(|lane| late(case, scope, lane));
+            let latest = latest.max().unwrap_or(0);
+            return (latest > nanos(self.limit)).then(|| {
+                let latest = crate::insight::millis(latest);
                 format!("the load generator itself was {latest:.0} ms late (p99): the machine may be the reason")
             });
         };
-        let lane = case.lanes.get(lane)?;
-        evidence.figure("generator_late_p99_ms", lane.late_p99_ms);
-        evidence.figure("generator_skipped", lane.skipped as f64);
-        let late = lane.late_p99_ms > 0.1 * crate::insight::millis(nanos(self.limit));
-        ((!holds && late) || (holds && lane.skipped > 0)).then(|| {
+        let late = crate::insight::millis(late(case, scope, lane));
+        let lapses = case.lapses.get(lane);
+        let skipped = lapses.map_or(0, |l| l.skipped.within(&case.spans(scope)));
+        evidence.figure("generator_late_p99_ms", late);
+        evidence.figure("generator_skipped", skipped as f64);
+        let is_late = late > 0.1 * crate::insight::millis(nanos(self.limit));
+        ((!holds && is_late) || (holds && skipped > 0)).then(|| {
             format!(
-                "the load generator could not keep up: p99 {:.1} ms late, {} requests not sent",
-                lane.late_p99_ms, lane.skipped
+                "the load generator could not keep up: p99 {late:.1} ms late, {skipped} requests not sent"
             )
         })
     }
+}
+
+/// How late the calls of a lane were sent that count: p99, in nanoseconds.
+fn late(case: &Case<'_>, scope: &Scope, lane: &str) -> u64 {
+    let calls = Scope {
+        lane: Some(lane.to_owned()),
+        // An operation on a proxy is none of the lane.
+        operation: scope.operation.clone().filter(|_| scope.lane.is_some()),
+        ..scope.clone()
+    };
+    let late: Sample = case.calls(&calls).iter().map(|call| call.late).collect();
+    late.quantile(0.99).unwrap_or(0)
 }
 
 /// Callers who wait for their replies ask less of what is slow: how often a second before the first fault, and since; `None` where
@@ -198,9 +215,13 @@ fn asked_less(case: &Case<'_>, scope: &Scope) -> Option<(f64, f64)> {
     };
     let baseline = case.view.baseline;
     let spans = case.spans(scope);
-    let since: Vec<Span> = spans
-        .into_iter()
-        .filter(|s| s.from >= baseline.to)
+    // The record of a fault phase is made a moment before its fault is on.
+    let since = spans.into_iter().filter(|s| s.to > baseline.to);
+    let since: Vec<Span> = since
+        .map(|s| Span {
+            from: s.from.max(baseline.to),
+            to: s.to,
+        })
         .collect();
     let figures = |sent: &[(u64, u64)], spans: &[Span]| {
         let within = sent
@@ -307,7 +328,7 @@ impl Expectation for Latency {
                     "its callers wait for their replies and asked {meanwhile:.0} times a second instead of {before:.0} while it was slower: \
                      what was not asked is missing among the slow"
                 ),
-                "load at a `rate` instead of by `callers`",
+                "load at a `rate`, not by `callers` or as a `canary`",
                 evidence,
             );
             judgement.measured = measured;

@@ -3,10 +3,10 @@
 use super::breaker::Closes;
 use super::cleanup::{CleansUp, Contained};
 use super::latency::{Figure, Latency};
-use super::rate::{ErrorRate, Throughput};
+use super::rate::{ErrorRate, FullyFunctional, Throughput};
 use super::resources::MemoryGrowth;
-use super::timing::{Degrades, Recovers, TimesOut};
-use super::transactions::Intact;
+use super::timing::{Degrades, Detects, Recovers, TimesOut};
+use super::transactions::{Intact, NoDeadlocks};
 use super::*;
 use crate::insight::simulation::{API, CACHE, MS, Service};
 use crate::insight::view::NO_PHASE;
@@ -32,6 +32,7 @@ pub(super) fn case(trace: &Trace) -> Case<'_> {
         fault_phases: vec!["f1".into(), "f2".into()],
         apart: Vec::new(),
         lanes: BTreeMap::new(),
+        lapses: BTreeMap::new(),
         stopped: None,
         capacity: None,
         broken: BTreeMap::new(),
@@ -46,7 +47,7 @@ pub(super) fn of(proxy: &str) -> Scope {
     }
 }
 
-fn word(trace: &Trace, proxy: &str, what: &dyn Expectation) -> &'static str {
+pub(super) fn word(trace: &Trace, proxy: &str, what: &dyn Expectation) -> &'static str {
     what.judge(&case(trace), &of(proxy)).verdict.word()
 }
 
@@ -211,6 +212,35 @@ fn late_replies_do_not_lengthen_the_last_phase() {
 }
 
 #[test]
+fn one_failure_before_the_fault_hides_no_operation_that_is_gone() {
+    let judged = |failed_before: usize| {
+        let mut trace = by_hand(Protocol::Redis);
+        (0..1_200).for_each(|n| ask(&mut trace, n * 10 * MS, MS));
+        // Another one works all the time.
+        let (ping, fault) = (trace.names.intern("HGET"), trace.names.intern("slow"));
+        let other = begun(&mut trace, ProxyIndex(0), 0, u64::MAX).into_iter();
+        other.step_by(2).for_each(|a| a.operation = ping);
+        trace.records.push(Record::FaultOn {
+            at: 4 * SECOND,
+            fault,
+        });
+        for (at, name) in [(0, "before"), (4 * SECOND, "f1"), (5 * SECOND, "r1")] {
+            phase(&mut trace, at, name);
+        }
+        let fails = |a: &mut Attempt| a.outcome = Outcome::Failed;
+        let mine = |a: &&mut Attempt| a.operation != ping;
+        let before = begun(&mut trace, ProxyIndex(0), 0, 4 * SECOND).into_iter();
+        before.filter(mine).take(failed_before).for_each(fails);
+        let after = begun(&mut trace, ProxyIndex(0), 5 * SECOND, u64::MAX).into_iter();
+        after.filter(mine).for_each(fails);
+        word(&trace, "db", &FullyFunctional)
+    };
+    assert_eq!(judged(0), "fail");
+    assert_eq!(judged(1), "fail");
+    assert_eq!(judged(50), "inconclusive");
+}
+
+#[test]
 fn one_request_that_is_waited_for_too_long_is_too_much() {
     let service = Service {
         threshold: None,
@@ -236,6 +266,45 @@ fn one_request_that_is_waited_for_too_long_is_too_much() {
     }
     trace.sort();
     assert_eq!(word(&trace, "cache", &second), "fail");
+}
+
+#[test]
+fn a_timeout_that_is_set_to_the_limit_keeps_to_it() {
+    let judged = |wait: u64, limit: u64| {
+        let trace = run(&Service {
+            threshold: None,
+            callers: 3,
+            failure: wait,
+            abandons: true,
+            exact: true,
+            ..Service::default()
+        });
+        let what = TimesOut(Duration::from_nanos(limit));
+        let judgement = what.judge(&case(&trace), &of("cache"));
+        (judgement.verdict.word(), judgement.evidence.notes.len())
+    };
+    assert_eq!(judged(300 * MS, 300 * MS), ("pass", 0));
+    assert_eq!(judged(303 * MS, 300 * MS), ("pass", 1));
+    assert_eq!(judged(306 * MS, 300 * MS), ("fail", 0));
+    assert_eq!(judged(2_008 * MS, 2_000 * MS), ("pass", 1));
+    assert_eq!(judged(2_012 * MS, 2_000 * MS), ("fail", 0));
+}
+
+#[test]
+fn who_had_no_time_to_react_is_not_said_to_be_late() {
+    // For eight seconds every request takes so long, and nobody does anything about it.
+    let judged = |held: u64| {
+        let mut trace = by_hand(Protocol::Redis);
+        let fault = trace.names.intern("slow");
+        (0..100).for_each(|n| ask(&mut trace, n * 10 * MS, MS));
+        (0..8).for_each(|n| ask(&mut trace, (n + 1) * SECOND, held));
+        for attempt in begun(&mut trace, ProxyIndex(0), SECOND, u64::MAX) {
+            attempt.fault = Some(fault);
+        }
+        word(&trace, "db", &Detects(Duration::from_millis(500)))
+    };
+    assert_eq!(judged(100 * MS), "inconclusive");
+    assert_eq!(judged(600 * MS), "fail");
 }
 
 #[test]
@@ -378,7 +447,7 @@ fn what_rests_on_missing_records_is_not_said() {
 }
 
 /// A proxy with one session, whose every request takes a time.
-fn by_hand(protocol: Protocol) -> Trace {
+pub(super) fn by_hand(protocol: Protocol) -> Trace {
     Trace::new(Header {
         version: VERSION,
         started_us: 0,
@@ -391,7 +460,7 @@ fn by_hand(protocol: Protocol) -> Trace {
     })
 }
 
-fn ask(trace: &mut Trace, at: u64, took: u64) {
+pub(super) fn ask(trace: &mut Trace, at: u64, took: u64) {
     let (operation, status) = (trace.names.intern("GET"), trace.names.intern("ok"));
     trace.records.push(Record::Attempt(Attempt {
         proxy: ProxyIndex(0),
@@ -409,50 +478,6 @@ fn ask(trace: &mut Trace, at: u64, took: u64) {
         outcome: Outcome::Ok,
         fault: None,
     }));
-}
-
-#[test]
-fn callers_who_wait_hide_what_they_did_not_ask() {
-    let mut trace = by_hand(Protocol::Redis);
-    (0..400).for_each(|n| ask(&mut trace, n * 10 * MS, MS));
-    (0..100).for_each(|n| ask(&mut trace, 4 * SECOND + n * 40 * MS, 30 * MS));
-    let fault = trace.names.intern("slow");
-    trace.records.push(Record::FaultOn {
-        at: 4 * SECOND,
-        fault,
-    });
-    phase(&mut trace, 0, "before");
-    phase(&mut trace, 4 * SECOND, "f1");
-    let p95 = Latency {
-        figure: Figure::Quantile(0.95),
-        limit: Duration::from_millis(50),
-    };
-    let mut case = case(&trace);
-    assert_eq!(p95.judge(&case, &of("db")).verdict, Verdict::Pass);
-    case.lanes.insert("load".into(), LaneFigures::default());
-    case.closed.insert("load".into());
-    let judgement = p95.judge(&case, &of("db"));
-    assert_eq!(judgement.verdict.word(), "inconclusive", "{judgement:?}");
-    assert_eq!(judgement.measured, "30.0ms");
-}
-
-#[test]
-fn a_generator_that_is_late_itself_speaks_of_the_machine() {
-    let mut trace = by_hand(Protocol::Redis);
-    (0..400).for_each(|n| ask(&mut trace, n * 10 * MS, 140 * MS));
-    phase(&mut trace, 0, "steady");
-    let p95 = Latency {
-        figure: Figure::Quantile(0.95),
-        limit: Duration::from_millis(10),
-    };
-    let mut case = case(&trace);
-    assert_eq!(p95.judge(&case, &of("db")).verdict.word(), "fail");
-    let late = LaneFigures {
-        late_p99_ms: 1830.0,
-        ..LaneFigures::default()
-    };
-    case.lanes.insert("load".into(), late);
-    assert_eq!(p95.judge(&case, &of("db")).verdict.word(), "inconclusive");
 }
 
 #[test]
@@ -478,6 +503,31 @@ fn a_transaction_that_stays_open_is_not_intact() {
     assert_eq!(judged(6 * SECOND), "fail");
     assert_eq!(judged(3 * SECOND), "inconclusive");
     assert_eq!(judged(SECOND / 2), "pass");
+}
+
+#[test]
+fn a_deadlock_is_one_whatever_was_asked() {
+    let judged = |class: Class, touched: bool, seen: bool| {
+        let mut trace = by_hand(Protocol::Postgres);
+        (0..100).for_each(|n| ask(&mut trace, n * 10 * MS, MS));
+        phase(&mut trace, 0, "steady");
+        let (fault, status) = (trace.names.intern("f"), trace.names.intern("40P01"));
+        let mut all = begun(&mut trace, ProxyIndex(0), 0, SECOND);
+        for attempt in &mut all {
+            attempt.class = Class::Write;
+        }
+        let last = all.last_mut().expect("one of them");
+        (last.class, last.status, last.outcome) = (class, status, Outcome::Failed);
+        last.fault = touched.then_some(fault);
+        last.upstream = seen.then_some(MS);
+        word(&trace, "db", &NoDeadlocks)
+    };
+    for class in [Class::Read, Class::Admin, Class::Write] {
+        assert_eq!(judged(class, false, true), "fail", "{class:?}");
+        // Whose answer it is nobody knows; what the server never saw it did not end.
+        assert_eq!(judged(class, true, true), "inconclusive", "{class:?}");
+        assert_eq!(judged(class, true, false), "pass", "{class:?}");
+    }
 }
 
 #[test]

@@ -15,8 +15,10 @@ pub(crate) mod transactions;
 mod known;
 #[cfg(test)]
 mod missed;
+#[cfg(test)]
+mod own_load;
 
-use super::load::LaneFigures;
+use super::load::{LaneFigures, Lapses};
 use super::search::Capacity;
 use super::verdict::{Judgement, Verdict};
 use super::written::{OnInconclusive, Severity};
@@ -141,6 +143,8 @@ pub(crate) struct Case<'c> {
     /// Names of phases that count only where they are named: warm-up, capacity.
     pub(crate) apart: Vec<String>,
     pub(crate) lanes: BTreeMap<String, LaneFigures>,
+    /// When their generators did not do what they should have.
+    pub(crate) lapses: BTreeMap<String, Lapses>,
     /// Why it ended early.
     pub(crate) stopped: Option<String>,
     pub(crate) capacity: Option<Capacity>,
@@ -237,7 +241,7 @@ impl Case<'_> {
             let why = "brownout has a bug: the judge of this expectation panicked";
             return Judgement::error(why, Evidence::default());
         };
-        if let Some(why) = self.broke(expected, &judgement.verdict) {
+        if let Some(why) = self.broke(expected, scope, &judgement.verdict) {
             return Judgement::error(why, judgement.evidence);
         }
         let decided = matches!(judgement.verdict, Verdict::Pass | Verdict::Fail { .. });
@@ -273,8 +277,8 @@ impl Case<'_> {
     }
 
     /// Why the load that it rests on is none.
-    fn broke(&self, expected: &Expected, verdict: &Verdict) -> Option<String> {
-        let about = |lane: &String| expected.scope.lane.as_ref().is_none_or(|l| l == lane);
+    fn broke(&self, expected: &Expected, scope: &Scope, verdict: &Verdict) -> Option<String> {
+        let about = |lane: &String| scope.lane.as_ref().is_none_or(|l| l == lane);
         let broken = self.broken.iter().find(|(lane, _)| about(lane));
         if let Some((lane, why)) = broken {
             return Some(format!("the load of lane {lane} broke: {why}"));
@@ -283,9 +287,10 @@ impl Case<'_> {
         if *verdict == Verdict::Pass || expected.what.headroom().is_some() {
             return None;
         }
-        let lanes = self.lanes.iter().filter(|(lane, _)| about(lane));
+        let spans = self.spans(scope);
+        let lanes = self.lapses.iter().filter(|(lane, _)| about(lane));
         let (lane, own) = lanes
-            .map(|(lane, f)| (lane, f.own))
+            .map(|(lane, lapses)| (lane, lapses.own.within(&spans)))
             .find(|(_, own)| *own > 0)?;
         Some(format!(
             "{own} requests of lane {lane} failed on this machine: no descriptors or ports were left"
@@ -321,6 +326,8 @@ pub(crate) struct Answered {
     pub(crate) at: u64,
     /// Nanoseconds.
     pub(crate) latency: u64,
+    /// How late it was sent, likewise.
+    pub(crate) late: u64,
     pub(crate) ok: bool,
 }
 
@@ -355,6 +362,8 @@ fn text(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::insight::SECOND;
+    use crate::insight::view::NO_PHASE;
     use crate::measure::trace::{Header, Trace};
 
     /// Answers what it is told to.
@@ -372,23 +381,36 @@ mod tests {
     }
 
     fn judged(judge: fn() -> Judgement, own: u64, broken: bool, lane: &str) -> Verdict {
-        let trace = Trace::new(Header {
+        judged_in("steady", judge, own, broken, lane)
+    }
+
+    /// `own` requests of the first phase, "steady", failed on this machine.
+    fn judged_in(
+        phase: &str,
+        judge: fn() -> Judgement,
+        own: u64,
+        broken: bool,
+        lane: &str,
+    ) -> Verdict {
+        let mut trace = Trace::new(Header {
             version: 1,
             service: None,
             started_us: 0,
             proxies: Vec::new(),
         });
-        let figures = LaneFigures {
-            own,
-            ..LaneFigures::default()
-        };
+        missed::phase(&mut trace, 0, "steady");
+        missed::phase(&mut trace, SECOND, "later");
+        missed::phase(&mut trace, 2 * SECOND, NO_PHASE);
+        let mut lapses = Lapses::default();
+        (0..own).for_each(|_| lapses.own.add(SECOND / 2));
         let broken = broken.then(|| ("reads".to_owned(), "it panicked".to_owned()));
         let case = Case {
             view: View::new(&trace, &Topology::default()),
             topology: Topology::default(),
             fault_phases: Vec::new(),
             apart: Vec::new(),
-            lanes: BTreeMap::from([("reads".to_owned(), figures)]),
+            lanes: BTreeMap::new(),
+            lapses: BTreeMap::from([("reads".to_owned(), lapses)]),
             stopped: None,
             capacity: None,
             broken: broken.into_iter().collect(),
@@ -398,6 +420,7 @@ mod tests {
             name: None,
             scope: Scope {
                 lane: Some(lane.to_owned()),
+                phases: vec![phase.to_owned()],
                 ..Scope::default()
             },
             on_inconclusive: OnInconclusive::Pass,
@@ -427,6 +450,8 @@ mod tests {
         assert_eq!(judged(fail, 3, false, "reads").word(), "error");
         assert_eq!(judged(pass, 3, false, "reads").word(), "pass");
         assert_eq!(judged(fail, 3, false, "writes").word(), "fail");
+        // Those of another phase have nothing to do with it.
+        assert_eq!(judged_in("later", fail, 3, false, "reads").word(), "fail");
         // A load that ended early is no load.
         assert_eq!(judged(pass, 0, true, "reads").word(), "error");
         assert_eq!(judged(pass, 0, true, "writes").word(), "pass");

@@ -1,7 +1,7 @@
 //! Limits on what succeeds and what fails; and whether everything works again.
 
 use super::share::interval;
-use super::{Case, Expectation, Phases, Scope};
+use super::{Case, Expectation, Phases, SICK, Scope};
 use crate::insight::Evidence;
 use crate::insight::sample::needed;
 use crate::insight::view::Span;
@@ -19,13 +19,45 @@ const LEAST: u64 = 30;
 #[derive(Debug)]
 pub(crate) struct ErrorRate(pub(crate) f64);
 
-/// So many successes a second at least.
+/// So many successes a second at least, by when their answers came.
 #[derive(Debug)]
 pub(crate) struct Throughput(pub(crate) f64);
 
 /// What worked in the baseline works at the end.
 #[derive(Debug)]
 pub(crate) struct FullyFunctional;
+
+/// Operations that worked in the baseline, by what became of them.
+#[derive(Debug, Default)]
+struct Operations<'n> {
+    working: u32,
+    unasked: Vec<&'n str>,
+    broken: Vec<&'n str>,
+    /// They fail at the end, and may do so as they did before.
+    doubtful: Vec<&'n str>,
+}
+
+impl<'n> Operations<'n> {
+    /// `before`, `end`: successes and failures.
+    fn take(&mut self, name: &'n str, [before, end]: [[u64; 2]; 2]) {
+        let share = |[good, bad]: [u64; 2]| bad as f64 / (good + bad) as f64;
+        match (before, end) {
+            ([0, _], _) => {}
+            // What fails by itself shows nothing of the fault, and is not functional where nothing of it works.
+            _ if share(before) > SICK => {
+                if end[0] == 0 && end[1] > 0 {
+                    self.doubtful.push(name);
+                }
+            }
+            (_, [0, 0]) => self.unasked.push(name),
+            (_, [_, 0]) => self.working += 1,
+            ([_, 0], _) => self.broken.push(name),
+            _ if share(end) <= SICK => self.working += 1,
+            _ if interval(end[1], end[0] + end[1]).0 > SICK => self.broken.push(name),
+            _ => self.doubtful.push(name),
+        }
+    }
+}
 
 /// What was asked, and what became of it.
 #[derive(Debug, Clone, Default)]
@@ -34,6 +66,8 @@ struct Counted {
     failed: u64,
     /// Connections whose upstream was never reached, where it is not known what they were for: in none of the other counts.
     unreached: u64,
+    /// Requests of our own load that were due and not sent, likewise.
+    unsent: u64,
     evidence: Evidence,
 }
 
@@ -49,6 +83,8 @@ fn count(case: &Case<'_>, scope: &Scope) -> Counted {
                 evidence.example(call.at, call.record);
             }
         }
+        counted.unsent = case.unsent(scope);
+        evidence.figure("not_sent", counted.unsent as f64);
     } else if let Ok(proxy) = case.proxy(scope) {
         let passed = case.view.passed(proxy);
         for seen in case.exchanges(scope) {
@@ -93,21 +129,35 @@ impl Expectation for ErrorRate {
             all,
             failed,
             unreached,
+            unsent,
             evidence,
         } = count(case, scope);
         let judgement = self.of(all, failed, evidence.clone());
-        if unreached == 0 || judgement.verdict != Verdict::Pass {
+        let open = unreached + unsent;
+        if open == 0 || judgement.verdict != Verdict::Pass {
             return judgement;
         }
-        // Were all of them for this operation, would it still pass?
-        let most = self.of(all + unreached, failed + unreached, evidence.clone());
+        // Were all of them for this operation and failed, would it still pass?
+        let most = self.of(all + open, failed + open, evidence.clone());
         if most.verdict == Verdict::Pass {
             return judgement;
         }
-        let reason = format!(
-            "{failed} of {all} requests failed; {unreached} connections did not reach the upstream, and what they were for is not known"
-        );
-        let remedy = "a limit on the whole proxy, or on a lane of load, which knows what it asked";
+        let (what, remedy) = if unsent > 0 {
+            (
+                format!(
+                    "{unsent} that were due were not sent, because others were unanswered, and may have failed"
+                ),
+                "less load (`rate`), or a shorter `timeout` of the lane",
+            )
+        } else {
+            (
+                format!(
+                    "{unreached} connections did not reach the upstream, and what they were for is not known"
+                ),
+                "a limit on the whole proxy, or on a lane of load, which knows what it asked",
+            )
+        };
+        let reason = format!("{failed} of {all} requests failed; {what}");
         Judgement::inconclusive(reason, remedy, evidence)
     }
 }
@@ -160,10 +210,7 @@ impl Expectation for Throughput {
 
     fn judge(&self, case: &Case<'_>, scope: &Scope) -> Judgement {
         let Counted {
-            all,
-            failed,
-            mut evidence,
-            ..
+            all, mut evidence, ..
         } = count(case, scope);
         let seconds = case.seconds(scope);
         evidence.figure("seconds", seconds);
@@ -174,7 +221,7 @@ impl Expectation for Throughput {
                 evidence,
             );
         }
-        let rate = (all - failed) as f64 / seconds;
+        let rate = case.succeeded(scope) as f64 / seconds;
         let measured = format!("{rate:.1}/s");
         // What was never asked for cannot be served.
         if rate < self.0 && (all as f64 / seconds) < self.0 {
@@ -244,17 +291,16 @@ impl Expectation for FullyFunctional {
                 evidence.observe(attempt.ended);
             }
         }
-        let worked = operations
-            .iter()
-            .filter(|(_, [before, _])| before[0] > 0 && before[1] == 0);
-        let (mut broken, mut unasked, mut working) = (Vec::new(), Vec::new(), 0);
-        for (name, [_, end]) in worked {
-            match end {
-                [0, 0] => unasked.push(*name),
-                [_, 0] => working += 1,
-                _ => broken.push(*name),
-            }
+        let mut became = Operations::default();
+        for (name, counts) in operations {
+            became.take(name, counts);
         }
+        let Operations {
+            working,
+            unasked,
+            broken,
+            doubtful,
+        } = became;
         evidence.figure("operations_working", f64::from(working));
         let unreached = passed.unreached_in(last);
         if unreached > 0 {
@@ -264,6 +310,16 @@ impl Expectation for FullyFunctional {
         if !broken.is_empty() {
             let why = format!("still failing at the end: {}", broken.join(", "));
             return Judgement::fail(format!("{} broken", broken.len()), why, evidence);
+        }
+        if !doubtful.is_empty() {
+            return Judgement::inconclusive(
+                format!(
+                    "failing at the end, and now and then before any fault: {}",
+                    doubtful.join(", ")
+                ),
+                "a service that works in the baseline phase, and a longer recovery phase",
+                evidence,
+            );
         }
         if working == 0 || !unasked.is_empty() {
             return Judgement::inconclusive(
@@ -329,6 +385,39 @@ mod tests {
         );
         assert!(judged(0.01, 4, 5_000).evidence.notes.is_empty());
         assert!(judged(0.01, 400, 5_000).evidence.notes.is_empty());
+    }
+
+    #[test]
+    fn what_failed_now_and_then_before_is_no_excuse_to_fail_always() {
+        let became = |before: [u64; 2], end: [u64; 2]| {
+            let mut all = Operations::default();
+            all.take("GET", [before, end]);
+            let places = [&all.unasked, &all.broken, &all.doubtful];
+            let words = ["unasked", "broken", "doubtful"];
+            let place = places.iter().position(|names| !names.is_empty());
+            place.map_or(
+                if all.working > 0 {
+                    "working"
+                } else {
+                    "left out"
+                },
+                |p| words[p],
+            )
+        };
+        // Nothing failed before: nothing may fail.
+        assert_eq!(became([500, 0], [200, 0]), "working");
+        assert_eq!(became([500, 0], [199, 1]), "broken");
+        assert_eq!(became([500, 0], [0, 0]), "unasked");
+        // Hardly anything did: it worked, and may fail as seldom.
+        assert_eq!(became([499, 1], [0, 200]), "broken");
+        assert_eq!(became([499, 1], [150, 50]), "broken");
+        assert_eq!(became([499, 1], [198, 2]), "working");
+        assert_eq!(became([499, 1], [19, 1]), "doubtful");
+        assert_eq!(became([499, 1], [0, 0]), "unasked");
+        // It did not work before: of the fault it shows nothing, but what never works is not functional.
+        assert_eq!(became([480, 20], [100, 100]), "left out");
+        assert_eq!(became([480, 20], [0, 200]), "doubtful");
+        assert_eq!(became([0, 500], [0, 200]), "left out");
     }
 
     proptest! {

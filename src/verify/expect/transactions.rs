@@ -10,6 +10,9 @@ use crate::verify::verdict::Judgement;
 /// Statements that a verdict about deadlocks needs.
 const LEAST: u64 = 30;
 
+/// What the server answers to whom it gives up so that the others can go on.
+const DEADLOCK: &str = "40P01";
+
 /// Nothing of which the reply was lost is done twice.
 #[derive(Debug)]
 pub(crate) struct NoDuplicates;
@@ -72,23 +75,35 @@ impl Expectation for NoDeadlocks {
 
     fn judge(&self, case: &Case<'_>, scope: &Scope) -> Judgement {
         let mut evidence = Evidence::default();
-        let mut deadlocks = 0_u64;
+        let (mut deadlocks, mut touched) = (0_u64, 0_u64);
         for seen in case.exchanges(scope) {
             let attempt = seen.attempt;
-            if !matches!(attempt.class, Class::Write | Class::Transaction) {
-                continue;
-            }
-            if case.view.trace.names.get(attempt.status) == "40P01" && attempt.fault.is_none() {
+            let gave_up = case.view.trace.names.get(attempt.status) == DEADLOCK;
+            // Also who only locks is given up, as with SELECT ... FOR UPDATE.
+            if gave_up && attempt.fault.is_none() {
                 deadlocks += 1;
                 evidence.example(attempt.ended, seen.record);
-            } else {
+            } else if gave_up && attempt.upstream.is_some() {
+                touched += 1;
+                evidence.example(attempt.ended, seen.record);
+            } else if matches!(attempt.class, Class::Write | Class::Transaction) {
                 evidence.observe(attempt.ended);
             }
         }
         evidence.figure("deadlocks", deadlocks as f64);
+        evidence.figure("deadlocks_touched", touched as f64);
         if deadlocks > 0 {
             let why = format!("the server ended {deadlocks} statements for a deadlock (40P01)");
             return Judgement::fail(deadlocks.to_string(), why, evidence);
+        }
+        if touched > 0 {
+            return Judgement::inconclusive(
+                format!(
+                    "{touched} statements that the server saw ended for a deadlock (40P01), and a fault touched them: it may have made that answer"
+                ),
+                "a limit on phases without that fault, or a fault that touches other statements",
+                evidence,
+            );
         }
         if evidence.samples < LEAST {
             return Judgement::inconclusive(

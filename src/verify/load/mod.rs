@@ -2,9 +2,11 @@
 //! wait for their answers, or a canary, which asks one at a time beside the others. What they saw is kept call by call.
 
 mod clients;
+mod lapses;
 pub(crate) mod schedule;
 mod tally;
 
+pub(crate) use lapses::Lapses;
 pub(crate) use tally::{Called, LaneFigures, Tally};
 
 use super::search::Slo;
@@ -89,6 +91,14 @@ impl Pace {
             Self::Open(schedule) => Some(schedule.between(from, to)),
             Self::Canary(rate) => Some(rate * (to - from)),
             Self::Closed { .. } => None,
+        }
+    }
+
+    /// Whether it asks less while replies are slow.
+    pub(crate) const fn waits(&self) -> bool {
+        match self {
+            Self::Open(_) => false,
+            Self::Canary(_) | Self::Closed { .. } => true,
         }
     }
 }
@@ -204,7 +214,7 @@ impl Lane {
     /// Sends a request beside those that are under way, if there is room.
     fn launch(&self, number: u64, intended: u64, room: &Arc<Semaphore>, tasks: &TaskTracker) {
         let Ok(permit) = Arc::clone(room).try_acquire_owned() else {
-            self.tally.skip();
+            self.tally.skip(intended);
             return;
         };
         self.tally.late(Server::clock().saturating_sub(intended));
@@ -218,19 +228,22 @@ impl Lane {
     }
 
     async fn canary(self, rate: f64, stop: CancellationToken) {
-        let began = Instant::now();
+        let (began, clock) = (Instant::now(), Server::clock());
+        let due = |number: u64| Duration::from_secs_f64(number as f64 / rate);
         let mut number = 0_u64;
         loop {
-            let due = began + Duration::from_secs_f64(number as f64 / rate);
-            let due = tokio::time::sleep_until(due.into());
-            if stop.run_until_cancelled(due).await.is_none() {
+            let wait = tokio::time::sleep_until((began + due(number)).into());
+            if stop.run_until_cancelled(wait).await.is_none() {
                 break;
             }
             let now = Server::clock();
             self.tally.begin(now);
             self.send(number, now).await;
             let next = (began.elapsed().as_secs_f64() * rate).ceil() as u64;
-            self.tally.pass_over(next.saturating_sub(number + 1));
+            for missed in number + 1..next {
+                let after = u64::try_from(due(missed).as_nanos()).unwrap_or(u64::MAX);
+                self.tally.pass_over(clock.saturating_add(after));
+            }
             number = next.max(number + 1);
         }
     }
@@ -290,5 +303,18 @@ pub(crate) async fn drive(
         Pace::Open(schedule) => lane.open(&schedule, dial, stop).await,
         Pace::Canary(rate) => lane.canary(rate, stop).await,
         Pace::Closed { callers, think } => lane.closed(callers, think, stop).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn callers_and_a_canary_wait_and_a_rate_does_not() {
+        let (callers, think) = (2, Duration::ZERO);
+        assert!(Pace::Closed { callers, think }.waits());
+        assert!(Pace::Canary(10.0).waits());
+        assert!(!Pace::Open(Schedule::steady(10.0)).waits());
     }
 }

@@ -1,5 +1,6 @@
 //! What callers saw, kept until it is written into the recording; and whether the generator itself kept up.
 
+use super::lapses::Lapses;
 use crate::insight::sample::Sample;
 use hdrhistogram::Histogram;
 use schemars::JsonSchema;
@@ -41,6 +42,9 @@ struct Inner {
     /// Requests that have not ended, by when they were due.
     out: BTreeMap<u64, u64>,
     figures: LaneFigures,
+    lapses: Lapses,
+    /// Requests that ended and were due from this moment on.
+    counted: (u64, u64),
 }
 
 /// What one lane did.
@@ -57,6 +61,8 @@ impl Default for Tally {
             late: Vec::new(),
             out: BTreeMap::new(),
             figures: LaneFigures::default(),
+            lapses: Lapses::default(),
+            counted: (0, 0),
         }))
     }
 }
@@ -109,8 +115,14 @@ impl Tally {
             }
         }
         inner.figures.ended += 1;
+        if call.intended >= inner.counted.0 {
+            inner.counted.1 += 1;
+        }
         inner.figures.failed += u64::from(!call.ok);
-        inner.figures.own += u64::from(call.own);
+        if call.own {
+            inner.figures.own += 1;
+            inner.lapses.own.add(call.intended);
+        }
         if inner.recent.len() >= MAX_RECENT {
             inner.recent.pop_front();
         }
@@ -142,8 +154,11 @@ impl Tally {
         ages.collect()
     }
 
-    pub(crate) fn skip(&self) {
-        self.inner().figures.skipped += 1;
+    /// A request is not sent that was due at this moment.
+    pub(crate) fn skip(&self, intended: u64) {
+        let mut inner = self.inner();
+        inner.figures.skipped += 1;
+        inner.lapses.skipped.add(intended);
     }
 
     pub(crate) fn fall_behind(&self, requests: u64) {
@@ -154,8 +169,16 @@ impl Tally {
         self.inner().figures.skipped
     }
 
-    pub(crate) fn pass_over(&self, times: u64) {
-        self.inner().figures.passed_over += times;
+    /// The same of a canary.
+    pub(crate) fn pass_over(&self, intended: u64) {
+        let mut inner = self.inner();
+        inner.figures.passed_over += 1;
+        inner.lapses.passed_over.add(intended);
+    }
+
+    /// When it did not do what it should have, on the clock of a recording that began then.
+    pub(crate) fn lapses(&self, began: u64) -> Lapses {
+        self.inner().lapses.since(began)
     }
 
     pub(crate) fn late(&self, ns: u64) {
@@ -168,8 +191,14 @@ impl Tally {
         }
     }
 
-    pub(crate) fn ended(&self) -> u64 {
-        self.inner().figures.ended
+    /// From now on counts those that are due from this moment on.
+    pub(crate) fn count(&self, from: u64) {
+        self.inner().counted = (from, 0);
+    }
+
+    /// How many of these have ended.
+    pub(crate) fn counted(&self) -> u64 {
+        self.inner().counted.1
     }
 
     pub(crate) fn failures(&self) -> u64 {
@@ -205,5 +234,34 @@ impl Tally {
             late_p99_ms: late_ms(0.99).unwrap_or(0.0),
             ..inner.figures.clone()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_due_before_a_phase_is_no_sample_of_it() {
+        let tally = Tally::default();
+        let ends = |intended: u64| {
+            tally.add(Called {
+                at: 1_000,
+                intended,
+                sent: intended,
+                request: "GET".into(),
+                status: "ok".into(),
+                ok: true,
+                own: false,
+            });
+        };
+        ends(400);
+        tally.count(500);
+        // They were still out when the phase began.
+        [100, 400, 499].into_iter().for_each(ends);
+        assert_eq!(tally.counted(), 0);
+        [500, 700].into_iter().for_each(ends);
+        assert_eq!(tally.counted(), 2);
+        assert_eq!(tally.figures().ended, 6);
     }
 }
