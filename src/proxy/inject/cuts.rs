@@ -288,9 +288,13 @@ impl Injector {
                 self.up.push_bytes(&kept, 0, None);
                 if self.requests.is_idle() {
                     let (now, session) = (clock::now(), relay.session);
+                    let was_lost = relay.meter.lost;
                     relay
                         .meter
                         .request(length, now, local, &relay.shared, session);
+                    if relay.meter.lost && !was_lost {
+                        self.give_up(relay, local);
+                    }
                 } else {
                     local.shard.count(id, Counter::BytesUp, length as u64);
                 }

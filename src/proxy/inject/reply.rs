@@ -86,6 +86,9 @@ impl Injector {
         let events = std::mem::take(&mut local.events);
         for event in &events {
             self.reply_event(event, now, relay, local);
+            if relay.meter.lost {
+                self.give_up(relay, local);
+            }
         }
         local.events = events;
         let (shard, shared) = (&mut local.shard, &relay.shared);
