@@ -15,7 +15,7 @@ pub(super) fn of(run: &Document, row: &Row) -> Option<&'static str> {
         "throughput" | "headroom_at_least" => {
             "find what all requests wait for first (a pool, a lock, one busy core) and give it more room: a larger pool, fewer calls a request, or more workers."
         }
-        "error_rate" => error_rate(run),
+        "error_rate" => error_rate(run, row),
         "cpu_mean_at_most" | "cpu_peak_at_most" => {
             "profile it under this load: compute less for each request (caching, cheaper encoding, no logging in loops), or spread it over more workers."
         }
@@ -39,6 +39,9 @@ pub(super) fn of(run: &Document, row: &Row) -> Option<&'static str> {
         }
         "retries_at_most" | "amplification_at_most" => {
             "retry a few times at most, with growing and jittered pauses, on one level only."
+        }
+        "transactions_intact" if figure(row, "done_twice") == Some(0.0) => {
+            "end every transaction on every way out, also after an error or a cancelled request: roll back what failed (context managers, finally)."
         }
         "no_duplicates" | "transactions_intact" => {
             "do not repeat what may have been done: give each change a key of its own that the database keeps unique."
@@ -69,13 +72,27 @@ fn closes(measured: &str) -> &'static str {
     "put a circuit breaker around calls to this dependency that lets one call through after a while, and closes when it succeeds."
 }
 
-/// A tail and a middle have different causes.
-fn latency(key: &str, run: &Document, row: &Row) -> &'static str {
+/// A number of the evidence, where there is one.
+fn figure(row: &Row, name: &str) -> Option<f64> {
+    row.evidence.figures.get(name).copied()
+}
+
+/// Whether faults were on in what it is about: in a phase that it names, or in any where it names none.
+fn is_disturbed(run: &Document, row: &Row) -> bool {
     let disturbed = |name: &String| {
         let phase = run.phases.iter().find(|p| p.name == *name);
         phase.is_some_and(|p| p.kind == crate::verify::written::Kind::Fault)
     };
-    if row.phases.iter().any(disturbed) {
+    if row.phases.is_empty() {
+        !run.faults.is_empty()
+    } else {
+        row.phases.iter().any(disturbed)
+    }
+}
+
+/// A tail and a middle have different causes.
+fn latency(key: &str, run: &Document, row: &Row) -> &'static str {
+    if is_disturbed(run, row) {
         return "bound what a request waits for the disturbed dependency: a shorter timeout, a breaker that opens earlier, or an answer from a fallback.";
     }
     match key {
@@ -91,8 +108,8 @@ fn latency(key: &str, run: &Document, row: &Row) -> &'static str {
     }
 }
 
-fn error_rate(run: &Document) -> &'static str {
-    if run.faults.is_empty() {
+fn error_rate(run: &Document, row: &Row) -> &'static str {
+    if !is_disturbed(run, row) {
         return "nothing disturbed it, so these errors are its own: read its log for the time of the run, and look for exhausted pools and limits on connections.";
     }
     "answer without the disturbed dependency where that is possible, and try once more where the request may be repeated without harm."
@@ -139,6 +156,42 @@ mod tests {
         ] {
             row.field = format!("expect[0].{key}");
             assert!(of(run, &row).is_some(), "{key}");
+        }
+    }
+
+    #[test]
+    fn what_is_advised_depends_on_whether_a_fault_was_on() {
+        let mut suite = fixed();
+        let run = &mut suite.runs[0];
+        run.phases[0].kind = crate::verify::written::Kind::Fault;
+        let mut before = run.phases[0].clone();
+        before.kind = crate::verify::written::Kind::Baseline;
+        before.name = "before".into();
+        run.phases.push(before);
+        let [fault, quiet] = [0, 1].map(|n| run.phases[n].name.clone());
+        let run = &suite.runs[0];
+        let mut row = run.expectations[0].clone();
+        for key in ["p95", "error_rate"] {
+            row.field = format!("expect[0].{key}");
+            for (phases, disturbed) in [
+                (vec![fault.clone()], true),
+                (vec![quiet.clone()], false),
+                (vec![], true),
+            ] {
+                row.phases = phases;
+                let advice = of(run, &row).expect("an advice");
+                assert_eq!(
+                    advice.contains("disturbed dependency"),
+                    disturbed,
+                    "{key} {:?}",
+                    row.phases
+                );
+            }
+        }
+        row.field = "expect[0].transactions_intact".into();
+        for (twice, first) in [(0.0, "end every transaction"), (1.0, "do not repeat")] {
+            row.evidence.figures.insert("done_twice".into(), twice);
+            assert!(of(run, &row).expect("an advice").starts_with(first));
         }
     }
 

@@ -78,14 +78,29 @@ fn is_secret(name: &str) -> bool {
 
 /// A word without passwords.
 fn masked(word: &str) -> String {
-    let word = values(&addresses(word));
-    // A header, like `Authorization: Bearer ...`.
-    match word.split_once(": ") {
-        Some((name, _)) if name.to_ascii_lowercase().ends_with("authorization") => {
-            format!("{name}: {MASK}")
+    headers(&values(&addresses(word)))
+}
+
+/// `Authorization: Bearer ...`, as often as such a header stands there: to the quote that began it, else to the end of its line.
+fn headers(word: &str) -> String {
+    let mut out = String::with_capacity(word.len());
+    let mut rest = word;
+    while let Some(at) = rest.find(": ") {
+        let (before, after) = rest.split_at(at + 2);
+        out += before;
+        let part = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+        let begin = before[..at].trim_end_matches(part);
+        let name = &before[begin.len()..at];
+        if name.to_ascii_lowercase().ends_with("authorization") || is_secret(name) {
+            let quote = begin.chars().next_back().filter(|c| "\"'".contains(*c));
+            let end = after.find(|c: char| c == '\n' || Some(c) == quote);
+            out += MASK;
+            rest = &after[end.unwrap_or(after.len())..];
+        } else {
+            rest = after;
         }
-        _ => word,
     }
+    out + rest
 }
 
 /// `scheme://user:PASSWORD@host`, as often as it stands there.
@@ -211,6 +226,11 @@ mod tests {
             ("API_KEY=x", "'API_KEY=***'"),
             ("--auth-token=x", "'--auth-token=***'"),
             ("Authorization: Bearer x", "'Authorization: ***'"),
+            (
+                "curl -H \"Accept: */*\" -H \"Authorization: Bearer x y\" u",
+                "'curl -H \"Accept: */*\" -H \"Authorization: ***\" u'",
+            ),
+            ("h=X-Api-Key: abc", "'h=X-Api-Key: ***'"),
         ] {
             assert_eq!(command(&[word]), shown);
             assert!(is_masked(shown));

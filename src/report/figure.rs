@@ -33,10 +33,11 @@ pub(crate) fn percent(part: u64, whole: u64) -> String {
     format!("{:.1} %", part as f64 * 100.0 / whole as f64)
 }
 
-/// Characters that could end a line or steer a terminal, made visible.
+/// Characters that could end a line or steer a terminal, or that XML does not have, made visible.
 pub(crate) fn plain(text: &str) -> String {
+    let odd = |c: char| c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}');
     text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .map(|c| if odd(c) { '\u{fffd}' } else { c })
         .collect()
 }
 

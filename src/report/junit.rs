@@ -21,7 +21,9 @@ impl Form for Junit {
                     [] => String::new(),
                     some => format!(" [{}]", some.join(", ")),
                 };
-                let name = plain(&format!("{}: {}{phases}", row.component, row.target));
+                // Of cases of one name GitLab keeps the last, and components may be called alike.
+                let (component, target, field) = (&row.component, &row.target, &row.field);
+                let name = plain(&format!("{component}: {target}{phases} ({field})"));
                 let mut case = TestCase::new(name, status(row));
                 case.set_classname(plain(&run.profile));
                 case.set_system_out(plain(&format!(

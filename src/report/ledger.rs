@@ -73,6 +73,11 @@ impl Group {
         is_unknown(self.server, self.told)
     }
 
+    /// Whether it is known what the server saw, and what the client was told.
+    pub(crate) const fn is_settled(&self) -> bool {
+        self.server.is_some() && self.told.is_some()
+    }
+
     /// The faults with their actions, and what was not done.
     pub(crate) fn what(&self) -> String {
         let names = self.faults.iter().map(|touch| {

@@ -1,8 +1,9 @@
 //! How far a figure is from its limit, read from the two as they are told: in every document, whichever program wrote it.
 
 use crate::verify::document::Row;
+use crate::verify::verdict::Verdict;
 
-/// "98 % to spare", or "missed by 40 %". `None`: there is no limit in numbers, or nothing was measured.
+/// "98 % to spare", or "missed by 40 %". `None`: there is no limit in numbers alone, nothing was measured, or both are told too roughly to say.
 pub(super) fn of(row: &Row) -> Option<String> {
     let (least, limit) = match (row.target.split_once(" >= "), row.target.split_once(" <= ")) {
         (Some((_, limit)), _) => (true, limit),
@@ -21,6 +22,12 @@ pub(super) fn of(row: &Row) -> Option<String> {
         limit - measured
     };
     let kept = spare >= 0.0;
+    // Figures are told in few digits: close to the limit the verdict knows better.
+    match row.verdict {
+        Verdict::Fail { .. } if kept => return Some("missed".into()),
+        Verdict::Pass if !kept => return None,
+        _ => {}
+    }
     // What is only known to be more, or less, may be further away.
     let more = if bound(">") || bound("<") {
         " at least"
@@ -126,8 +133,28 @@ mod tests {
             ("breaker opens after 5", "8", None),
         ] {
             (row.target, row.measured) = (target.into(), measured.into());
+            row.verdict = if margin.is_some_and(|m| m.contains("spare")) {
+                Verdict::Pass
+            } else {
+                Verdict::Fail { why: String::new() }
+            };
             let told = of(&row).map(|m| m.replace('\u{a0}', " "));
             assert_eq!(told.as_deref(), margin, "{target}: {measured}");
+        }
+    }
+
+    #[test]
+    fn what_is_rounded_does_not_contradict_the_verdict() {
+        let suite = super::super::tests::fixed();
+        let mut row = suite.runs[0].expectations[0].clone();
+        let fail = || Verdict::Fail { why: String::new() };
+        for (target, measured, verdict, margin) in [
+            ("detects <= 5s", "> 5.0s", fail(), Some("missed")),
+            ("error rate <= 0 %", "0.00 %", fail(), Some("missed")),
+            ("memory growth <= 1 MB", "+1.3 MB", Verdict::Pass, None),
+        ] {
+            (row.target, row.measured, row.verdict) = (target.into(), measured.into(), verdict);
+            assert_eq!(of(&row).as_deref(), margin, "{target}: {measured}");
         }
     }
 }

@@ -57,6 +57,7 @@ fn pictures(number: usize, run: &Document, detail: Detail) -> Markup {
         }))
         (of("percentiles", "Percentiles by phase", html! { @for traffic in &run.traffic { (spectrum(traffic, &scene)) } }))
         (of("latencies", "How latencies were spread", html! {
+            @if !steps.iter().any(|(t, _)| spread(t)) { p { "Nothing was answered." } }
             @for (traffic, steps) in steps.iter().filter(|(t, _)| spread(t)) { (heat(traffic, steps, &scene)) }
         }))
         (of("wire", "What the wire tells of the service", wire(run, &scene, detail)))
@@ -136,14 +137,14 @@ fn operations(traffic: &Traffic, detail: Detail) -> Markup {
                 caption { (traffic.proxy) @if further > 0 { "; " (further) " further rows, of what is less frequent, stand in report.json alone" } }
                 thead { tr {
                     @for name in ["Operation", "Phase"] { th scope="col" { (name) } }
-                    @for name in ["n", "Failed", "Touched", "p50", "p95", "p99", "Max"] { th.number scope="col" { (name) } }
+                    @for name in ["n", "Failed", "Touched", "Answered", "p50", "p95", "p99", "Max"] { th.number scope="col" { (name) } }
                 } }
                 tbody {
                     @for o in traffic.operations.iter().take(detail.rows) {
                         tr {
                             th scope="row" { (plain(&o.operation)) }
                             td { (plain(&o.phase)) } td { (o.ended) }
-                            td { (o.failed) " (" (figure::percent(o.failed, o.ended)) ")" } td { (o.injected) }
+                            td { (o.failed) " (" (figure::percent(o.failed, o.ended)) ")" } td { (o.injected) } td { (o.answered) }
                             td { (figure::some(o.p50_us)) }
                             td { (figure::some(o.p95_us.filter(|_| figure::bounded(0.95, o.answered)))) }
                             td { (figure::some(o.p99_us.filter(|_| figure::bounded(0.99, o.answered)))) }
@@ -159,6 +160,7 @@ fn operations(traffic: &Traffic, detail: Detail) -> Markup {
 fn wire(run: &Document, scene: &Scene, detail: Detail) -> Markup {
     let elsewhere = |line: &Line| COMING_BACK.contains(&line.subject.as_str());
     html! {
+        @if run.insights.dependencies.is_empty() { p { (NO_DEPENDENCY) } }
         @for dependency in &run.insights.dependencies {
             article {
                 @for breaker in dependency.breakers.iter().filter(|b| opened(b)) {
@@ -173,6 +175,9 @@ fn wire(run: &Document, scene: &Scene, detail: Detail) -> Markup {
         }
     }
 }
+
+const NO_DEPENDENCY: &str =
+    "No proxy is before a dependency of the service, so nothing can be told of one.";
 
 const fn opened(breaker: &Breaker) -> bool {
     matches!(breaker.opening.answer, Ok(Opening::Opened { .. }))
@@ -190,7 +195,11 @@ fn coming_back(run: &Document) -> Markup {
     let touched = run.insights.dependencies.iter();
     let touched: Vec<_> = touched.filter(|d| d.affected.is_some()).collect();
     html! {
-        @if touched.is_empty() { p { "No fault touched a dependency, so nothing had to be asked for again." } }
+        @if run.insights.dependencies.is_empty() {
+            p { (NO_DEPENDENCY) }
+        } @else if touched.is_empty() {
+            p { "No fault touched a dependency, so nothing had to be asked for again." }
+        }
         @for dependency in touched {
             article { (said(dependency, |line| COMING_BACK.contains(&line.subject.as_str()))) }
         }
@@ -297,9 +306,13 @@ fn ledger(run: &Document, detail: Detail) -> Markup {
     }
     let (unknown, known): (Vec<&Group>, Vec<&Group>) =
         of.groups.iter().partition(|group| group.is_unknown());
+    let open = of.groups.iter().filter(|group| !group.is_settled());
+    let open = open.map(|group| group.count).sum::<u64>() + of.dropped + of.rare;
     html! {
-        @if unknown.is_empty() {
+        @if unknown.is_empty() && open == 0 {
             p { "Of the exchanges that faults touched, none left its client without knowing what the server had done." }
+        } @else if unknown.is_empty() {
+            p { "Of " (open) " exchanges that faults touched it is not known what the server had, or what its client was told; none of the others left its client without knowing." }
         } @else {
             p { "The server has these requests, and its client was not told what came of them." }
             (tables::ledger("unknown outcomes", &unknown, detail))

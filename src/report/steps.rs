@@ -183,9 +183,9 @@ impl Steps {
     pub(super) fn note(&self) -> Option<String> {
         let mut note = of_width(self.width)?;
         note += if self.blind {
-            ": counts are sums, the largest is the largest of all, and percentiles of several seconds are not known"
+            ": counts are sums, what waits is the most of any second, the largest is the largest of all, and percentiles of several seconds are not known"
         } else {
-            ": counts are sums, percentiles are those of all its answers (1 % at most above), the largest is the largest of all"
+            ": counts are sums, what waits is the most of any second, percentiles are those of all its answers (1 % at most above), the largest is the largest of all"
         };
         Some(note)
     }
@@ -397,7 +397,7 @@ mod tests {
             thinned
                 .note()
                 .expect("it is thinned")
-                .starts_with("one step is 2s: counts are sums, percentiles are those of")
+                .starts_with("one step is 2s: counts are sums, what waits is the most of any second, percentiles are those of")
         );
     }
 

@@ -151,7 +151,8 @@ impl Document {
                 .operation
                 .as_ref()
                 .map_or(String::new(), |o| format!(" {o}"));
-            let about = format!("{}{operation}", about.map_or("", String::as_str));
+            let about = about.map_or("all load", String::as_str);
+            let about = format!("{about}{operation}");
             Row {
                 component: expected.name.clone().unwrap_or(about),
                 field: expected.field.clone(),

@@ -58,7 +58,7 @@ fn an_hour_of_many_proxies_is_a_page_below_a_megabyte_that_says_what_it_puts_tog
         "no less than can be shown: {}",
         page.len()
     );
-    let told = "one step is 1m: counts are sums, percentiles are those of all its answers (1 % at most above)";
+    let told = "one step is 1m: counts are sums, what waits is the most of any second, percentiles are those of all its answers (1 % at most above)";
     assert_eq!(
         page.matches(told).count(),
         16,
