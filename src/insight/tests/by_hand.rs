@@ -26,8 +26,20 @@ impl ByHand {
         }))
     }
 
-    fn statement(&mut self, session: u64, (from, to): (u64, u64), outcome: Outcome, fault: bool) {
-        let name = self.0.names.intern("UPDATE");
+    fn statement(&mut self, session: u64, times: (u64, u64), outcome: Outcome, fault: bool) {
+        self.act("UPDATE", Class::Write, session, times, outcome, fault);
+    }
+
+    fn act(
+        &mut self,
+        operation: &str,
+        class: Class,
+        session: u64,
+        (from, to): (u64, u64),
+        outcome: Outcome,
+        fault: bool,
+    ) {
+        let name = self.0.names.intern(operation);
         let status = self.0.names.intern("ok");
         let fault = fault.then(|| self.0.names.intern("lost"));
         self.0.records.push(Record::Attempt(Attempt {
@@ -35,7 +47,7 @@ impl ByHand {
             session,
             exchange: from,
             operation: name,
-            class: Class::Write,
+            class,
             fingerprint: 42,
             begun: from,
             asked: from,
@@ -56,6 +68,24 @@ impl ByHand {
             session,
             client,
             port: 1,
+        });
+    }
+
+    fn transaction(&mut self, session: u64, at: u64, state: Transaction) {
+        self.0.records.push(Record::Transaction {
+            at,
+            proxy: DB,
+            session,
+            state,
+        });
+    }
+
+    fn closed(&mut self, session: u64, at: u64, by: CloseSide) {
+        self.0.records.push(Record::Closed {
+            at,
+            proxy: DB,
+            session,
+            by,
         });
     }
 
@@ -87,6 +117,63 @@ fn what_was_done_twice_is_counted() {
         found.value().map(|d| (d.untold, d.done_twice)),
         Some((1, 0))
     );
+}
+
+#[test]
+fn what_was_rolled_back_is_not_done_twice() {
+    let lost = |ended: Option<Transaction>, commit: bool| {
+        let mut hand = ByHand::new();
+        (1..=2).for_each(|session| hand.opened(session, session));
+        hand.act("BEGIN", Class::Transaction, 1, (10, 11), Outcome::Ok, false);
+        hand.transaction(1, 11, Transaction::Begin);
+        hand.statement(1, (12, 20), Outcome::Cut, true);
+        if commit {
+            hand.act(
+                "COMMIT",
+                Class::Transaction,
+                1,
+                (13, 20),
+                Outcome::Cut,
+                false,
+            );
+        }
+        if let Some(state) = ended {
+            hand.transaction(1, 20, state);
+        }
+        hand.closed(1, 20, CloseSide::Fault);
+        hand.statement(2, (30, 40), Outcome::Ok, false);
+        let found = duplicates::infer(&view(&hand.sorted()), DB);
+        found.value().map(|d| d.done_twice)
+    };
+    assert_eq!(lost(None, false), None);
+    assert_eq!(lost(Some(Transaction::Rollback), false), None);
+    assert_eq!(lost(Some(Transaction::Commit), true), Some(1));
+    // Nobody saw how it ended, but the server had its COMMIT.
+    assert_eq!(lost(None, true), Some(1));
+}
+
+#[test]
+fn what_changes_nothing_is_not_done_twice() {
+    for operation in ["BEGIN", "ROLLBACK", "SAVEPOINT"] {
+        let mut hand = ByHand::new();
+        (1..=2).for_each(|session| hand.opened(session, session));
+        let class = Class::Transaction;
+        hand.act(operation, class, 1, (10, 20), Outcome::Cut, true);
+        hand.act(operation, class, 2, (30, 40), Outcome::Ok, false);
+        let found = duplicates::infer(&view(&hand.sorted()), DB);
+        assert!(found.answer.is_err(), "{operation}: {found:?}");
+    }
+}
+
+#[test]
+fn what_the_server_refused_the_second_time_is_not_done_twice() {
+    let mut hand = ByHand::new();
+    (1..=2).for_each(|session| hand.opened(session, session));
+    hand.statement(1, (10, 20), Outcome::Cut, true);
+    hand.statement(2, (30, 40), Outcome::Refused, false);
+    let found = duplicates::infer(&view(&hand.sorted()), DB);
+    let found = found.value().map(|d| (d.repeated, d.done_twice));
+    assert_eq!(found, Some((1, 0)));
 }
 
 #[test]
