@@ -1,7 +1,8 @@
 use super::*;
 use crate::insight::Topology;
 use crate::insight::simulation::{CACHE, MS, Owners, Service, cases, services};
-use crate::measure::trace::{CloseSide, Outcome, Record};
+use crate::measure::trace::{Attempt, CloseSide, Outcome, Proxy, ProxyIndex, Record, Trace};
+use crate::protocol::Protocol;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -165,6 +166,68 @@ fn no_breaker_is_not_taken_for_one() {
     };
     assert!(*failures > 100, "{failures}");
     assert!(breaker.threshold.answer.is_err());
+}
+
+/// What calls the cache holds from a second after the fault began on, of some sessions; nothing failed.
+fn warmed(service: &Service, of: impl Fn(u64) -> bool) -> Trace {
+    let mut trace = service.run();
+    let (on, off) = service.fault;
+    trace.records.retain(|record| {
+        !matches!(record, Record::Attempt(a) if a.proxy == CACHE && of(a.session) && (on + SECOND..off).contains(&a.begun))
+    });
+    trace
+}
+
+#[test]
+fn a_cache_that_gets_warm_is_no_breaker() {
+    let service = Service {
+        threshold: None,
+        ..Service::default()
+    };
+    let mut trace = warmed(&service, |_| true);
+    for record in &mut trace.records {
+        if let Record::Attempt(a) = record {
+            a.outcome = Outcome::Ok;
+        }
+    }
+    let breaker = infer(&View::new(&trace, &Topology::default()), CACHE).remove(0);
+    let missing = breaker.opening.answer.expect_err("nothing failed");
+    assert!(missing.reason.contains("none had failed"), "{missing:?}");
+}
+
+#[test]
+fn a_process_that_is_silent_alone_may_have_ended() {
+    let service = Service {
+        threshold: None,
+        workers: 2,
+        callers: 2,
+        owners: Owners::All,
+        ..Service::default()
+    };
+    let mut trace = warmed(&service, |session| session == 1);
+    let (proxy, by, session) = (CACHE, CloseSide::Client, 1);
+    let at = service.fault.0 + SECOND;
+    trace.records.push(Record::Closed {
+        at,
+        proxy,
+        session,
+        by,
+    });
+    trace.sort();
+    let each = infer(&View::new(&trace, &Topology::default()), CACHE);
+    let opening = |pid| {
+        let of = each.iter().find(|b| b.process == Some(pid));
+        of.expect("its process is known").opening.clone()
+    };
+    let missing = opening(101).answer.expect_err("it may have ended");
+    assert!(
+        missing.reason.contains("no connection any more"),
+        "{missing:?}"
+    );
+    assert!(matches!(
+        opening(100).value(),
+        Some(Opening::StayedClosed { .. })
+    ));
 }
 
 #[test]
