@@ -270,6 +270,26 @@ fn a_pool_is_used_as_far_as_its_connections_are_busy() {
 }
 
 #[test]
+fn connections_that_a_fault_turned_away_are_not_of_the_pool() {
+    let mut hand = ByHand::new();
+    hand.opened(1, 0);
+    hand.statement(1, (0, 10), Outcome::Ok, false);
+    let fault = hand.0.names.intern("refuse");
+    for session in 2..=9 {
+        hand.opened(session, 5);
+        hand.0.records.push(Record::TurnedAway {
+            at: 5,
+            proxy: DB,
+            session,
+            fault,
+        });
+    }
+    let trace = hand.sorted();
+    let found = pool::infer(&view(&trace), DB, view::Span { from: 0, to: 20 });
+    assert_eq!(found.value().map(|used| used.most_open), Some(1));
+}
+
+#[test]
 fn a_connection_is_in_use_while_its_transaction_is_open() {
     let mut hand = ByHand::new();
     hand.opened(1, 0);
