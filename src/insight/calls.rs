@@ -5,7 +5,7 @@
 //! for it, inside one request of the service's own API. Where several requests were in flight, that can be read in two ways:
 //! two retries, or two callers who want the same. Both readings are kept ([`Reading`]), and what is concluded must hold in both.
 
-use super::view::{Seen, Session, View};
+use super::view::{Passed, Seen, Session, View};
 use crate::measure::trace::{CloseSide, Name, Outcome, ProxyIndex};
 use std::collections::HashMap;
 
@@ -213,14 +213,14 @@ fn tries(view: &View<'_>, proxy: ProxyIndex) -> Vec<Try> {
     let mut tries: Vec<Try> = passed
         .work
         .iter()
-        .map(|seen| exchange(seen, passed.sessions.get(&seen.attempt.session)))
+        .map(|seen| exchange(passed, seen))
         .collect();
     let mut worked: Vec<u64> = tries.iter().map(|t| t.session).collect();
     worked.sort_unstable();
     worked.dedup();
     let mut refused: HashMap<u64, bool> = HashMap::new();
     for seen in &passed.other {
-        let failed = fails(seen) && seen.attempt.class == crate::protocol::Class::Handshake;
+        let failed = fails(passed, seen) && seen.attempt.class == crate::protocol::Class::Handshake;
         *refused.entry(seen.attempt.session).or_default() |= failed;
     }
     for session in passed.sessions.values().filter(|s| view.keeps(s.opened)) {
@@ -235,13 +235,13 @@ fn tries(view: &View<'_>, proxy: ProxyIndex) -> Vec<Try> {
     tries
 }
 
-fn exchange(seen: &Seen<'_>, session: Option<&Session>) -> Try {
+fn exchange(passed: &Passed<'_>, seen: &Seen<'_>) -> Try {
     let attempt = seen.attempt;
     Try {
         start: attempt.begun,
         opened: session.map_or(0, |s| s.opened),
         end: attempt.ended,
-        failed: fails(seen),
+        failed: fails(passed, seen),
         abandoned: attempt.outcome == Outcome::ClientGone,
         affected: attempt.fault.is_some(),
         who: session.map_or(Who::Unknown, who),
@@ -280,12 +280,14 @@ fn connection(session: &Session, handshake_failed: bool) -> Option<Try> {
     })
 }
 
-/// Whether the client plausibly counts it as a failure. An error that a fault made is meant to be one, whatever its code.
-pub fn fails(seen: &Seen<'_>) -> bool {
+/// Whether the client plausibly counts it as a failure. An error that a fault made is meant to be one, whatever its code; not one that the
+/// server gives anyway, which a fault may only have delayed.
+pub fn fails(passed: &Passed<'_>, seen: &Seen<'_>) -> bool {
     let attempt = seen.attempt;
     match attempt.outcome {
         Outcome::Failed | Outcome::UpstreamGone | Outcome::Cut | Outcome::ClientGone => true,
-        Outcome::Refused => attempt.fault.is_some(),
+    let session = passed.sessions.get(&attempt.session);
+        Outcome::Refused => attempt.fault.is_some() && !passed.refuses_anyway(attempt),
         Outcome::Ok | Outcome::Outstanding => false,
     }
 }

@@ -168,12 +168,14 @@ impl<'v, 't> Watched<'v, 't> {
     }
 
     fn first_success(&self, from: u64) -> Option<u64> {
-        let work = &self.view.passed(self.proxy).work;
+        let passed = self.view.passed(self.proxy);
         let good = |s: &&super::view::Seen<'_>| {
             // What was asked earlier may be answered to nobody: a client that gave up without closing is still waiting to try.
-            s.attempt.begun >= from && s.attempt.fault.is_none() && !super::calls::fails(s)
+            let untouched = s.attempt.fault.is_none();
+            s.attempt.begun >= from && untouched && !super::calls::fails(passed, s)
         };
-        work.iter().filter(good).map(|s| s.attempt.ended).min()
+        let work = passed.work.iter();
+        work.filter(good).map(|s| s.attempt.ended).min()
     }
 }
 
@@ -222,7 +224,7 @@ impl Judge<'_, '_> {
     fn begin(&self, at: u64, step: u64) -> u64 {
         let last = self.watched.passed.work.iter().filter(|s| {
             let ended = s.attempt.ended;
-            super::calls::fails(s) && ended >= at && ended < at + step
+            super::calls::fails(self.watched.passed, s) && ended >= at && ended < at + step
         });
         last.map(|s| s.attempt.ended).max().unwrap_or(at)
     }

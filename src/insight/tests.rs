@@ -357,6 +357,34 @@ fn retries_amplify() {
 }
 
 #[test]
+fn what_is_refused_without_a_fault_too_is_no_failure() {
+    let mut trace = of(&hanging(20 * MS));
+    for record in &mut trace.records {
+        if let Record::Attempt(a) = record
+            && a.proxy == CACHE
+        {
+            a.outcome = Outcome::Refused;
+            a.status = a.operation;
+        }
+    }
+    let failed = |trace: &Trace| {
+        let view = view(trace);
+        let calls = &view.calls(CACHE, calls::Reading::Apart).calls;
+        calls.iter().filter(|c| c.failed).count()
+    };
+    assert_eq!(failed(&trace), 0);
+    let other = trace.names.intern("injected");
+    for record in &mut trace.records {
+        if let Record::Attempt(a) = record
+            && a.fault.is_some()
+        {
+            a.status = other;
+        }
+    }
+    assert!(failed(&trace) > 100);
+}
+
+#[test]
 fn gaps_in_step_have_no_jitter() {
     let service = Service {
         threshold: None,

@@ -8,7 +8,7 @@ use crate::measure::trace::{Attempt, CloseSide, Kind, Name, Outcome, ProxyIndex,
 use crate::protocol::{Class, Protocol};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// The phase that is none: it ends the last one.
 pub const NO_PHASE: &str = "";
@@ -77,6 +77,8 @@ pub struct Passed<'t> {
     pub unreached: Vec<u64>,
     /// By operation, the longest that an answer took that no fault touched.
     slowest: HashMap<Name, u64>,
+    /// Operations that are refused, and how, also where no fault touches them.
+    refusals: HashSet<(Name, Name)>,
     /// For each of `work`, the last end of all up to it.
     ended_by: Vec<u64>,
 }
@@ -98,7 +100,12 @@ impl<'t> Passed<'t> {
         let attempt = seen.attempt;
         let usual = self.slowest.get(&attempt.operation).copied().unwrap_or(0);
         let hangs = attempt.outcome == Outcome::Outstanding && attempt.latency() > usual.max(HANGS);
-        hangs || super::calls::fails(seen)
+        hangs || super::calls::fails(self, seen)
+    }
+
+    /// Whether the server refuses such a request like that without any fault.
+    pub(super) fn refuses_anyway(&self, attempt: &Attempt) -> bool {
+        self.refusals.contains(&(attempt.operation, attempt.status))
     }
 
     /// From the first request that a fault touched to the last reply that one touched.
@@ -138,6 +145,9 @@ impl<'t> Passed<'t> {
                 *slowest = (*slowest).max(attempt.latency());
             }
         }
+        let all = self.work.iter().chain(&self.other).map(|seen| seen.attempt);
+        let refused = all.filter(|a| a.outcome == Outcome::Refused && a.fault.is_none());
+        self.refusals = refused.map(|a| (a.operation, a.status)).collect();
         let sessions = self.sessions.values();
         let unreached = sessions.filter(|s| {
             s.turned_away.is_none() && matches!(s.closed, Some((_, CloseSide::ConnectFailed)))
