@@ -3,10 +3,10 @@
 use super::finding::{Evidence, Finding};
 use super::view::{Session, View};
 use super::{SECOND, seconds, transactions};
-use crate::measure::trace::{Outcome, ProxyIndex, Record};
+use crate::measure::trace::{Outcome, ProxyIndex};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 /// A request that was given up must have freed its connection within this time.
 const PROMPT: u64 = 5 * SECOND;
@@ -102,24 +102,8 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Leftovers> {
 
 /// Whether more connections were left by each of several faults, one after the other.
 fn grows_each_time(view: &View<'_>, proxy: ProxyIndex, end: u64) -> bool {
-    let mut on = BTreeSet::new();
-    let mut begins = Vec::new();
-    for record in &view.trace.records {
-        match record {
-            Record::FaultOn { at, fault } if view.keeps(*at) => {
-                if on.is_empty() {
-                    begins.push(*at);
-                }
-                on.insert(*fault);
-            }
-            Record::FaultOff { fault, .. } => {
-                on.remove(fault);
-            }
-            _ => {}
-        }
-    }
     let sessions = &view.passed(proxy).sessions;
-    let moments = begins.into_iter().chain([end]);
+    let moments = view.outbreaks().into_iter().chain([end]);
     let open: Vec<u64> = moments.map(|at| open_at(sessions.values(), at)).collect();
     open.len() > 2 && open.is_sorted_by(|before, after| before < after)
 }

@@ -354,6 +354,27 @@ impl<'t> View<'t> {
         })
     }
 
+    /// When faults came while none was on.
+    pub(super) fn outbreaks(&self) -> Vec<u64> {
+        let mut on = BTreeSet::new();
+        let mut begins = Vec::new();
+        for record in &self.trace.records {
+            match record {
+                Record::FaultOn { at, fault } if self.keeps(*at) => {
+                    if on.is_empty() {
+                        begins.push(*at);
+                    }
+                    on.insert(*fault);
+                }
+                Record::FaultOff { fault, .. } => {
+                    on.remove(fault);
+                }
+                _ => {}
+            }
+        }
+        begins
+    }
+
     /// Time in which calls to any dependency were in flight inside a time, in nanoseconds.
     pub fn calls_within(&self, from: u64, to: u64) -> u64 {
         let others = (0..).map(ProxyIndex).zip(&self.passed);
