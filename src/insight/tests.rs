@@ -448,6 +448,32 @@ fn what_is_refused_without_a_fault_too_is_no_failure() {
 }
 
 #[test]
+fn who_is_slow_after_the_fault_at_a_low_rate_is_not_recovered() {
+    let service = Service {
+        threshold: None,
+        think: 40 * MS,
+        ..Service::default()
+    };
+    let mut trace = of(&service);
+    let recovered = |trace: &Trace| {
+        let found = recovery::infer(&view(trace), CACHE, 2 * SECOND);
+        assert!((30..59).contains(&found.evidence.samples), "{found:?}");
+        found.value().is_some()
+    };
+    assert!(recovered(&trace));
+    for record in &mut trace.records {
+        if let Record::Attempt(attempt) = record
+            && attempt.proxy == simulation::API
+            && attempt.begun >= service.fault.1
+        {
+            attempt.ended += 500 * MS;
+        }
+    }
+    trace.sort();
+    assert!(!recovered(&trace));
+}
+
+#[test]
 fn gaps_in_step_have_no_jitter() {
     let service = Service {
         threshold: None,
