@@ -375,26 +375,11 @@ impl<'t> View<'t> {
         begins
     }
 
-    /// Time in which calls to any dependency were in flight inside a time, in nanoseconds.
-    pub fn calls_within(&self, from: u64, to: u64) -> u64 {
-        let others = (0..).map(ProxyIndex).zip(&self.passed);
-        let mut busy: Vec<(u64, u64)> = others
-            .filter(|(proxy, _)| Some(*proxy) != self.api)
-            .flat_map(|(_, passed)| {
-                let last = passed.work.partition_point(|s| s.attempt.begun < to);
-                // Calls that began long before are not of a request that began here.
-                let first = passed.work[..last].partition_point(|s| s.attempt.begun < from);
-                &passed.work[first..last]
-            })
-            .map(|s| (s.attempt.begun, s.attempt.ended.min(to)))
-            .collect();
-        busy.sort_unstable();
-        let (mut sum, mut until) = (0, from);
-        for (begin, end) in busy {
-            sum += end.saturating_sub(begin.max(until));
-            until = until.max(end);
-        }
-        sum
+    /// Whether requests of this route are known to call no dependency at all.
+    pub(super) fn calls_nothing(&self, route: Name) -> bool {
+        let others = (0..).map(ProxyIndex).take(self.passed.len());
+        let mut others = others.filter(|proxy| Some(*proxy) != self.api);
+        others.all(|proxy| self.demand(proxy).is_ok_and(|d| d.does_without(route)))
     }
 
     /// How late the proxy itself was at most about a time, in nanoseconds: so much later, or earlier, may things have been than

@@ -230,6 +230,73 @@ fn a_process_that_is_silent_alone_may_have_ended() {
     ));
 }
 
+/// The route beside calls a dependency, too: another one.
+#[test]
+fn a_route_that_calls_another_dependency_is_no_floor() {
+    let mut trace = Service::default().run();
+    trace.header.proxies.push(Proxy {
+        name: "table".into(),
+        protocol: Protocol::Postgres,
+        pool: None,
+    });
+    let health = trace.names.find("GET /health");
+    let requests = trace.records.iter().filter_map(|record| match record {
+        Record::Attempt(a) if Some(a.operation) == health => Some(*a),
+        _ => None,
+    });
+    let third = |a: &Attempt| (a.ended - a.begun) / 3;
+    let calls = requests.map(|a| {
+        Record::Attempt(Attempt {
+            proxy: ProxyIndex(2),
+            begun: a.begun + third(&a),
+            asked: a.begun + third(&a),
+            ended: a.ended - third(&a),
+            ..a
+        })
+    });
+    let calls: Vec<Record> = calls.collect();
+    trace.records.extend(calls);
+    trace.sort();
+    let breaker = infer(&View::new(&trace, &Topology::default()), CACHE).remove(0);
+    let notes = &breaker.fails_fast.evidence.notes;
+    assert!(
+        notes
+            .iter()
+            .any(|n| n.contains("less the time of their calls")),
+        "{notes:?}"
+    );
+}
+
+#[test]
+fn calls_are_subtracted_only_from_the_one_request_that_can_have_made_them() {
+    let service = Service::default();
+    let mut trace = service.run();
+    let known = |trace: &Trace| {
+        let breaker = infer(&View::new(trace, &Topology::default()), CACHE).remove(0);
+        breaker
+            .fails_fast
+            .value()
+            .is_some_and(|f| f.undisturbed_p95_ms.is_some())
+    };
+    assert!(known(&trace));
+    // One that is under way all the while.
+    let items = trace.names.find("GET /items");
+    let request = trace.records.iter().find_map(|record| match record {
+        Record::Attempt(a) if Some(a.operation) == items => Some(*a),
+        _ => None,
+    });
+    let long = Attempt {
+        session: 77,
+        begun: 1,
+        asked: 1,
+        ended: service.end,
+        ..request.expect("many")
+    };
+    trace.records.push(Record::Attempt(long));
+    trace.sort();
+    assert!(!known(&trace));
+}
+
 #[test]
 fn too_little_load_is_no_evidence() {
     let breaker = seen(&Service {
