@@ -230,6 +230,22 @@ fn a_process_that_is_silent_alone_may_have_ended() {
     ));
 }
 
+#[test]
+fn of_an_unknown_number_of_breakers_the_least_is_that_of_all_together() {
+    let service = Service {
+        workers: 2,
+        callers: 2,
+        owners: Owners::Half,
+        ..Service::default()
+    };
+    let breaker = undeclared(&service).remove(0);
+    let notes = &breaker.threshold.evidence.notes;
+    assert!(
+        notes.iter().any(|n| n.contains("all processes together")),
+        "{notes:?}"
+    );
+}
+
 /// The route beside calls a dependency, too: another one.
 #[test]
 fn a_route_that_calls_another_dependency_is_no_floor() {
