@@ -238,6 +238,46 @@ fn a_transaction_ends_with_its_connection() {
 }
 
 #[test]
+fn stuck_connections_are_shown_in_order() {
+    let mut hand = ByHand::new();
+    for session in 1..=40 {
+        hand.opened(session, 0);
+        hand.statement(session, (SECOND, 2 * SECOND), Outcome::Cut, true);
+    }
+    hand.statement(99, (20 * SECOND, 21 * SECOND), Outcome::Ok, false);
+    let trace = hand.sorted();
+    let found = cleanup::infer(&view(&trace), DB);
+    let sessions = found.evidence.records.iter().map(|r| &trace.records[*r]);
+    let sessions = sessions.filter_map(|r| match r {
+        Record::Attempt(a) => Some(a.session),
+        _ => None,
+    });
+    let first: Vec<u64> = (1..=32).collect();
+    assert_eq!(sessions.collect::<Vec<u64>>(), first);
+}
+
+#[test]
+fn each_transaction_is_idle_where_nobody_works_in_it() {
+    let mut hand = ByHand::new();
+    hand.opened(1, 0);
+    for (begun, ended) in [(1, 9), (10, 12), (13, 30)] {
+        hand.transaction(1, begun * SECOND, Transaction::Begin);
+        hand.statement(
+            1,
+            (begun * SECOND, (begun + 1) * SECOND),
+            Outcome::Ok,
+            false,
+        );
+        hand.transaction(1, ended * SECOND, Transaction::Commit);
+    }
+    hand.statement(1, (20 * SECOND, 21 * SECOND), Outcome::Ok, false);
+    let trace = hand.sorted();
+    let left = cleanup::left_open(&view(&trace), DB, &mut Evidence::default());
+    // From 2 to 9, from 14 to 20, from 21 to 30.
+    assert_eq!(left.forgotten, 3, "{left:?}");
+}
+
+#[test]
 fn a_pool_is_not_judged_on_a_machine_that_is_too_busy() {
     let mut hand = ByHand::new();
     hand.opened(1, 0);
