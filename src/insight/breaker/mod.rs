@@ -263,7 +263,8 @@ impl Question<'_, '_> {
         }
         silences.retain(|s| s.cause.may_be_open());
         let first = silences[0].span;
-        keep_provoked(&mut silences, &calls, affected);
+        let behind = MAX_LAG + self.view.late(self.view.span);
+        keep_provoked(&mut silences, &calls, affected, behind);
         if silences.is_empty() {
             return Err(self.unprovoked(demand, &calls, first));
         }
@@ -331,7 +332,7 @@ impl Question<'_, '_> {
         }
         let missing = Unknown::new(
             format!(
-                "no calls came for {:.1} s, but none had failed before: a cache that holds what is asked looks like that",
+                "no calls came for {:.1} s, but none had failed just before: a cache that holds what is asked looks like that",
                 seconds(span.length())
             ),
             "a fault that makes calls fail (`error`, or `latency` above the timeout)",
@@ -340,12 +341,15 @@ impl Question<'_, '_> {
     }
 }
 
-/// Keeps the silences before which a call failed, since the fault began or since the one before ended.
-fn keep_provoked(silences: &mut Vec<Silence>, calls: &[Call], affected: u64) {
+/// Keeps the silences before which a call failed, since the fault began or since the one before ended; and
+/// after which none began that the client can have known of it by then: it opens at a failure. `lag`: how far it is behind.
+fn keep_provoked(silences: &mut Vec<Silence>, calls: &[Call], affected: u64, lag: u64) {
     let mut since = affected;
     silences.retain(|silence| {
+        let before = calls.partition_point(|c| c.start < silence.span.from);
+        let last = calls[..before].last().map_or(0, |c| c.start);
         let fault = Span {
-            from: since,
+            from: since.max(last.saturating_sub(lag)),
             to: silence.span.from.saturating_add(1),
         };
         let provoked = calls.iter().any(|c| c.failed && fault.contains(c.end));
