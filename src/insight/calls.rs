@@ -5,9 +5,9 @@
 //! for it, inside one request of the service's own API. Where several requests were in flight, that can be read in two ways:
 //! two retries, or two callers who want the same. Both readings are kept ([`Reading`]), and what is concluded must hold in both.
 
-use super::view::{Seen, Session, View};
+use super::view::{Passed, Seen, Session, View};
 use crate::measure::trace::{CloseSide, Name, Outcome, ProxyIndex};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// A retry begins within this time of the failure before it, where nothing bounds it better (nanoseconds): twice the cap of
 /// common client libraries.
@@ -131,33 +131,34 @@ impl Calls {
         let mut requests = InFlight::new(view.api_requests());
         // Who gives up knows it before the proxy does, which may be late.
         let late = view.late(view.span);
-        let mut open: HashMap<Who, Vec<usize>> = HashMap::new();
+        let mut failed = Failed::default();
         for at in 0..self.tries.len() {
             let tried = self.tries[at];
             requests.advance(tried.start);
             let api = requests.only();
-            let candidates = open.entry(tried.who).or_default();
-            candidates.retain(|c| tried.start.saturating_sub(self.calls[*c].end) <= RETRY_WINDOW);
+            let candidates = failed.retried_by(&tried, &self.calls, &requests);
             let retries = |slack: u64| {
-                candidates.iter().position(|c| {
+                let may_be = |c: &usize| {
                     let call = &self.calls[*c];
+                    let of_one = api.is_some() && call.api == api;
                     call.end <= tried.start + slack
-                        && same(call.asked, tried.asked)
+                        && (of_one || in_window(call, &tried))
                         && requests.span(call.start, call.api)
-                })
+                };
+                candidates.iter().copied().find(may_be)
             };
             let in_order = retries(SLACK);
             let retried = in_order.or_else(|| retries(SLACK + late));
             let sure = retried.is_none_or(|c| {
-                let call = &self.calls[candidates[c]];
+                let call = &self.calls[c];
                 // Of a connection that got no further nobody knows what it was for: the next command, as well as the last again.
                 let told = call.asked.is_some() && tried.asked.is_some();
                 told && api.is_some() && call.api == api && in_order.is_some()
             });
             self.ambiguous += usize::from(!sure);
             let number = match retried {
-                Some(c) if sure || reading == Reading::Joined => {
-                    let call = candidates.swap_remove(c);
+                Some(call) if sure || reading == Reading::Joined => {
+                    failed.remove(self.calls[call].who, self.calls[call].asked, call);
                     self.extend(call, at);
                     call
                 }
@@ -167,7 +168,7 @@ impl Calls {
                 }
             };
             if tried.failed {
-                open.entry(tried.who).or_default().push(number);
+                failed.add(tried.who, self.calls[number].asked, number);
             }
         }
     }
@@ -202,9 +203,56 @@ impl Call {
     }
 }
 
-/// Whether one may be a retry of the other: the same question, or a connection to ask it on.
-fn same(a: Asked, b: Asked) -> bool {
-    a.is_none() || b.is_none() || a == b
+/// Calls that failed and may be tried again, by who made them and what they asked for.
+#[derive(Debug, Default)]
+struct Failed(HashMap<Who, BTreeMap<Asked, Vec<usize>>>);
+
+impl Failed {
+    /// Those that this may be a retry of, the oldest first: they asked the same, or for a connection to ask it on.
+    fn retried_by(
+        &mut self,
+        tried: &Try,
+        calls: &[Call],
+        requests: &InFlight<'_, '_>,
+    ) -> Vec<usize> {
+        let alive = |c: &usize| {
+            let of = calls[*c].api;
+            in_window(&calls[*c], tried) || of.is_some_and(|r| requests.active().contains(&r))
+        };
+        let mut found = Vec::new();
+        let mut look = |of: &mut Vec<usize>| {
+            of.retain(alive);
+            found.extend_from_slice(of);
+            !of.is_empty()
+        };
+        let by = self.0.entry(tried.who).or_default();
+        if tried.asked.is_none() {
+            by.retain(|_, of| look(of));
+        } else {
+            for asked in [None, tried.asked] {
+                if by.get_mut(&asked).is_some_and(|of| !look(of)) {
+                    by.remove(&asked);
+                }
+            }
+        }
+        found.sort_unstable();
+        found
+    }
+
+    fn add(&mut self, who: Who, asked: Asked, call: usize) {
+        let by = self.0.entry(who).or_default();
+        by.entry(asked).or_default().push(call);
+    }
+
+    fn remove(&mut self, who: Who, asked: Asked, call: usize) {
+        if let Some(of) = self.0.get_mut(&who).and_then(|by| by.get_mut(&asked)) {
+            of.retain(|c| *c != call);
+        }
+    }
+}
+
+fn in_window(call: &Call, tried: &Try) -> bool {
+    tried.start.saturating_sub(call.end) <= RETRY_WINDOW
 }
 
 /// Everything that the service tried, by its start.
@@ -213,14 +261,14 @@ fn tries(view: &View<'_>, proxy: ProxyIndex) -> Vec<Try> {
     let mut tries: Vec<Try> = passed
         .work
         .iter()
-        .map(|seen| exchange(seen, passed.sessions.get(&seen.attempt.session)))
+        .map(|seen| exchange(passed, seen))
         .collect();
     let mut worked: Vec<u64> = tries.iter().map(|t| t.session).collect();
     worked.sort_unstable();
     worked.dedup();
     let mut refused: HashMap<u64, bool> = HashMap::new();
     for seen in &passed.other {
-        let failed = fails(seen) && seen.attempt.class == crate::protocol::Class::Handshake;
+        let failed = fails(passed, seen) && seen.attempt.class == crate::protocol::Class::Handshake;
         *refused.entry(seen.attempt.session).or_default() |= failed;
     }
     for session in passed.sessions.values().filter(|s| view.keeps(s.opened)) {
@@ -235,13 +283,14 @@ fn tries(view: &View<'_>, proxy: ProxyIndex) -> Vec<Try> {
     tries
 }
 
-fn exchange(seen: &Seen<'_>, session: Option<&Session>) -> Try {
+fn exchange(passed: &Passed<'_>, seen: &Seen<'_>) -> Try {
     let attempt = seen.attempt;
+    let session = passed.sessions.get(&attempt.session);
     Try {
         start: attempt.begun,
         opened: session.map_or(0, |s| s.opened),
         end: attempt.ended,
-        failed: fails(seen),
+        failed: fails(passed, seen),
         abandoned: attempt.outcome == Outcome::ClientGone,
         affected: attempt.fault.is_some(),
         who: session.map_or(Who::Unknown, who),
@@ -280,12 +329,13 @@ fn connection(session: &Session, handshake_failed: bool) -> Option<Try> {
     })
 }
 
-/// Whether the client plausibly counts it as a failure. An error that a fault made is meant to be one, whatever its code.
-pub fn fails(seen: &Seen<'_>) -> bool {
+/// Whether the client plausibly counts it as a failure. An error that a fault made is meant to be one, whatever its code; not one that the
+/// server gives anyway, which a fault may only have delayed.
+pub fn fails(passed: &Passed<'_>, seen: &Seen<'_>) -> bool {
     let attempt = seen.attempt;
     match attempt.outcome {
         Outcome::Failed | Outcome::UpstreamGone | Outcome::Cut | Outcome::ClientGone => true,
-        Outcome::Refused => attempt.fault.is_some(),
+        Outcome::Refused => attempt.fault.is_some() && !passed.refuses_anyway(attempt),
         Outcome::Ok | Outcome::Outstanding => false,
     }
 }

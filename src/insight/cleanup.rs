@@ -3,10 +3,10 @@
 use super::finding::{Evidence, Finding};
 use super::view::{Session, View};
 use super::{SECOND, seconds, transactions};
-use crate::measure::trace::{Outcome, ProxyIndex, Record};
+use crate::measure::trace::{Outcome, ProxyIndex};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 /// A request that was given up must have freed its connection within this time.
 const PROMPT: u64 = 5 * SECOND;
@@ -102,24 +102,8 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Leftovers> {
 
 /// Whether more connections were left by each of several faults, one after the other.
 fn grows_each_time(view: &View<'_>, proxy: ProxyIndex, end: u64) -> bool {
-    let mut on = BTreeSet::new();
-    let mut begins = Vec::new();
-    for record in &view.trace.records {
-        match record {
-            Record::FaultOn { at, fault } if view.keeps(*at) => {
-                if on.is_empty() {
-                    begins.push(*at);
-                }
-                on.insert(*fault);
-            }
-            Record::FaultOff { fault, .. } => {
-                on.remove(fault);
-            }
-            _ => {}
-        }
-    }
     let sessions = &view.passed(proxy).sessions;
-    let moments = begins.into_iter().chain([end]);
+    let moments = view.outbreaks().into_iter().chain([end]);
     let open: Vec<u64> = moments.map(|at| open_at(sessions.values(), at)).collect();
     open.len() > 2 && open.is_sorted_by(|before, after| before < after)
 }
@@ -134,7 +118,8 @@ fn open_at<'s>(sessions: impl Iterator<Item = &'s Session>, at: u64) -> u64 {
 /// Connections of requests that were given up, but neither closed nor used again in time.
 fn stuck(view: &View<'_>, proxy: ProxyIndex, evidence: &mut Evidence) -> u64 {
     let passed = view.passed(proxy);
-    let mut last_touched: HashMap<u64, (u64, usize)> = HashMap::new();
+    // In order, so that the same recording gives the same examples.
+    let mut last_touched: BTreeMap<u64, (u64, usize)> = BTreeMap::new();
     let mut last_answer: HashMap<u64, u64> = HashMap::new();
     for seen in passed.work.iter().chain(&passed.other) {
         let a = seen.attempt;
@@ -191,13 +176,22 @@ fn idle_in_transaction(view: &View<'_>, proxy: ProxyIndex) -> Vec<(u64, u64)> {
     for times in worked.values_mut() {
         times.sort_unstable();
     }
+    let mut passed_by: HashMap<u64, usize> = HashMap::new();
     let mut idle = Vec::new();
     for transaction in transactions::of(view, proxy) {
         let Some(begun) = transaction.begun.filter(|begun| view.keeps(*begun)) else {
             continue;
         };
-        let work = worked.get(&transaction.session).into_iter().flatten();
-        let within = work.filter(|(from, to)| begun < *to && *from < transaction.ended);
+        // The transactions of a session come one after the other: what ended before this one is of no later one either.
+        let work = worked
+            .get(&transaction.session)
+            .map_or(&[][..], Vec::as_slice);
+        let done = passed_by.entry(transaction.session).or_default();
+        let over = work[*done..].iter().take_while(|(_, to)| *to <= begun);
+        *done += over.count();
+        let during = work[*done..].iter();
+        let during = during.take_while(|(from, _)| *from < transaction.ended);
+        let within = during.filter(|(_, to)| begun < *to);
         let mut idle_from = begun;
         // Idle time ends with the next request, or with the transaction.
         for (from, to) in within.copied().chain([(transaction.ended, u64::MAX)]) {

@@ -5,7 +5,7 @@
 
 use super::early::{self, EarlyAnswer};
 use super::finding::{Evidence, Finding, Unknown};
-use super::timeout;
+use super::timeout::Cascades;
 use super::view::{Span, View};
 use super::{MILLISECOND, SECOND, seconds, went_on};
 use crate::measure::trace::{Outcome, ProxyIndex, Record};
@@ -106,11 +106,12 @@ impl Heard {
     fn of(view: &View<'_>, proxy: ProxyIndex, affected: Span, evidence: &mut Evidence) -> Self {
         let mut heard = Self {
             touched: 0,
-            reactions: cancels(view, proxy, affected).collect(),
+            reactions: Vec::new(),
             slowest: 0,
             callers_left: 0,
         };
-        let cascades = timeout::cascades(view, proxy);
+        let cascades = Cascades::of(view, proxy);
+        heard.reactions = cancels(view, proxy, affected, &cascades).collect();
         let passed = view.passed(proxy);
         for seen in passed.work.iter().filter(|s| s.attempt.fault.is_some()) {
             let attempt = seen.attempt;
@@ -119,11 +120,11 @@ impl Heard {
             heard.slowest = heard
                 .slowest
                 .max(attempt.ended.saturating_sub(attempt.begun));
+            if cascades.has(seen.record) {
+                heard.callers_left += 1;
+                continue;
+            }
             let reaction = match attempt.outcome {
-                Outcome::ClientGone if cascades.contains_key(&seen.record) => {
-                    heard.callers_left += 1;
-                    continue;
-                }
                 Outcome::ClientGone => Reaction::GaveUp,
                 Outcome::Failed | Outcome::Refused | Outcome::UpstreamGone | Outcome::Cut => {
                     Reaction::Told
@@ -182,13 +183,20 @@ fn cancels(
     view: &View<'_>,
     proxy: ProxyIndex,
     affected: Span,
+    cascades: &Cascades,
 ) -> impl Iterator<Item = (u64, Reaction)> {
     view.trace
         .records
         .iter()
         .filter_map(move |record| match record {
-            Record::Cancel { at, proxy: p, .. }
-                if *p == proxy && *at >= affected.from && view.keeps(*at) =>
+            Record::Cancel {
+                at,
+                proxy: p,
+                target,
+            } if *p == proxy
+                && *at >= affected.from
+                && view.keeps(*at)
+                && !target.is_some_and(|target| cascades.has_cancel(target, *at)) =>
             {
                 Some((*at, Reaction::Cancelled))
             }

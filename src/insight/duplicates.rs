@@ -3,15 +3,32 @@
 use super::SECOND;
 use super::calls::{Asked, Reading, Try, Who};
 use super::finding::{Evidence, Finding};
+use super::transactions::{self, End};
 use super::view::{Seen, View};
 use crate::measure::trace::{Attempt, Outcome, ProxyIndex, Record};
 use crate::protocol::Class;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// A client that was left in the dark asks again within this time.
 const AGAIN: u64 = 30 * SECOND;
+
+/// Acts on a transaction that change nothing: to do them twice is to do nothing twice.
+const WITHOUT_EFFECT: [&str; 9] = [
+    "BEGIN",
+    "ROLLBACK",
+    "ROLLBACK TO",
+    "SAVEPOINT",
+    "RELEASE",
+    "DISCARD",
+    "MULTI",
+    "UNWATCH",
+    "WATCH",
+];
+
+/// Acts after which a transaction stays.
+const KEEPS: [&str; 3] = ["COMMIT", "PREPARE TRANSACTION", "EXEC"];
 
 /// Operations with an unknown outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -44,13 +61,15 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Duplicates> {
         uncertain: 0,
     };
     let requests = Requests::of(view);
+    let undone = Undone::of(view, proxy);
     let habits = if view.api.is_none() {
         habits(view, tries)
     } else {
         HashSet::new()
     };
     for (at, tried) in tries.iter().enumerate() {
-        let Some(attempt) = attempt(view, tried).filter(|a| is_untold(a)) else {
+        let Some(attempt) = attempt(view, tried).filter(|a| is_untold(a) && undone.stays(view, a))
+        else {
             continue;
         };
         found.untold += 1;
@@ -64,7 +83,8 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Duplicates> {
             });
         let (mut repeated, mut done, mut uncertain) = (false, false, false);
         for later in again {
-            let did = self::attempt(view, later).is_some_and(|a| a.upstream.is_some());
+            let did =
+                self::attempt(view, later).is_some_and(|a| is_done(a) && undone.stays(view, a));
             let one = requests.one_asked_for_both(tried.start, later.start);
             // Where nobody sees for whom, who asks once more asks again; not who asks the same all the time.
             match one
@@ -163,6 +183,51 @@ fn attempt<'t>(view: &View<'t>, tried: &Try) -> Option<&'t Attempt> {
         Some(Record::Attempt(attempt)) => Some(attempt),
         _ => None,
     }
+}
+
+/// Transactions of which nothing stays, by session: begin and end.
+struct Undone(HashMap<u64, Vec<(u64, u64)>>);
+
+impl Undone {
+    fn of(view: &View<'_>, proxy: ProxyIndex) -> Self {
+        let names = &view.trace.names;
+        let work = view.passed(proxy).work.iter().map(|seen| seen.attempt);
+        let mut kept: HashMap<u64, u64> = HashMap::new();
+        for attempt in work.filter(|a| is_done(a) && KEEPS.contains(&names.get(a.operation))) {
+            let last = kept.entry(attempt.session).or_default();
+            *last = attempt.ended.max(*last);
+        }
+        let mut undone: HashMap<u64, Vec<(u64, u64)>> = HashMap::new();
+        for transaction in transactions::of(view, proxy) {
+            let begun = transaction.begun.unwrap_or(0);
+            let stays = match transaction.end {
+                End::Committed => true,
+                // The server had done its end, too; only nobody saw that.
+                End::Closed => kept.get(&transaction.session) >= Some(&begun),
+                End::RolledBack | End::Open => false,
+            };
+            if !stays {
+                let of = undone.entry(transaction.session).or_default();
+                of.push((begun, transaction.ended));
+            }
+        }
+        Self(undone)
+    }
+
+    /// Whether it changed something, and that was not rolled back.
+    fn stays(&self, view: &View<'_>, attempt: &Attempt) -> bool {
+        if WITHOUT_EFFECT.contains(&view.trace.names.get(attempt.operation)) {
+            return false;
+        }
+        let mut of = self.0.get(&attempt.session).into_iter().flatten();
+        attempt.class != Class::Write
+            || !of.any(|(from, to)| *from <= attempt.ended && attempt.begun < *to)
+    }
+}
+
+/// The server did it, whether or not anybody was told; what it refused it did not do.
+const fn is_done(attempt: &Attempt) -> bool {
+    attempt.upstream.is_some() && !matches!(attempt.outcome, Outcome::Refused)
 }
 
 /// The server did it, a fault kept the reply.

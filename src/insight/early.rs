@@ -8,7 +8,7 @@ use super::view::{Span, View};
 use crate::measure::trace::{Attempt, ProxyIndex};
 
 /// Two things that one decision causes are not further apart, in nanoseconds.
-const MOMENT: u64 = 12 * super::MILLISECOND;
+pub(super) const MOMENT: u64 = 12 * super::MILLISECOND;
 
 /// A call that was still out well after every request that it can have been for had its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -57,7 +57,10 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex, span: Span) -> Finding<PoolUse>
     if merged.is_empty() || span.length() == 0 {
         return Finding::unknown("nothing passed", "load in this phase", evidence);
     }
-    let open = passed.sessions.values().filter_map(|s| {
+    // One that a fault turned away never was of the pool, and nobody sees it closed.
+    let taken = passed.sessions.values();
+    let taken = taken.filter(|s| s.turned_away.is_none());
+    let open = taken.filter_map(|s| {
         let to = s.closed.map_or(view.span.to, |(at, _)| at);
         clip(s.opened, to, span)
     });

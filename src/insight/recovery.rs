@@ -6,7 +6,7 @@
 use super::calls::Reading;
 use super::demand::Demand;
 use super::finding::{Evidence, Finding};
-use super::sample::needed;
+use super::sample::{Sample, needed};
 use super::seconds;
 use super::view::{Passed, Span, View};
 use super::window::Window;
@@ -82,6 +82,7 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex, stable: u64) -> Finding<Recover
     let judge = Judge {
         errors: before.error_rate().unwrap_or(0.0),
         p95: before.latency.quantile(0.95).unwrap_or(0),
+        median: before.latency.median().unwrap_or(0),
         watched: &watched,
     };
     evidence.figure("baseline_error_rate", judge.errors);
@@ -168,18 +169,21 @@ impl<'v, 't> Watched<'v, 't> {
     }
 
     fn first_success(&self, from: u64) -> Option<u64> {
-        let work = &self.view.passed(self.proxy).work;
+        let passed = self.view.passed(self.proxy);
         let good = |s: &&super::view::Seen<'_>| {
             // What was asked earlier may be answered to nobody: a client that gave up without closing is still waiting to try.
-            s.attempt.begun >= from && s.attempt.fault.is_none() && !super::calls::fails(s)
+            let untouched = s.attempt.fault.is_none();
+            s.attempt.begun >= from && untouched && !super::calls::fails(passed, s)
         };
-        work.iter().filter(good).map(|s| s.attempt.ended).min()
+        let work = passed.work.iter();
+        work.filter(good).map(|s| s.attempt.ended).min()
     }
 }
 
 struct Judge<'v, 't> {
     errors: f64,
     p95: u64,
+    median: u64,
     watched: &'v Watched<'v, 't>,
 }
 
@@ -189,15 +193,25 @@ impl Judge<'_, '_> {
         let window = self.watched.window(span);
         let errors = window.error_rate()?;
         let late = passes * self.watched.view.late(span);
-        // A percentile is only held against the limit on as many samples as it needs.
-        let slow = window.latency.len() >= needed(0.95) as usize
-            && window.latency.quantile(0.95).unwrap_or(0)
-                > ((self.p95 as f64 * SLOWER) as u64).max(self.p95 + TINY) + late;
+        let slow = self.is_slow(&window.latency, late);
         let good = window.ended >= LEAST
             && errors <= self.errors + MORE_ERRORS
             && !slow
             && self.watched.calls_are_back(span);
         good.then_some(window)
+    }
+
+    /// A percentile is only held against the limit on as many samples as it needs: of fewer the middle one is.
+    fn is_slow(&self, latency: &Sample, late: u64) -> bool {
+        let (found, before) = if latency.len() >= needed(0.95) as usize {
+            (latency.quantile(0.95), self.p95)
+        } else if latency.len() >= LEAST {
+            (latency.median(), self.median)
+        } else {
+            return false;
+        };
+        let most = ((before as f64 * SLOWER) as u64).max(before + TINY) + late;
+        found.is_some_and(|found| found > most)
     }
 
     /// The first time of this length that is good from begin to end.
@@ -222,7 +236,7 @@ impl Judge<'_, '_> {
     fn begin(&self, at: u64, step: u64) -> u64 {
         let last = self.watched.passed.work.iter().filter(|s| {
             let ended = s.attempt.ended;
-            super::calls::fails(s) && ended >= at && ended < at + step
+            super::calls::fails(self.watched.passed, s) && ended >= at && ended < at + step
         });
         last.map(|s| s.attempt.ended).max().unwrap_or(at)
     }

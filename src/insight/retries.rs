@@ -1,6 +1,7 @@
 //! Retries: how many attempts a call takes, how far apart, and whether many clients do it in step.
 
-use super::calls::{Call, Calls, Reading};
+use super::calls::{Call, Calls, InFlight, Reading, Try};
+use super::demand::Demand;
 use super::finding::{Evidence, Finding, Interval};
 use super::sample::Sample;
 use super::view::{Span, View};
@@ -8,6 +9,7 @@ use super::{MILLISECOND, SECOND, millis};
 use crate::measure::trace::ProxyIndex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Retried calls that the spread of gaps is read from, at least.
 const LEAST: usize = 20;
@@ -61,6 +63,9 @@ pub struct Retries {
     /// Medians of the gaps by attempt, in milliseconds.
     pub gaps_ms: Vec<f64>,
 }
+
+/// Attempts that must have been due for a ratio to them. What a request makes on average may be a little less than one.
+const LEAST_DUE: f64 = 0.9;
 
 /// A pause below this is none: what a service does between two attempts takes as long.
 const AT_ONCE: u64 = 5 * MILLISECOND;
@@ -129,6 +134,35 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Retries> {
     )
 }
 
+/// Times in which faults acted: of each outbreak from the first attempt that was touched to the end of the last, without the calm between two.
+fn acted(view: &View<'_>, tries: &[Try], affected: Span) -> Vec<Span> {
+    let begins = view.outbreaks();
+    let mut acted: BTreeMap<usize, Span> = BTreeMap::new();
+    for tried in tries.iter().filter(|t| t.affected) {
+        let outbreak = begins.partition_point(|begun| *begun <= tried.start);
+        let to = tried.end.saturating_add(1);
+        let from = tried.start;
+        let span = acted.entry(outbreak).or_insert(Span { from, to });
+        span.to = span.to.max(to);
+    }
+    if acted.is_empty() {
+        return vec![affected];
+    }
+    acted.into_values().collect()
+}
+
+/// Attempts that were due of the request whose attempt was the first to be touched: it began before that.
+fn under_way(view: &View<'_>, demand: &Demand, at: u64) -> f64 {
+    let mut in_flight = InFlight::new(view.api_requests());
+    in_flight.advance(at);
+    let requests = view.api_requests();
+    let active = in_flight.active().iter().map(|r| requests[*r].attempt);
+    let able = active.filter(|a| a.begun < at && demand.needs(a.operation));
+    let last = able.max_by_key(|a| a.begun);
+    last.and_then(|a| demand.per_request(a.operation))
+        .unwrap_or(0.0)
+}
+
 /// Attempts for each one that was due.
 struct Amplification {
     mean: f64,
@@ -146,16 +180,22 @@ impl Amplification {
         };
         let ratio = |span: Span| {
             let due = demand.expected(view, span);
-            (due >= 1.0).then(|| count(span) / due)
+            (due >= LEAST_DUE).then(|| count(span) / due)
         };
-        let mean = ratio(affected)?;
-        let seconds = (affected.from..affected.to).step_by(SECOND as usize);
-        let peaks = seconds.filter_map(|from| {
-            ratio(Span {
+        let acted = acted(view, tries, affected);
+        let asked = acted.iter().map(|span| span.from);
+        let due: f64 = acted.iter().map(|span| demand.expected(view, *span)).sum();
+        let due = due + asked.map(|at| under_way(view, demand, at)).sum::<f64>();
+        let came: f64 = acted.iter().map(|span| count(*span)).sum();
+        let mean = (due >= LEAST_DUE).then(|| came / due)?;
+        let seconds = acted.iter().flat_map(|span| {
+            let begins = (span.from..span.to).step_by(SECOND as usize);
+            begins.map(|from| Span {
                 from,
-                to: (from + SECOND).min(affected.to),
+                to: (from + SECOND).min(span.to),
             })
         });
+        let peaks = seconds.filter_map(ratio);
         Some(Self {
             mean,
             peak: peaks.fold(mean, f64::max),

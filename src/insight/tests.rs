@@ -1,6 +1,8 @@
 //! What is inferred of services that are known to the last setting.
 
+mod asking_again;
 mod by_hand;
+mod left;
 mod went_on;
 
 use super::simulation::{CACHE, MS, Service};
@@ -183,32 +185,6 @@ fn answers_to_others_in_flight_do_not_tell_when() {
 }
 
 #[test]
-fn who_ends_with_its_own_caller_has_noticed_nothing() {
-    let service = Service {
-        callers: 1,
-        ..hanging(500 * MS)
-    };
-    let mut trace = of(&service);
-    let (on, off) = service.fault;
-    for record in &mut trace.records {
-        // The callers leave a moment before the calls end.
-        if let Record::Attempt(a) = record
-            && a.proxy == ProxyIndex(0)
-            && a.ended - a.begun > 400 * MS
-            && (on..off).contains(&a.begun)
-        {
-            a.outcome = Outcome::ClientGone;
-            a.ended -= 5 * MS;
-            a.first_byte = None;
-        }
-    }
-    trace.sort();
-    let found = detection::infer(&view(&trace), CACHE);
-    let missing = found.answer.expect_err("it was its callers who left");
-    assert!(missing.reason.contains("callers left"), "{missing:?}");
-}
-
-#[test]
 fn recovery_is_when_everything_is_as_before() {
     let trace = of(&Service {
         open_for: 1_500 * MS,
@@ -244,62 +220,57 @@ fn a_recovery_that_nobody_watched_is_not_known() {
 }
 
 #[test]
-fn retries_amplify() {
-    let trace = of(&Service {
-        threshold: None,
-        attempts: 4,
-        ..Service::default()
-    });
-    let found = retries::infer(&view(&trace), CACHE);
-    let retries = found.value().expect("a fault touched it");
-    assert!(retries.most_attempts.contains(4), "{retries:?}");
-    let amplification = retries.amplification.expect("the demand is known");
-    assert!((amplification - 4.0).abs() < 0.2, "{retries:?}");
-    assert_eq!(retries.backoff, Some(retries::Backoff::Fixed));
-}
-
-#[test]
-fn calls_that_do_not_fail_show_no_retries() {
-    let mut trace = of(&Service {
-        threshold: None,
-        ..Service::default()
-    });
-    let (ok, touched) = (trace.names.find("ok").expect("usual"), CACHE);
-    let judged = |trace: &Trace| retries::infer(&view(trace), CACHE).answer;
-    assert!(judged(&trace).is_ok(), "each failed, and none was retried");
-    // The fault only makes them slow.
+fn what_is_refused_without_a_fault_too_is_no_failure() {
+    let mut trace = of(&hanging(20 * MS));
     for record in &mut trace.records {
         if let Record::Attempt(a) = record
-            && a.proxy == touched
-            && a.fault.is_some()
+            && a.proxy == CACHE
         {
-            (a.outcome, a.status) = (Outcome::Ok, ok);
+            a.outcome = Outcome::Refused;
+            a.status = a.operation;
         }
     }
-    let missing = judged(&trace).expect_err("nothing was there to be retried");
-    assert!(missing.reason.contains("no call failed"), "{missing:?}");
+    let failed = |trace: &Trace| {
+        let view = view(trace);
+        let calls = &view.calls(CACHE, calls::Reading::Apart).calls;
+        calls.iter().filter(|c| c.failed).count()
+    };
+    assert_eq!(failed(&trace), 0);
+    let other = trace.names.intern("injected");
+    for record in &mut trace.records {
+        if let Record::Attempt(a) = record
+            && a.fault.is_some()
+        {
+            a.status = other;
+        }
+    }
+    assert!(failed(&trace) > 100);
 }
 
 #[test]
-fn gaps_in_step_have_no_jitter() {
+fn who_is_slow_after_the_fault_at_a_low_rate_is_not_recovered() {
     let service = Service {
         threshold: None,
-        attempts: 3,
-        exact: true,
-        backoff: 50 * MS,
+        think: 40 * MS,
         ..Service::default()
     };
-    let even = of(&service);
-    let jitter = |trace: &Trace| {
-        let found = retries::infer(&view(trace), CACHE);
-        found.value().and_then(|r| r.jitter)
+    let mut trace = of(&service);
+    let recovered = |trace: &Trace| {
+        let found = recovery::infer(&view(trace), CACHE, 2 * SECOND);
+        assert!((30..59).contains(&found.evidence.samples), "{found:?}");
+        found.value().is_some()
     };
-    assert_eq!(jitter(&even), Some(retries::Jitter::None));
-    let spread = of(&Service {
-        exact: false,
-        ..service
-    });
-    assert_ne!(jitter(&spread), Some(retries::Jitter::None));
+    assert!(recovered(&trace));
+    for record in &mut trace.records {
+        if let Record::Attempt(attempt) = record
+            && attempt.proxy == simulation::API
+            && attempt.begun >= service.fault.1
+        {
+            attempt.ended += 500 * MS;
+        }
+    }
+    trace.sort();
+    assert!(!recovered(&trace));
 }
 
 #[test]

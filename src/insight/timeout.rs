@@ -3,16 +3,15 @@
 //! Timers fire late and never early, so a setting shows as the lower edge of a narrow heap of ages. Ages that are spread wide
 //! come from something else: a user who left, a pool that was recycled.
 
-use super::calls::Reading;
-use super::early;
+use super::early::{self, MOMENT};
 use super::finding::{Evidence, Finding};
 use super::sample::Sample;
-use super::view::View;
+use super::view::{Span, View};
 use super::{MILLISECOND, millis};
 use crate::measure::trace::{Attempt, Outcome, ProxyIndex, Record};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Ages that a setting is read from, at least.
 const LEAST: usize = 5;
@@ -81,8 +80,9 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Waiting> {
         };
     }
     let cancels = Cancels::of(view, proxy);
-    let (closed, hangs) = closed_ages(view, proxy, &cancels, &mut evidence);
-    let cancelled = cancel_ages(view, proxy, &cancels, &mut evidence);
+    let cascades = Cascades::of(view, proxy);
+    let (closed, hangs) = closed_ages(view, proxy, (&cancels, &cascades), &mut evidence);
+    let cancelled = cancel_ages(view, proxy, (&cancels, &cascades), &mut evidence);
     let longest_hang = hangs.iter().map(|(_, age)| *age).max().unwrap_or(0);
     let longest = [closed.max(), cancelled.max()]
         .into_iter()
@@ -165,23 +165,23 @@ pub fn infer(view: &View<'_>, proxy: ProxyIndex) -> Finding<Waiting> {
     )
 }
 
-/// Ages of requests whose connection the client closed; and of those that it did not give up like that, until when and how long each
+/// Ages of requests whose connection the client closed, without having asked to cancel them before; and of those that it did not give up like that, until when and how long each
 /// was left without a reply, or until it was to be cancelled.
 fn closed_ages(
     view: &View<'_>,
     proxy: ProxyIndex,
-    cancels: &Cancels,
+    (cancels, cascades): (&Cancels, &Cascades),
     evidence: &mut Evidence,
 ) -> (Sample, Vec<(u64, u64)>) {
-    let cascades = cascades(view, proxy);
     let mut hangs = Vec::new();
     let mut ages = Vec::new();
     for seen in &view.passed(proxy).work {
         let attempt = seen.attempt;
-        let until = cancels.first(attempt).unwrap_or(attempt.ended);
+        let cancelled = cancels.first(attempt);
+        let until = cancelled.unwrap_or(attempt.ended);
         let age = until.saturating_sub(attempt.asked);
         match attempt.outcome {
-            Outcome::ClientGone if !cascades.contains_key(&seen.record) => {
+            Outcome::ClientGone if cancelled.is_none() && !cascades.has(seen.record) => {
                 evidence.example(attempt.ended, seen.record);
                 ages.push(attempt.latency());
             }
@@ -190,8 +190,8 @@ fn closed_ages(
             _ => {}
         }
     }
-    if !cascades.is_empty() {
-        evidence.figure("callers_who_left", cascades.len() as f64);
+    if !cascades.records.is_empty() {
+        evidence.figure("callers_who_left", cascades.records.len() as f64);
     }
     (ages.into_iter().collect(), hangs)
 }
@@ -224,33 +224,88 @@ impl Cancels {
     }
 }
 
-/// Requests given up because the service's own caller had left before: not a timeout of this client.
-pub(super) fn cascades(view: &View<'_>, proxy: ProxyIndex) -> HashMap<usize, u64> {
-    let requests = view.api_requests();
-    let calls = view.calls(proxy, Reading::Apart);
-    let mut found = HashMap::new();
-    for call in &calls.calls {
-        let Some(request) = call.api.and_then(|r| requests.get(r)) else {
-            continue;
+/// Requests given up because a caller of the service had left: not a timeout of this client.
+pub(super) struct Cascades {
+    records: HashSet<usize>,
+    /// Sessions, and when the client asked to cancel what they did.
+    cancels: HashSet<(u64, u64)>,
+}
+
+impl Cascades {
+    pub(super) fn of(view: &View<'_>, proxy: ProxyIndex) -> Self {
+        let cancels = Cancels::of(view, proxy);
+        let left = Left::of(view);
+        let mut found = Self {
+            records: HashSet::new(),
+            cancels: HashSet::new(),
         };
-        let request = request.attempt;
-        if request.outcome == Outcome::ClientGone && request.ended <= call.end {
-            let records = calls.tries_of(call).filter(|t| t.abandoned);
-            found.extend(records.filter_map(|t| t.record).map(|r| (r, request.ended)));
+        for seen in &view.passed(proxy).work {
+            let attempt = seen.attempt;
+            let cancelled = cancels.first(attempt);
+            let gone = (attempt.outcome == Outcome::ClientGone).then_some(attempt.ended);
+            // What was cancelled is closed later, if it is.
+            let Some(gave_up) = cancelled.or(gone) else {
+                continue;
+            };
+            if left.caused(view, attempt.begun, gave_up) {
+                found.records.insert(seen.record);
+                found
+                    .cancels
+                    .extend(cancelled.map(|at| (attempt.session, at)));
+            }
         }
+        found
     }
-    found
+
+    pub(super) fn has(&self, record: usize) -> bool {
+        self.records.contains(&record)
+    }
+
+    /// Whether the client asked then to cancel what a session did, for a caller who had left.
+    pub(super) fn has_cancel(&self, target: u64, at: u64) -> bool {
+        self.cancels.contains(&(target, at))
+    }
+}
+
+/// Requests of the service's own API whose callers left: when, and when they had begun; in order.
+struct Left(Vec<(u64, u64)>);
+
+impl Left {
+    fn of(view: &View<'_>) -> Self {
+        let requests = view.api_requests().iter().map(|r| r.attempt);
+        let left = requests.filter(|a| a.outcome == Outcome::ClientGone);
+        let mut left: Vec<(u64, u64)> = left.map(|a| (a.ended, a.begun)).collect();
+        left.sort_unstable();
+        Self(left)
+    }
+
+    /// Whether one who left a moment before is why it was given up: his request was in flight when the call began.
+    fn caused(&self, view: &View<'_>, begun: u64, gave_up: u64) -> bool {
+        let about = Span {
+            from: gave_up.saturating_sub(MOMENT),
+            to: gave_up.saturating_add(1),
+        };
+        let from = about.from.saturating_sub(view.late(about)).max(begun);
+        let first = self.0.partition_point(|(left, _)| *left < from);
+        let before = self.0[first..]
+            .iter()
+            .take_while(|(left, _)| *left <= gave_up);
+        before.into_iter().any(|(_, asked)| *asked <= begun)
+    }
 }
 
 /// Ages of statements at the moment at which the client asked to cancel them.
 fn cancel_ages(
     view: &View<'_>,
     proxy: ProxyIndex,
-    cancels: &Cancels,
+    (cancels, cascades): (&Cancels, &Cascades),
     evidence: &mut Evidence,
 ) -> Sample {
-    let work = view.passed(proxy).work.iter().map(|seen| seen.attempt);
-    let cancelled = work.filter_map(|a| Some((a.asked, cancels.first(a)?)));
+    let work = view.passed(proxy).work.iter();
+    let own = work.filter(|seen| !cascades.has(seen.record));
+    let cancelled = own
+        .map(|seen| seen.attempt)
+        .filter_map(|a| Some((a.asked, cancels.first(a)?)));
     let ages = cancelled.map(|(asked, at)| {
         evidence.observe(at);
         at - asked

@@ -8,7 +8,7 @@ use crate::measure::trace::{Attempt, CloseSide, Kind, Name, Outcome, ProxyIndex,
 use crate::protocol::{Class, Protocol};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// The phase that is none: it ends the last one.
 pub const NO_PHASE: &str = "";
@@ -77,6 +77,8 @@ pub struct Passed<'t> {
     pub unreached: Vec<u64>,
     /// By operation, the longest that an answer took that no fault touched.
     slowest: HashMap<Name, u64>,
+    /// Operations that are refused, and how, also where no fault touches them.
+    refusals: HashSet<(Name, Name)>,
     /// For each of `work`, the last end of all up to it.
     ended_by: Vec<u64>,
 }
@@ -98,7 +100,12 @@ impl<'t> Passed<'t> {
         let attempt = seen.attempt;
         let usual = self.slowest.get(&attempt.operation).copied().unwrap_or(0);
         let hangs = attempt.outcome == Outcome::Outstanding && attempt.latency() > usual.max(HANGS);
-        hangs || super::calls::fails(seen)
+        hangs || super::calls::fails(self, seen)
+    }
+
+    /// Whether the server refuses such a request like that without any fault.
+    pub(super) fn refuses_anyway(&self, attempt: &Attempt) -> bool {
+        self.refusals.contains(&(attempt.operation, attempt.status))
     }
 
     /// From the first request that a fault touched to the last reply that one touched.
@@ -138,6 +145,9 @@ impl<'t> Passed<'t> {
                 *slowest = (*slowest).max(attempt.latency());
             }
         }
+        let all = self.work.iter().chain(&self.other).map(|seen| seen.attempt);
+        let refused = all.filter(|a| a.outcome == Outcome::Refused && a.fault.is_none());
+        self.refusals = refused.map(|a| (a.operation, a.status)).collect();
         let sessions = self.sessions.values();
         let unreached = sessions.filter(|s| {
             s.turned_away.is_none() && matches!(s.closed, Some((_, CloseSide::ConnectFailed)))
@@ -344,26 +354,32 @@ impl<'t> View<'t> {
         })
     }
 
-    /// Time in which calls to any dependency were in flight inside a time, in nanoseconds.
-    pub fn calls_within(&self, from: u64, to: u64) -> u64 {
-        let others = (0..).map(ProxyIndex).zip(&self.passed);
-        let mut busy: Vec<(u64, u64)> = others
-            .filter(|(proxy, _)| Some(*proxy) != self.api)
-            .flat_map(|(_, passed)| {
-                let last = passed.work.partition_point(|s| s.attempt.begun < to);
-                // Calls that began long before are not of a request that began here.
-                let first = passed.work[..last].partition_point(|s| s.attempt.begun < from);
-                &passed.work[first..last]
-            })
-            .map(|s| (s.attempt.begun, s.attempt.ended.min(to)))
-            .collect();
-        busy.sort_unstable();
-        let (mut sum, mut until) = (0, from);
-        for (begin, end) in busy {
-            sum += end.saturating_sub(begin.max(until));
-            until = until.max(end);
+    /// When faults came while none was on.
+    pub(super) fn outbreaks(&self) -> Vec<u64> {
+        let mut on = BTreeSet::new();
+        let mut begins = Vec::new();
+        for record in &self.trace.records {
+            match record {
+                Record::FaultOn { at, fault } if self.keeps(*at) => {
+                    if on.is_empty() {
+                        begins.push(*at);
+                    }
+                    on.insert(*fault);
+                }
+                Record::FaultOff { fault, .. } => {
+                    on.remove(fault);
+                }
+                _ => {}
+            }
         }
-        sum
+        begins
+    }
+
+    /// Whether requests of this route are known to call no dependency at all.
+    pub(super) fn calls_nothing(&self, route: Name) -> bool {
+        let others = (0..).map(ProxyIndex).take(self.passed.len());
+        let mut others = others.filter(|proxy| Some(*proxy) != self.api);
+        others.all(|proxy| self.demand(proxy).is_ok_and(|d| d.does_without(route)))
     }
 
     /// How late the proxy itself was at most about a time, in nanoseconds: so much later, or earlier, may things have been than

@@ -49,7 +49,7 @@ fn hangs(attempt: &Attempt) -> bool {
 }
 
 /// Calls to all dependencies, by their begin.
-fn calls<'v, 't>(view: &'v View<'t>) -> Vec<(ProxyIndex, &'v Seen<'t>)> {
+pub(super) fn calls<'v, 't>(view: &'v View<'t>) -> Vec<(ProxyIndex, &'v Seen<'t>)> {
     let mut calls: Vec<_> = dependencies(view)
         .flat_map(|proxy| view.passed(proxy).work.iter().map(move |s| (proxy, s)))
         .collect();

@@ -1,6 +1,8 @@
 //! Findings in words: one line a finding, and why where there is none.
 
 use super::breaker::{Breaker, Opening};
+use super::cleanup::Leftovers;
+use super::containment::Containment;
 use super::detection::Reaction;
 use super::reconnect::Reconnects;
 use super::retries::{Backoff, Jitter, Retries};
@@ -157,27 +159,8 @@ pub fn of(d: &Dependency) -> Vec<Line> {
     });
     finding(&mut lines, "retries", &d.retries, in_words);
     finding(&mut lines, "reconnects", &d.reconnects, coming_back);
-    finding(&mut lines, "cleaned up", &d.leftovers, |l| {
-        if l.is_clean() {
-            return "yes".into();
-        }
-        format!(
-            "no: {} connections too many, {} stuck, {} transactions forgotten",
-            l.extra_connections, l.stuck_connections, l.forgotten_transactions
-        )
-    });
-    finding(&mut lines, "contained", &d.containment, |c| {
-        let hurt = c
-            .routes
-            .iter()
-            .filter(|r| r.suffered && r.needs_it == Some(false));
-        let hurt: Vec<&str> = hurt.map(|r| r.route.as_str()).collect();
-        match (c.contained, hurt.as_slice()) {
-            (true, _) => "yes".into(),
-            (false, []) => "no: other dependencies suffered".into(),
-            (false, routes) => format!("no: {} suffered without need", routes.join(", ")),
-        }
-    });
+    finding(&mut lines, "cleaned up", &d.leftovers, cleaned_up);
+    finding(&mut lines, "contained", &d.containment, contained);
     finding(&mut lines, "pool", &d.pool, |p| {
         format!(
             "{:.1} % of {} in use, {} at most",
@@ -198,6 +181,64 @@ pub fn of(d: &Dependency) -> Vec<Line> {
         ));
     }
     lines
+}
+
+fn cleaned_up(l: &Leftovers) -> String {
+    if l.is_clean() {
+        return "yes".into();
+    }
+    let kept = l.stuck_connections + l.forgotten_transactions;
+    if kept == 0 && !l.extra_is_certain {
+        return format!(
+            "perhaps not: {} more than before, which a pool of unknown size may have grown by",
+            counted(l.extra_connections, "connection")
+        );
+    }
+    let perhaps = if l.extra_connections > 0 && !l.extra_is_certain {
+        "perhaps "
+    } else {
+        ""
+    };
+    format!(
+        "no: {perhaps}{} connections too many, {} stuck, {} transactions forgotten",
+        l.extra_connections, l.stuck_connections, l.forgotten_transactions
+    )
+}
+
+fn contained(c: &Containment) -> String {
+    let hurt = |otherwise: bool| -> Vec<&str> {
+        let routes = c.routes.iter();
+        let hurt = routes
+            .filter(|r| r.suffered && r.needs_it == Some(false) && r.hit_otherwise == otherwise);
+        hurt.map(|r| r.route.as_str()).collect()
+    };
+    let mut said = String::from(if c.contained { "yes" } else { "no" });
+    let routes = hurt(false);
+    if !c.contained {
+        let gone = format!(
+            "the service itself could not be reached {} times",
+            c.unreached
+        );
+        let _ = match (routes.as_slice(), c.unreached) {
+            ([], 0) => write!(said, ": other dependencies suffered"),
+            ([], _) => write!(said, ": {gone}"),
+            (routes, 0) => write!(said, ": {} suffered without need", routes.join(", ")),
+            (routes, _) => write!(
+                said,
+                ": {} suffered without need; {gone}",
+                routes.join(", ")
+            ),
+        };
+    }
+    let others = hurt(true);
+    if !others.is_empty() {
+        let _ = write!(
+            said,
+            "; {} suffered, which another fault may be why of",
+            others.join(", ")
+        );
+    }
+    said
 }
 
 fn in_words(r: &Retries) -> String {
@@ -256,7 +297,13 @@ fn of_breaker(lines: &mut Vec<Line>, breaker: &Breaker) {
         return;
     }
     nested(lines, "opens after", &breaker.threshold, |t| {
-        format!("{} failures in a row", interval(t))
+        let failures = format!("{} failures in a row", interval(t));
+        match breaker.breakers {
+            Some(_) => failures,
+            None => format!(
+                "{failures} of all processes together: how many they are is not known, and one alone may take fewer"
+            ),
+        }
     });
     nested(lines, "stays open", &breaker.open_seconds, |o| {
         format!("{:.2} to {:.2} s", o.low, o.high)
@@ -278,6 +325,7 @@ fn of_breaker(lines: &mut Vec<Line>, breaker: &Breaker) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::containment::Route;
     use super::*;
 
     fn open(subject: &str, said: &str) -> Line {
@@ -285,6 +333,50 @@ mod tests {
             remedy: Some("more load".into()),
             ..Line::known(subject, said, Some(0))
         }
+    }
+
+    #[test]
+    fn a_pool_that_may_have_grown_is_no_certain_leftover() {
+        let mut left = Leftovers {
+            extra_connections: 3,
+            connections_before: 2,
+            connections_after: 7,
+            extra_is_certain: false,
+            stuck_connections: 0,
+            forgotten_transactions: 0,
+        };
+        assert!(cleaned_up(&left).starts_with("perhaps not: 3 connections"));
+        left.extra_is_certain = true;
+        assert!(cleaned_up(&left).starts_with("no: 3 connections"));
+    }
+
+    #[test]
+    fn damage_is_named_for_what_it_was() {
+        let route = |hit_otherwise| Route {
+            route: "GET /health".into(),
+            needs_it: Some(false),
+            requests: [100, 100],
+            error_rate: [None, None],
+            p95_ms: [None, None],
+            suffered: true,
+            hit_otherwise,
+        };
+        let mut found = Containment {
+            contained: false,
+            routes: Vec::new(),
+            others: Vec::new(),
+            unreached: 7,
+        };
+        assert!(contained(&found).contains("could not be reached 7 times"));
+        found.unreached = 0;
+        assert!(contained(&found).contains("other dependencies"));
+        found.routes = vec![route(true)];
+        let said = contained(&found);
+        assert!(!said.contains("without need"), "{said}");
+        assert!(said.contains("another fault"), "{said}");
+        found.routes = vec![route(false)];
+        let said = contained(&found);
+        assert_eq!(said, "no: GET /health suffered without need");
     }
 
     #[test]

@@ -156,6 +156,13 @@ fn in_phases(view: &View<'_>, all: &[&Seen<'_>]) -> Vec<InPhase> {
     phases.collect()
 }
 
+fn failures(view: &View<'_>, here: &[&Seen<'_>]) -> u64 {
+    let failed = here
+        .iter()
+        .filter(|s| fails(view.passed(s.attempt.proxy), s));
+    failed.count() as u64
+}
+
 fn seconds(view: &View<'_>, all: &[&Seen<'_>]) -> Vec<Second> {
     let count = view.span.to.div_ceil(SECOND).min(LONGEST);
     let mut begun: Vec<u64> = all.iter().map(|s| s.attempt.begun).collect();
@@ -173,7 +180,7 @@ fn seconds(view: &View<'_>, all: &[&Seen<'_>]) -> Vec<Second> {
             let outstanding = (begun.partition_point(|b| *b < to) - last) as u64;
             Second {
                 ended: here.len() as u64,
-                failed: here.iter().filter(|s| fails(s)).count() as u64,
+                failed: failures(view, here),
                 injected: here.iter().filter(|s| s.attempt.fault.is_some()).count() as u64,
                 outstanding,
                 waited_us: (outstanding > 0).then(|| us(end.saturating_sub(oldest[last]))),
@@ -266,7 +273,8 @@ fn operations(view: &View<'_>, all: &[&Seen<'_>]) -> Vec<Operation> {
                         && names.get(seen.attempt.operation) == *operation
                 })
             };
-            if let Some(one) = Operation::of(phase, operation, &here().collect::<Vec<_>>()) {
+            if let Some(one) = Operation::of(view, (phase, operation), &here().collect::<Vec<_>>())
+            {
                 found.push(one);
             }
         }
@@ -275,7 +283,7 @@ fn operations(view: &View<'_>, all: &[&Seen<'_>]) -> Vec<Operation> {
 }
 
 impl Operation {
-    fn of(phase: &str, operation: &str, here: &[&Seen<'_>]) -> Option<Self> {
+    fn of(view: &View<'_>, (phase, operation): (&str, &str), here: &[&Seen<'_>]) -> Option<Self> {
         if here.is_empty() {
             return None;
         }
@@ -284,7 +292,7 @@ impl Operation {
             phase: phase.into(),
             operation: operation.into(),
             ended: here.len() as u64,
-            failed: here.iter().filter(|s| fails(s)).count() as u64,
+            failed: failures(view, here),
             injected: here.iter().filter(|s| s.attempt.fault.is_some()).count() as u64,
             answered: sample.len() as u64,
             mean_us: sample.mean().map(|mean| us(mean as u64)),

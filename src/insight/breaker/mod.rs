@@ -18,8 +18,8 @@ use super::demand::Demand;
 use super::finding::{Evidence, Finding, Interval, Unknown};
 use super::sample::Sample;
 use super::silence::{Cause, Silence, requests, silences};
-use super::view::{Span, View};
-use super::{MILLISECOND, SECOND, seconds};
+use super::view::{Session, Span, View};
+use super::{MILLISECOND, SECOND, early, seconds};
 use crate::measure::trace::ProxyIndex;
 use closed::Closed;
 use episode::Episodes;
@@ -236,10 +236,18 @@ impl Question<'_, '_> {
         let affected = self.view.affected(self.proxy).map_or(0, |span| span.from);
         let mut silences = silences(self.view, self.proxy, &calls, demand, self.group.share);
         silences.retain(|s| s.span.to > affected);
-        if self.group.process.is_some() {
-            self.borrow_causes(demand, &mut silences);
-        }
+        let alone = match self.group.process {
+            Some(pid) => self
+                .borrow_causes(demand, &mut silences)
+                .map(|alone| (pid, alone)),
+            None => None,
+        };
         let closed = |why: &str| Closed::stayed(self, demand, &calls, why);
+        if let Some((pid, alone)) = alone
+            && silences.first().is_none_or(|s| alone.from < s.span.from)
+        {
+            return Err(self.silent_alone(pid, alone));
+        }
         let Some(first) = silences.first() else {
             return Err(closed("calls went on"));
         };
@@ -254,6 +262,12 @@ impl Question<'_, '_> {
             }));
         }
         silences.retain(|s| s.cause.may_be_open());
+        let first = silences[0].span;
+        let behind = MAX_LAG + self.view.late(self.view.span);
+        keep_provoked(&mut silences, &calls, affected, behind);
+        if silences.is_empty() {
+            return Err(self.unprovoked(demand, &calls, first));
+        }
         let episodes = Episodes::of(self.view, self.proxy, demand, &calls, &silences);
         let trip = Span {
             from: affected,
@@ -270,18 +284,80 @@ impl Question<'_, '_> {
         })
     }
 
-    /// Requests cannot be told apart by process, so what they looked like is known only where every process was silent.
-    fn borrow_causes(&self, demand: &Demand, silences: &mut [Silence]) {
+    /// Requests cannot be told apart by process, so what they looked like is known only where every process was silent: of the others
+    /// none is kept, and the first is answered.
+    fn borrow_causes(&self, demand: &Demand, silences: &mut Vec<Silence>) -> Option<Span> {
         let everyone =
             super::silence::silences(self.view, self.proxy, &self.joined.calls, demand, 1.0);
-        for silence in silences {
-            let during =
-                |s: &&Silence| s.span.from < silence.span.to && silence.span.from < s.span.to;
-            if let Some(all) = everyone.iter().find(during) {
-                silence.cause = all.cause;
+        let mut alone = None;
+        silences.retain_mut(|silence| {
+            let span = silence.span;
+            let during = |s: &&Silence| s.span.from < span.to && span.from < s.span.to;
+            let all = everyone.iter().find(during);
+            match all {
+                Some(all) => silence.cause = all.cause,
+                None => alone = alone.or(Some(span)),
             }
-        }
+            all.is_some()
+        });
+        alone
     }
+
+    /// A process made no calls while others did.
+    fn silent_alone(&self, pid: u32, span: Span) -> Closed {
+        let sessions = self.view.passed(self.proxy).sessions.values();
+        let middle = span.from + span.length() / 2;
+        let has_one = |s: &Session| {
+            s.pid == Some(pid) && s.opened <= middle && s.closed.is_none_or(|(at, _)| at > middle)
+        };
+        let gone = if sessions.filter(|s| s.turned_away.is_none()).any(has_one) {
+            ""
+        } else {
+            ", and it had no connection any more: it may have ended"
+        };
+        let missing = Unknown::new(
+            format!(
+                "process {pid} made no calls for {:.1} s while others did; what its own requests were answered is not known{gone}",
+                seconds(span.length())
+            ),
+            "a service of one process (`workers = 1`) that lives as long as the test",
+        );
+        Closed::of(unknown(&missing), missing)
+    }
+
+    /// Calls ceased, but nothing had failed that could have opened a breaker.
+    fn unprovoked(&self, demand: &Demand, calls: &[Call], span: Span) -> Closed {
+        if !early::answers(self.view, self.proxy).is_empty() {
+            return Closed::stayed(self, demand, calls, "calls went on");
+        }
+        let missing = Unknown::new(
+            format!(
+                "no calls came for {:.1} s, but none had failed just before: a cache that holds what is asked looks like that",
+                seconds(span.length())
+            ),
+            "a fault that makes calls fail (`error`, or `latency` above the timeout)",
+        );
+        Closed::of(unknown(&missing), missing)
+    }
+}
+
+/// Keeps the silences before which a call failed, since the fault began or since the one before ended; and
+/// after which none began that the client can have known of it by then: it opens at a failure. `lag`: how far it is behind.
+fn keep_provoked(silences: &mut Vec<Silence>, calls: &[Call], affected: u64, lag: u64) {
+    let mut since = affected;
+    silences.retain(|silence| {
+        let before = calls.partition_point(|c| c.start < silence.span.from);
+        let last = calls[..before].last().map_or(0, |c| c.start);
+        let fault = Span {
+            from: since.max(last.saturating_sub(lag)),
+            to: silence.span.from.saturating_add(1),
+        };
+        let provoked = calls.iter().any(|c| c.failed && fault.contains(c.end));
+        if provoked {
+            since = silence.span.to;
+        }
+        provoked
+    });
 }
 
 fn unknown<T>(missing: &Unknown) -> Finding<T> {

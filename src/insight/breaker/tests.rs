@@ -1,7 +1,8 @@
 use super::*;
 use crate::insight::Topology;
 use crate::insight::simulation::{CACHE, MS, Owners, Service, cases, services};
-use crate::measure::trace::{CloseSide, Outcome, Record};
+use crate::measure::trace::{Attempt, CloseSide, Outcome, Proxy, ProxyIndex, Record, Trace};
+use crate::protocol::Protocol;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -165,6 +166,161 @@ fn no_breaker_is_not_taken_for_one() {
     };
     assert!(*failures > 100, "{failures}");
     assert!(breaker.threshold.answer.is_err());
+}
+
+/// What calls the cache holds from a second after the fault began on, of some sessions; nothing failed.
+fn warmed(service: &Service, of: impl Fn(u64) -> bool) -> Trace {
+    let mut trace = service.run();
+    let (on, off) = service.fault;
+    trace.records.retain(|record| {
+        !matches!(record, Record::Attempt(a) if a.proxy == CACHE && of(a.session) && (on + SECOND..off).contains(&a.begun))
+    });
+    trace
+}
+
+#[test]
+fn a_cache_that_gets_warm_is_no_breaker() {
+    let service = Service {
+        threshold: None,
+        ..Service::default()
+    };
+    let mut trace = warmed(&service, |_| true);
+    for record in &mut trace.records {
+        if let Record::Attempt(a) = record {
+            a.outcome = Outcome::Ok;
+        }
+    }
+    let unknown = |trace: &Trace| {
+        let breaker = infer(&View::new(trace, &Topology::default()), CACHE).remove(0);
+        let missing = breaker.opening.answer.expect_err("nothing failed");
+        assert!(missing.reason.contains("none had failed"), "{missing:?}");
+    };
+    unknown(&trace);
+    // Nor is it one where calls went on for most of a second after the only failure.
+    let touched = trace.records.iter_mut().find_map(|record| match record {
+        Record::Attempt(a) if a.fault.is_some() => Some(a),
+        _ => None,
+    });
+    touched.expect("the fault touched some").outcome = Outcome::Failed;
+    unknown(&trace);
+}
+
+#[test]
+fn a_process_that_is_silent_alone_may_have_ended() {
+    let service = Service {
+        threshold: None,
+        workers: 2,
+        callers: 2,
+        owners: Owners::All,
+        ..Service::default()
+    };
+    let mut trace = warmed(&service, |session| session == 1);
+    let (proxy, by, session) = (CACHE, CloseSide::Client, 1);
+    let at = service.fault.0 + SECOND;
+    trace.records.push(Record::Closed {
+        at,
+        proxy,
+        session,
+        by,
+    });
+    trace.sort();
+    let each = infer(&View::new(&trace, &Topology::default()), CACHE);
+    let opening = |pid| {
+        let of = each.iter().find(|b| b.process == Some(pid));
+        of.expect("its process is known").opening.clone()
+    };
+    let missing = opening(101).answer.expect_err("it may have ended");
+    assert!(
+        missing.reason.contains("no connection any more"),
+        "{missing:?}"
+    );
+    assert!(matches!(
+        opening(100).value(),
+        Some(Opening::StayedClosed { .. })
+    ));
+}
+
+#[test]
+fn of_an_unknown_number_of_breakers_the_least_is_that_of_all_together() {
+    let service = Service {
+        workers: 2,
+        callers: 2,
+        owners: Owners::Half,
+        ..Service::default()
+    };
+    let breaker = undeclared(&service).remove(0);
+    let notes = &breaker.threshold.evidence.notes;
+    assert!(
+        notes.iter().any(|n| n.contains("all processes together")),
+        "{notes:?}"
+    );
+}
+
+/// The route beside calls a dependency, too: another one.
+#[test]
+fn a_route_that_calls_another_dependency_is_no_floor() {
+    let mut trace = Service::default().run();
+    trace.header.proxies.push(Proxy {
+        name: "table".into(),
+        protocol: Protocol::Postgres,
+        pool: None,
+    });
+    let health = trace.names.find("GET /health");
+    let requests = trace.records.iter().filter_map(|record| match record {
+        Record::Attempt(a) if Some(a.operation) == health => Some(*a),
+        _ => None,
+    });
+    let third = |a: &Attempt| (a.ended - a.begun) / 3;
+    let calls = requests.map(|a| {
+        Record::Attempt(Attempt {
+            proxy: ProxyIndex(2),
+            begun: a.begun + third(&a),
+            asked: a.begun + third(&a),
+            ended: a.ended - third(&a),
+            ..a
+        })
+    });
+    let calls: Vec<Record> = calls.collect();
+    trace.records.extend(calls);
+    trace.sort();
+    let breaker = infer(&View::new(&trace, &Topology::default()), CACHE).remove(0);
+    let notes = &breaker.fails_fast.evidence.notes;
+    assert!(
+        notes
+            .iter()
+            .any(|n| n.contains("less the time of their calls")),
+        "{notes:?}"
+    );
+}
+
+#[test]
+fn calls_are_subtracted_only_from_the_one_request_that_can_have_made_them() {
+    let service = Service::default();
+    let mut trace = service.run();
+    let known = |trace: &Trace| {
+        let breaker = infer(&View::new(trace, &Topology::default()), CACHE).remove(0);
+        breaker
+            .fails_fast
+            .value()
+            .is_some_and(|f| f.undisturbed_p95_ms.is_some())
+    };
+    assert!(known(&trace));
+    // One that is under way all the while.
+    let items = trace.names.find("GET /items");
+    let request = trace.records.iter().find_map(|record| match record {
+        Record::Attempt(a) if Some(a.operation) == items => Some(*a),
+        _ => None,
+    });
+    let long = Attempt {
+        session: 77,
+        begun: 1,
+        asked: 1,
+        ended: service.end,
+        ..request.expect("many")
+    };
+    trace.records.push(Record::Attempt(long));
+    trace.sort();
+    assert!(!known(&trace));
 }
 
 #[test]

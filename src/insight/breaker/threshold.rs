@@ -65,6 +65,11 @@ impl Open<'_, '_> {
         evidence.figure("failures_low", both.low as f64);
         evidence.figure("failures_high", both.high as f64);
         let breakers = u64::from(question.group.breakers.unwrap_or(1).max(1));
+        if question.group.breakers.is_none() {
+            evidence.note(
+                "how many breakers share these failures is not known: the least is of all processes together, one alone may take fewer",
+            );
+        }
         if breakers > 1 {
             evidence.note(format!(
                 "{breakers} breakers share these failures: all of them, or one of them alone"

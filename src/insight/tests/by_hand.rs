@@ -26,8 +26,20 @@ impl ByHand {
         }))
     }
 
-    fn statement(&mut self, session: u64, (from, to): (u64, u64), outcome: Outcome, fault: bool) {
-        let name = self.0.names.intern("UPDATE");
+    fn statement(&mut self, session: u64, times: (u64, u64), outcome: Outcome, fault: bool) {
+        self.act("UPDATE", Class::Write, session, times, outcome, fault);
+    }
+
+    fn act(
+        &mut self,
+        operation: &str,
+        class: Class,
+        session: u64,
+        (from, to): (u64, u64),
+        outcome: Outcome,
+        fault: bool,
+    ) {
+        let name = self.0.names.intern(operation);
         let status = self.0.names.intern("ok");
         let fault = fault.then(|| self.0.names.intern("lost"));
         self.0.records.push(Record::Attempt(Attempt {
@@ -35,7 +47,7 @@ impl ByHand {
             session,
             exchange: from,
             operation: name,
-            class: Class::Write,
+            class,
             fingerprint: 42,
             begun: from,
             asked: from,
@@ -56,6 +68,24 @@ impl ByHand {
             session,
             client,
             port: 1,
+        });
+    }
+
+    fn transaction(&mut self, session: u64, at: u64, state: Transaction) {
+        self.0.records.push(Record::Transaction {
+            at,
+            proxy: DB,
+            session,
+            state,
+        });
+    }
+
+    fn closed(&mut self, session: u64, at: u64, by: CloseSide) {
+        self.0.records.push(Record::Closed {
+            at,
+            proxy: DB,
+            session,
+            by,
         });
     }
 
@@ -87,6 +117,63 @@ fn what_was_done_twice_is_counted() {
         found.value().map(|d| (d.untold, d.done_twice)),
         Some((1, 0))
     );
+}
+
+#[test]
+fn what_was_rolled_back_is_not_done_twice() {
+    let lost = |ended: Option<Transaction>, commit: bool| {
+        let mut hand = ByHand::new();
+        (1..=2).for_each(|session| hand.opened(session, session));
+        hand.act("BEGIN", Class::Transaction, 1, (10, 11), Outcome::Ok, false);
+        hand.transaction(1, 11, Transaction::Begin);
+        hand.statement(1, (12, 20), Outcome::Cut, true);
+        if commit {
+            hand.act(
+                "COMMIT",
+                Class::Transaction,
+                1,
+                (13, 20),
+                Outcome::Cut,
+                false,
+            );
+        }
+        if let Some(state) = ended {
+            hand.transaction(1, 20, state);
+        }
+        hand.closed(1, 20, CloseSide::Fault);
+        hand.statement(2, (30, 40), Outcome::Ok, false);
+        let found = duplicates::infer(&view(&hand.sorted()), DB);
+        found.value().map(|d| d.done_twice)
+    };
+    assert_eq!(lost(None, false), None);
+    assert_eq!(lost(Some(Transaction::Rollback), false), None);
+    assert_eq!(lost(Some(Transaction::Commit), true), Some(1));
+    // Nobody saw how it ended, but the server had its COMMIT.
+    assert_eq!(lost(None, true), Some(1));
+}
+
+#[test]
+fn what_changes_nothing_is_not_done_twice() {
+    for operation in ["BEGIN", "ROLLBACK", "SAVEPOINT"] {
+        let mut hand = ByHand::new();
+        (1..=2).for_each(|session| hand.opened(session, session));
+        let class = Class::Transaction;
+        hand.act(operation, class, 1, (10, 20), Outcome::Cut, true);
+        hand.act(operation, class, 2, (30, 40), Outcome::Ok, false);
+        let found = duplicates::infer(&view(&hand.sorted()), DB);
+        assert!(found.answer.is_err(), "{operation}: {found:?}");
+    }
+}
+
+#[test]
+fn what_the_server_refused_the_second_time_is_not_done_twice() {
+    let mut hand = ByHand::new();
+    (1..=2).for_each(|session| hand.opened(session, session));
+    hand.statement(1, (10, 20), Outcome::Cut, true);
+    hand.statement(2, (30, 40), Outcome::Refused, false);
+    let found = duplicates::infer(&view(&hand.sorted()), DB);
+    let found = found.value().map(|d| (d.repeated, d.done_twice));
+    assert_eq!(found, Some((1, 0)));
 }
 
 #[test]
@@ -151,6 +238,46 @@ fn a_transaction_ends_with_its_connection() {
 }
 
 #[test]
+fn stuck_connections_are_shown_in_order() {
+    let mut hand = ByHand::new();
+    for session in 1..=40 {
+        hand.opened(session, 0);
+        hand.statement(session, (SECOND, 2 * SECOND), Outcome::Cut, true);
+    }
+    hand.statement(99, (20 * SECOND, 21 * SECOND), Outcome::Ok, false);
+    let trace = hand.sorted();
+    let found = cleanup::infer(&view(&trace), DB);
+    let sessions = found.evidence.records.iter().map(|r| &trace.records[*r]);
+    let sessions = sessions.filter_map(|r| match r {
+        Record::Attempt(a) => Some(a.session),
+        _ => None,
+    });
+    let first: Vec<u64> = (1..=32).collect();
+    assert_eq!(sessions.collect::<Vec<u64>>(), first);
+}
+
+#[test]
+fn each_transaction_is_idle_where_nobody_works_in_it() {
+    let mut hand = ByHand::new();
+    hand.opened(1, 0);
+    for (begun, ended) in [(1, 9), (10, 12), (13, 30)] {
+        hand.transaction(1, begun * SECOND, Transaction::Begin);
+        hand.statement(
+            1,
+            (begun * SECOND, (begun + 1) * SECOND),
+            Outcome::Ok,
+            false,
+        );
+        hand.transaction(1, ended * SECOND, Transaction::Commit);
+    }
+    hand.statement(1, (20 * SECOND, 21 * SECOND), Outcome::Ok, false);
+    let trace = hand.sorted();
+    let left = cleanup::left_open(&view(&trace), DB, &mut Evidence::default());
+    // From 2 to 9, from 14 to 20, from 21 to 30.
+    assert_eq!(left.forgotten, 3, "{left:?}");
+}
+
+#[test]
 fn a_pool_is_not_judged_on_a_machine_that_is_too_busy() {
     let mut hand = ByHand::new();
     hand.opened(1, 0);
@@ -180,6 +307,26 @@ fn a_pool_is_used_as_far_as_its_connections_are_busy() {
     assert_eq!((used.most_busy, used.size, used.declared), (2, 2, true));
     assert!((used.utilisation - 0.5).abs() < 1e-9, "{used:?}");
     assert!((used.exhausted - 0.25).abs() < 1e-9, "{used:?}");
+}
+
+#[test]
+fn connections_that_a_fault_turned_away_are_not_of_the_pool() {
+    let mut hand = ByHand::new();
+    hand.opened(1, 0);
+    hand.statement(1, (0, 10), Outcome::Ok, false);
+    let fault = hand.0.names.intern("refuse");
+    for session in 2..=9 {
+        hand.opened(session, 5);
+        hand.0.records.push(Record::TurnedAway {
+            at: 5,
+            proxy: DB,
+            session,
+            fault,
+        });
+    }
+    let trace = hand.sorted();
+    let found = pool::infer(&view(&trace), DB, view::Span { from: 0, to: 20 });
+    assert_eq!(found.value().map(|used| used.most_open), Some(1));
 }
 
 #[test]
