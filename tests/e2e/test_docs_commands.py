@@ -127,8 +127,8 @@ def test_the_commands_of_the_page_on_pipelines(ran):
         assert (ran / name).exists()
     (compare,) = [c for _, text in blocks(of("in-ci")) for c in commands(text) if c.startswith("brownout report compare")]
     done = shell(compare, ran)
-    assert done.returncode in (0, 1), done.stderr
-    assert done.stdout
+    # Two runs of a second may differ, and so may the machine.
+    assert done.returncode in (0, 1, 3) and "compared: parts 1" in done.stdout, done.stderr
 
 
 def test_a_suite_of_pytest_is_led_through(redis_server, tmp_path):
@@ -154,7 +154,7 @@ def test_the_commands_of_the_page_on_verdicts(ran):
             done = shell(names, folder)
         else:
             continue
-        assert done.returncode == 0 or (done.returncode == 1 and "compare" in span), f"{span}: {done.stderr}"
+        assert done.returncode == 0 or (done.returncode in (1, 3) and "compare" in span), f"{span}: {done.stderr}"
         tried.append(span)
     assert len(tried) >= 3, tried
 
