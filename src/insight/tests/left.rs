@@ -9,20 +9,7 @@ fn who_ends_with_its_own_caller_has_noticed_nothing() {
         ..hanging(500 * MS)
     };
     let mut trace = of(&service);
-    let (on, off) = service.fault;
-    for record in &mut trace.records {
-        // The callers leave a moment before the calls end.
-        if let Record::Attempt(a) = record
-            && a.proxy == ProxyIndex(0)
-            && a.ended - a.begun > 400 * MS
-            && (on..off).contains(&a.begun)
-        {
-            a.outcome = Outcome::ClientGone;
-            a.ended -= 5 * MS;
-            a.first_byte = None;
-        }
-    }
-    trace.sort();
+    callers_leave(&mut trace, 5 * MS);
     let found = detection::infer(&view(&trace), CACHE);
     let missing = found.answer.expect_err("it was its callers who left");
     assert!(missing.reason.contains("callers left"), "{missing:?}");
