@@ -1,7 +1,10 @@
 //! The run: proxies, load, phases, faults; whatever happens, the faults are off before anything else is done.
 
+mod traffic;
+
 use super::acted::Acted;
 use super::expect::Case;
+use super::guard;
 use super::load::{LaneFigures, Lapses, Tally, Target, drive};
 use super::plan::{Ends, LONGEST_COUNT, Phase, Test, Whom};
 use super::progress::{self, Now, Passed, Passing, Progress};
@@ -12,12 +15,10 @@ use super::search::step::Due;
 use super::started::{self, Companion};
 use super::watch::{self, Watched};
 use super::written::Kind;
-use super::{document, guard};
 use crate::config::{Config, Listen};
 use crate::insight::view::NO_PHASE;
 use crate::insight::{Topology, View};
 use crate::measure::ledger::Query;
-use crate::measure::stats::Stats;
 use crate::measure::trace::{self, DEFAULT_LIMIT, Record, Trace};
 use crate::proxy::{ControlError, Server, StartError};
 use crate::report::configuration::Configuration;
@@ -37,8 +38,6 @@ const TURN: Duration = Duration::from_millis(100);
 const MARGIN: Duration = Duration::from_secs(30);
 /// What people are shown is of so many nanoseconds.
 const SHOWN: u64 = 2_000_000_000;
-/// Requests that all fail before the service counts as unreachable.
-const UNREACHABLE: u64 = 5;
 
 /// Why there is no result.
 #[derive(Debug, thiserror::Error)]
@@ -540,77 +539,4 @@ impl<'s> Stage<'s> {
             }
         }
     }
-
-    /// Whether requests pass every proxy that something is expected of, and our own load is answered at all.
-    async fn traffic_passes(&self) -> Result<(), RunError> {
-        let stats = self.server.stats(None).await;
-        let unreached = unreached(self.server, &stats);
-        if let Some((failed, lanes)) = self.lanes_that_fail() {
-            let why = if unreached.is_empty() {
-                "is the service there, and does it work without faults?".to_owned()
-            } else {
-                format!("no connection could be made to {}", unreached.join(", "))
-            };
-            return Err(RunError::NoTraffic(format!(
-                "all {failed} requests of {lanes} failed: {why}"
-            )));
-        }
-        let seen: Vec<String> = stats
-            .proxies
-            .iter()
-            .map(|p| format!("{} {}", p.name, p.total.count))
-            .collect();
-        for name in document::proxies_in_question(self.test) {
-            if stats.proxy(&name).is_none_or(|p| p.total.count == 0) {
-                return Err(RunError::NoTraffic(format!(
-                    "no request passed the proxy {name}, so nothing can be said of it; requests seen: {}. {}",
-                    seen.join(", "),
-                    if unreached.is_empty() {
-                        "Does the service connect to the proxy's port, and does the load make it ask?".to_owned()
-                    } else {
-                        format!("No connection could be made to {}.", unreached.join(", "))
-                    }
-                )));
-            }
-        }
-        Ok(())
-    }
-
-    /// Lanes of which every request failed, in words, and how many requests that were.
-    fn lanes_that_fail(&self) -> Option<(u64, String)> {
-        let figures = self
-            .lanes
-            .iter()
-            .map(|(lane, tally)| (lane, tally.figures()));
-        let failed: Vec<(&str, u64)> = figures
-            .filter(|(_, f)| f.ended >= UNREACHABLE && f.failed == f.ended)
-            .map(|(lane, f)| (lane.as_str(), f.ended))
-            .collect();
-        let names: Vec<&str> = failed.iter().map(|(lane, _)| *lane).collect();
-        let lanes = match names.as_slice() {
-            [] => return None,
-            [one] => format!("lane {one}"),
-            several => format!("lanes {}", several.join(", ")),
-        };
-        Some((failed.iter().map(|(_, ended)| ended).sum(), lanes))
-    }
-}
-
-/// Upstreams to which no connection could be made, and how that failed: "redis at 127.0.0.1:6379 (refused)".
-fn unreached(server: &Server, stats: &Stats) -> Vec<String> {
-    let proxies = server.proxies().into_iter();
-    let unreached = proxies.filter_map(|proxy| {
-        let connects = &stats.proxy(&proxy.config.name)?.connects;
-        let ways = [
-            ("refused", connects.refused),
-            ("no answer in time", connects.timeout),
-            ("no route", connects.unreachable),
-            ("the name does not resolve", connects.resolve),
-            ("failed", connects.other),
-        ];
-        let (how, _) = ways.into_iter().find(|(_, times)| *times > 0)?;
-        let (name, upstream) = (&proxy.config.name, &proxy.config.upstream);
-        (connects.ok == 0).then(|| format!("{name} at {upstream} ({how})"))
-    });
-    unreached.collect()
 }
